@@ -1,0 +1,19 @@
+//! Arithmetic on slices: the scalar specification and the SIMD levels chosen once per process.
+//!
+//! Everything Kvant computes in a hot loop is here: distances, matrix products in f32 and int8,
+//! the row functions of a transformer. [`kernels`] returns the table of functions of the best
+//! level this CPU has (or of `KVANT_SIMD`); callers take `&'static Kernels` and never ask again.
+//!
+//! **Invariant:** this crate imports nothing of the house, does no IO, allocates only packed
+//! operands, and returns no errors: lengths are asserted before any pointer is formed.
+
+mod level;
+mod matrix;
+mod pack;
+mod scalar;
+mod table;
+
+pub use level::{Level, LevelError};
+pub use matrix::{Matrix, MatrixMut};
+pub use pack::{PackedF32, PackedI8, RowsI8};
+pub use table::{Kernels, kernels};

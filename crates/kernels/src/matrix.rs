@@ -1,0 +1,122 @@
+//! Row-major views: the only shape that crosses crates.
+
+use std::ops::Range;
+
+/// A borrowed row-major matrix of `rows × cols`, rows `stride` elements apart.
+#[derive(Clone, Copy, Debug)]
+pub struct Matrix<'a, T> {
+    data: &'a [T],
+    rows: usize,
+    cols: usize,
+    stride: usize,
+}
+
+impl<'a, T> Matrix<'a, T> {
+    /// A dense view of `rows × cols`.
+    ///
+    /// # Panics
+    /// If `data` does not hold exactly `rows · cols` elements.
+    pub fn new(data: &'a [T], rows: usize, cols: usize) -> Self {
+        assert_eq!(Some(data.len()), rows.checked_mul(cols), "matrix {rows} x {cols}");
+        Self { data, rows, cols, stride: cols }
+    }
+
+    /// A view whose rows start `stride ≥ cols` elements apart (one head of a fused projection).
+    ///
+    /// # Panics
+    /// If the last row ends past `data`, or `stride < cols`.
+    pub fn strided(data: &'a [T], rows: usize, cols: usize, stride: usize) -> Self {
+        assert!(stride >= cols, "stride {stride} < cols {cols}");
+        assert!(rows == 0 || (rows - 1) * stride + cols <= data.len(), "matrix past its data");
+        Self { data, rows, cols, stride }
+    }
+
+    /// Number of rows.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Number of columns.
+    pub fn cols(&self) -> usize {
+        self.cols
+    }
+
+    /// Elements between the starts of two rows.
+    pub fn stride(&self) -> usize {
+        self.stride
+    }
+
+    /// Row `i`, `cols` elements.
+    pub fn row(&self, i: usize) -> &'a [T] {
+        assert!(i < self.rows, "row {i} of {}", self.rows);
+        &self.data[i * self.stride..i * self.stride + self.cols]
+    }
+
+    /// The rows in `range`, same columns.
+    pub fn slice(&self, range: Range<usize>) -> Self {
+        assert!(range.start <= range.end && range.end <= self.rows, "rows out of range");
+        let start = (range.start * self.stride).min(self.data.len());
+        Self { data: &self.data[start..], rows: range.len(), cols: self.cols, stride: self.stride }
+    }
+
+    /// The underlying elements, from the first of the first row.
+    pub fn data(&self) -> &'a [T] {
+        self.data
+    }
+}
+
+/// A mutable row-major matrix, as [`Matrix`].
+#[derive(Debug)]
+pub struct MatrixMut<'a, T> {
+    data: &'a mut [T],
+    rows: usize,
+    cols: usize,
+    stride: usize,
+}
+
+impl<'a, T> MatrixMut<'a, T> {
+    /// A dense view of `rows × cols`.
+    ///
+    /// # Panics
+    /// If `data` does not hold exactly `rows · cols` elements.
+    pub fn new(data: &'a mut [T], rows: usize, cols: usize) -> Self {
+        assert_eq!(Some(data.len()), rows.checked_mul(cols), "matrix {rows} x {cols}");
+        Self { data, rows, cols, stride: cols }
+    }
+
+    /// A view whose rows start `stride ≥ cols` elements apart.
+    ///
+    /// # Panics
+    /// If the last row ends past `data`, or `stride < cols`.
+    pub fn strided(data: &'a mut [T], rows: usize, cols: usize, stride: usize) -> Self {
+        assert!(stride >= cols, "stride {stride} < cols {cols}");
+        assert!(rows == 0 || (rows - 1) * stride + cols <= data.len(), "matrix past its data");
+        Self { data, rows, cols, stride }
+    }
+
+    /// Number of rows.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Number of columns.
+    pub fn cols(&self) -> usize {
+        self.cols
+    }
+
+    /// Elements between the starts of two rows.
+    pub fn stride(&self) -> usize {
+        self.stride
+    }
+
+    /// Row `i`, `cols` elements.
+    pub fn row_mut(&mut self, i: usize) -> &mut [T] {
+        assert!(i < self.rows, "row {i} of {}", self.rows);
+        &mut self.data[i * self.stride..i * self.stride + self.cols]
+    }
+
+    /// The underlying elements, from the first of the first row.
+    pub fn data_mut(&mut self) -> &mut [T] {
+        self.data
+    }
+}

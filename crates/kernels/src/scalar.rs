@@ -1,0 +1,5 @@
+//! The portable level: plain loops that compilers vectorise, and the specification of the others.
+
+pub(crate) mod distance;
+pub(crate) mod gemm;
+pub(crate) mod row;

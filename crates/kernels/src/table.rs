@@ -1,0 +1,143 @@
+//! One table of functions per level, resolved once per process.
+
+use std::sync::OnceLock;
+
+use crate::{Level, Matrix, MatrixMut, PackedF32, PackedI8, RowsI8, scalar};
+
+type Pair<T, R> = fn(&[T], &[T]) -> R;
+type GemmF32 = fn(Matrix<'_, f32>, &PackedF32, Option<&[f32]>, MatrixMut<'_, f32>);
+type GemmI8 = fn(&RowsI8, &PackedI8, Option<&[f32]>, MatrixMut<'_, f32>);
+
+/// The kernels of one [`Level`]. Lengths are checked here, so the functions behind need no checks.
+#[derive(Debug)]
+pub struct Kernels {
+    pub(crate) level: Level,
+    pub(crate) dot_f32: Pair<f32, f32>,
+    pub(crate) l2_f32: Pair<f32, f32>,
+    pub(crate) l1_f32: Pair<f32, f32>,
+    pub(crate) dot_i8: Pair<i8, i32>,
+    pub(crate) gemm_f32: GemmF32,
+    pub(crate) gemm_i8: GemmI8,
+    pub(crate) gelu: fn(&mut [f32]),
+    pub(crate) softmax: fn(&mut [f32]),
+    pub(crate) layer_norm: fn(&mut [f32], &[f32], &[f32], f32),
+    pub(crate) quantize_rows: fn(Matrix<'_, f32>, &mut RowsI8),
+}
+
+static SCALAR: Kernels = Kernels {
+    level: Level::Scalar,
+    dot_f32: scalar::distance::dot_f32,
+    l2_f32: scalar::distance::l2_f32,
+    l1_f32: scalar::distance::l1_f32,
+    dot_i8: scalar::distance::dot_i8,
+    gemm_f32: scalar::gemm::gemm_f32,
+    gemm_i8: scalar::gemm::gemm_i8,
+    gelu: scalar::row::gelu,
+    softmax: scalar::row::softmax,
+    layer_norm: scalar::row::layer_norm,
+    quantize_rows: scalar::row::quantize_rows,
+};
+
+/// The table of the best level of this CPU, or of the one `KVANT_SIMD` names.
+///
+/// Resolved on first use. A name that is unknown, or a level this CPU lacks, falls back to the
+/// best available one; [`Level::from_str`](std::str::FromStr) tells a door which it was.
+pub fn kernels() -> &'static Kernels {
+    static CHOSEN: OnceLock<&'static Kernels> = OnceLock::new();
+    CHOSEN.get_or_init(|| {
+        let forced = std::env::var("KVANT_SIMD").ok().and_then(|name| name.parse().ok());
+        forced.and_then(Kernels::at).or_else(|| Kernels::at(Level::best())).unwrap_or(&SCALAR)
+    })
+}
+
+impl Kernels {
+    /// The table of `level`, if this CPU can run it.
+    pub fn at(level: Level) -> Option<&'static Self> {
+        if !level.available() {
+            return None;
+        }
+        match level {
+            Level::Scalar | Level::Avx2 | Level::Avx512 => Some(&SCALAR),
+        }
+    }
+
+    /// The level of this table.
+    pub fn level(&self) -> Level {
+        self.level
+    }
+
+    /// `Σ a·b`.
+    pub fn dot_f32(&self, a: &[f32], b: &[f32]) -> f32 {
+        assert_eq!(a.len(), b.len(), "dot of different lengths");
+        (self.dot_f32)(a, b)
+    }
+
+    /// Squared Euclidean distance, `Σ (a−b)²`.
+    pub fn l2_f32(&self, a: &[f32], b: &[f32]) -> f32 {
+        assert_eq!(a.len(), b.len(), "l2 of different lengths");
+        (self.l2_f32)(a, b)
+    }
+
+    /// Manhattan distance, `Σ |a−b|`.
+    pub fn l1_f32(&self, a: &[f32], b: &[f32]) -> f32 {
+        assert_eq!(a.len(), b.len(), "l1 of different lengths");
+        (self.l1_f32)(a, b)
+    }
+
+    /// Cosine similarity in −1..=1; 0 if either vector is zero.
+    pub fn cosine_f32(&self, a: &[f32], b: &[f32]) -> f32 {
+        let norms = self.dot_f32(a, a) * self.dot_f32(b, b);
+        if norms > 0.0 { (self.dot_f32(a, b) / norms.sqrt()).clamp(-1.0, 1.0) } else { 0.0 }
+    }
+
+    /// `Σ a·b` in i32, exact up to 2¹⁷ elements.
+    pub fn dot_i8(&self, a: &[i8], b: &[i8]) -> i32 {
+        assert_eq!(a.len(), b.len(), "dot of different lengths");
+        (self.dot_i8)(a, b)
+    }
+
+    /// `out = x · Wᵀ + bias`: `x` is `m × k`, `w` packs `n × k`, `out` is `m × n`.
+    ///
+    /// A row of `out` depends only on the same row of `x`, bit for bit, whatever `m` is.
+    pub fn gemm_f32(
+        &self,
+        x: Matrix<'_, f32>,
+        w: &PackedF32,
+        bias: Option<&[f32]>,
+        out: MatrixMut<'_, f32>,
+    ) {
+        assert_eq!(x.cols(), w.k(), "inner lengths differ");
+        assert_eq!((out.rows(), out.cols()), (x.rows(), w.n()), "output shape");
+        assert!(bias.is_none_or(|bias| bias.len() == w.n()), "bias length");
+        (self.gemm_f32)(x, w, bias, out);
+    }
+
+    /// `out = x · Wᵀ + bias` with int8 operands, exact in i32 before the scales are applied.
+    pub fn gemm_i8(&self, x: &RowsI8, w: &PackedI8, bias: Option<&[f32]>, out: MatrixMut<'_, f32>) {
+        assert_eq!(x.cols(), w.k(), "inner lengths differ");
+        assert_eq!((out.rows(), out.cols()), (x.rows(), w.n()), "output shape");
+        assert!(bias.is_none_or(|bias| bias.len() == w.n()), "bias length");
+        (self.gemm_i8)(x, w, bias, out);
+    }
+
+    /// Quantizes each row of `x` to int8 by its largest magnitude (`scale = max|x| / 127`).
+    pub fn quantize_rows(&self, x: Matrix<'_, f32>, rows: &mut RowsI8) {
+        (self.quantize_rows)(x, rows);
+    }
+
+    /// GELU in its exact (erf) form, in place.
+    pub fn gelu(&self, x: &mut [f32]) {
+        (self.gelu)(x);
+    }
+
+    /// Softmax of one row, in place.
+    pub fn softmax(&self, x: &mut [f32]) {
+        (self.softmax)(x);
+    }
+
+    /// Layer normalisation of one row, in place: `(x − mean) / √(var + eps) · gain + bias`.
+    pub fn layer_norm(&self, x: &mut [f32], gain: &[f32], bias: &[f32], eps: f32) {
+        assert!(x.len() == gain.len() && x.len() == bias.len(), "layer norm lengths");
+        (self.layer_norm)(x, gain, bias, eps);
+    }
+}

@@ -1,0 +1,9 @@
+//! What tests of every crate share: seeded data, brute-force oracles, paths of real models.
+//!
+//! **Invariant:** named only in `dev-dependencies`; imports nothing of the house.
+
+mod place;
+mod random;
+
+pub use place::{minilm, shared, skip};
+pub use random::Random;
