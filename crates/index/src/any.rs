@@ -1,0 +1,79 @@
+//! The one place where shapes are told apart at run time.
+
+use crate::file::{self, Reader, Shape};
+use crate::{BuildOptions, FileError, Flat, Hit, Rows, SearchOptions, Spec};
+
+/// A shape of any kind. It holds no vectors: every call is handed the rows it was built over.
+#[derive(Debug)]
+pub enum AnyShape {
+    /// Every row is measured.
+    Flat(Flat),
+}
+
+impl AnyShape {
+    /// Builds the shape that `spec` names over `rows`.
+    pub fn build<R: Rows>(spec: &Spec, rows: &R, options: &BuildOptions<'_>) -> Self {
+        match spec {
+            Spec::Flat | Spec::Hnsw { .. } => {
+                if let Some(progress) = options.progress {
+                    progress(rows.len());
+                }
+                Self::Flat(Flat::new(rows.len()))
+            }
+        }
+    }
+
+    /// The `k` allowed rows closest to `query`, closest first: never fewer than
+    /// `min(k, rows allowed)`.
+    ///
+    /// # Panics
+    /// If `rows` are not the ones this was built over (by number), or the query does not fit them.
+    pub fn search<R: Rows>(
+        &self,
+        rows: &R,
+        query: &R::Query,
+        options: &SearchOptions<'_>,
+    ) -> Vec<Hit> {
+        match self {
+            Self::Flat(flat) => flat.search(rows, query, options),
+        }
+    }
+
+    /// What this shape is.
+    pub fn spec(&self) -> Spec {
+        match self {
+            Self::Flat(_) => Spec::Flat,
+        }
+    }
+
+    /// Number of rows it was built over.
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Flat(flat) => flat.len(),
+        }
+    }
+
+    /// Whether it was built over no rows.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The shape as bytes, the same on every machine. Not checksummed: that is the file's part.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        match self {
+            Self::Flat(flat) => file::header(Shape::Flat, flat.len()),
+        }
+    }
+
+    /// Reads what [`to_bytes`](Self::to_bytes) wrote, over `len` rows.
+    ///
+    /// # Errors
+    /// If the bytes are not exactly a shape over `len` rows; nothing in them can make this panic or
+    /// allocate more than a small multiple of their length.
+    pub fn from_bytes(bytes: &[u8], len: usize) -> Result<Self, FileError> {
+        let (shape, reader) = Reader::open(bytes, len)?;
+        match shape {
+            Shape::Flat | Shape::Hnsw => reader.end().map(|()| Self::Flat(Flat::new(len))),
+        }
+    }
+}

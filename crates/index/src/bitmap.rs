@@ -1,0 +1,119 @@
+//! A set of rows.
+
+use crate::Row;
+
+const BITS: usize = u64::BITS as usize;
+
+/// A fixed-size set of rows of one index, one bit each. Rows at or past `len` are never in it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Bitmap {
+    words: Vec<u64>,
+    len: usize,
+}
+
+impl Bitmap {
+    /// The empty set over rows `0..len`.
+    pub fn new(len: usize) -> Self {
+        Self { words: vec![0; len.div_ceil(BITS)], len }
+    }
+
+    /// All rows `0..len`.
+    pub fn full(len: usize) -> Self {
+        let mut words = vec![u64::MAX; len.div_ceil(BITS)];
+        if let Some(last) = words.last_mut()
+            && !len.is_multiple_of(BITS)
+        {
+            *last = (1 << (len % BITS)) - 1;
+        }
+        Self { words, len }
+    }
+
+    /// Number of rows the set ranges over (not how many are in it).
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether the set ranges over no rows.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// How many rows are in the set. O(len / 64).
+    pub fn count(&self) -> usize {
+        self.words.iter().map(|word| word.count_ones() as usize).sum()
+    }
+
+    /// Whether `row` is in the set.
+    pub fn contains(&self, row: Row) -> bool {
+        let at = row.position();
+        self.words.get(at / BITS).is_some_and(|word| (word >> (at % BITS)) & 1 == 1)
+    }
+
+    /// Adds `row`; `true` if it was not in the set.
+    ///
+    /// # Panics
+    /// If `row` is not below [`len`](Self::len).
+    pub fn insert(&mut self, row: Row) -> bool {
+        assert!(row.position() < self.len, "row {row} of {}", self.len);
+        let (word, bit) = (&mut self.words[row.position() / BITS], 1 << (row.position() % BITS));
+        let fresh = *word & bit == 0;
+        *word |= bit;
+        fresh
+    }
+
+    /// Removes `row`; `true` if it was in the set.
+    pub fn remove(&mut self, row: Row) -> bool {
+        let present = self.contains(row);
+        if present {
+            self.words[row.position() / BITS] &= !(1 << (row.position() % BITS));
+        }
+        present
+    }
+
+    /// Keeps only the rows that are in `other` too.
+    pub fn intersect(&mut self, other: &Self) {
+        for (at, word) in self.words.iter_mut().enumerate() {
+            *word &= other.words.get(at).copied().unwrap_or(0);
+        }
+    }
+
+    /// The rows of the set, rising.
+    pub fn iter(&self) -> impl Iterator<Item = Row> + '_ {
+        self.words.iter().enumerate().flat_map(|(at, &word)| {
+            let mut rest = word;
+            std::iter::from_fn(move || {
+                let bit = (rest != 0).then(|| rest.trailing_zeros() as usize)?;
+                rest &= rest - 1;
+                Some(Row((at * BITS + bit) as u32))
+            })
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn behaves_as_a_set() {
+        for len in [0, 1, 63, 64, 65, 130] {
+            let mut set = Bitmap::new(len);
+            assert_eq!((set.count(), set.len(), Bitmap::full(len).count()), (0, len, len));
+            let odd: Vec<Row> = (0..len as u32).filter(|row| row % 2 == 1).map(Row).collect();
+            for &row in &odd {
+                assert!(set.insert(row) && !set.insert(row));
+            }
+            assert_eq!(set.iter().collect::<Vec<_>>(), odd);
+            assert!(!set.contains(Row(len as u32)) && !set.contains(Row(u32::MAX)));
+            let mut rest = Bitmap::full(len);
+            for &row in &odd {
+                assert!(rest.remove(row) && !rest.remove(row));
+            }
+            assert_eq!(rest.count() + odd.len(), len);
+            rest.intersect(&set);
+            assert_eq!(rest, Bitmap::new(len));
+            set.intersect(&Bitmap::new(1));
+            assert_eq!(set.count(), 0);
+        }
+    }
+}

@@ -1,0 +1,33 @@
+//! What building a shape takes.
+
+use std::fmt;
+
+/// Options of building. The result is a function of the rows, the seed and `ef_construction`.
+#[derive(Clone, Copy)]
+pub struct BuildOptions<'a> {
+    /// Seed of the levels and of the order of insertion.
+    pub seed: u64,
+    /// Threads to build with; 0 counts as 1. Changes only the time taken.
+    pub threads: usize,
+    /// Candidates kept while looking for the neighbours of a new row.
+    pub ef_construction: usize,
+    /// Called now and then from the calling thread with the rows finished since the last call.
+    pub progress: Option<&'a (dyn Fn(usize) + Sync)>,
+}
+
+impl Default for BuildOptions<'_> {
+    fn default() -> Self {
+        Self { seed: 0, threads: 1, ef_construction: 128, progress: None }
+    }
+}
+
+impl fmt::Debug for BuildOptions<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BuildOptions")
+            .field("seed", &self.seed)
+            .field("threads", &self.threads)
+            .field("ef_construction", &self.ef_construction)
+            .field("progress", &self.progress.is_some())
+            .finish()
+    }
+}

@@ -1,0 +1,10 @@
+//! The largest things an index takes; each is checked where it enters.
+
+/// Most rows of one index (a row and one flag share 32 bits while searching).
+pub const ROWS_MAX: usize = (1 << 31) - 1;
+/// Fewest links per node that [`Spec`](crate::Spec) accepts for HNSW.
+pub const M_MIN: usize = 4;
+/// Most links per node that [`Spec`](crate::Spec) accepts for HNSW.
+pub const M_MAX: usize = 128;
+/// Highest level of an HNSW node.
+pub const LEVEL_MAX: usize = 15;
