@@ -1,1 +1,28 @@
-//! Room of `kvant-quant`.
+//! Numbers to codes and back: a weight matrix in fewer bits, with a written bound on the error.
+//!
+//! [`Scheme::encode`] turns f32 rows into a [`Coded`] matrix; [`Coded::decode_row`] restores
+//! them; [`measure`] says what was lost. Three families, each a plain struct whose parts can be
+//! stored and put together again with every length checked: [`Int8Matrix`] (symmetric, one scale
+//! per row), [`LinearMatrix`] (minimum and step per group, 2 to 8 bits) and [`BlockMatrix`]
+//! (the 32-weight blocks of ggml, byte for byte).
+//!
+//! **Invariant:** this crate does no IO and holds no randomness: the same matrix always gives the
+//! same bytes. NaN and infinities are refused on the way in, so none come out.
+
+pub mod affine;
+mod block;
+mod coded;
+mod error;
+mod int8;
+mod linear;
+mod measure;
+pub mod pack;
+mod scheme;
+
+pub use block::{BLOCK, BlockFormat, BlockMatrix};
+pub use coded::Coded;
+pub use error::{EncodeError, LayoutError, SchemeError};
+pub use int8::Int8Matrix;
+pub use linear::{GROUP, LinearMatrix, LinearShape};
+pub use measure::{ErrorStats, measure};
+pub use scheme::Scheme;

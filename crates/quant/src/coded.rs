@@ -1,0 +1,100 @@
+//! An encoded matrix in any of the formats.
+
+use std::fmt;
+
+use crate::{BlockMatrix, Int8Matrix, LinearMatrix, Scheme};
+
+/// An encoded weight matrix: one row per output, as the f32 matrix it came from.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Coded {
+    /// Symmetric int8, one scale per row.
+    Int8(Int8Matrix),
+    /// Minimum and step per group.
+    Linear(LinearMatrix),
+    /// Blocks of 32 weights as ggml stores them.
+    Block(BlockMatrix),
+}
+
+impl Coded {
+    /// Number of rows.
+    pub fn rows(&self) -> usize {
+        match self {
+            Self::Int8(m) => m.rows(),
+            Self::Linear(m) => m.shape().rows,
+            Self::Block(m) => m.rows(),
+        }
+    }
+
+    /// Number of columns.
+    pub fn cols(&self) -> usize {
+        match self {
+            Self::Int8(m) => m.cols(),
+            Self::Linear(m) => m.shape().cols,
+            Self::Block(m) => m.cols(),
+        }
+    }
+
+    /// The scheme that writes this format; `None` for the blocks that are only read
+    /// (`q4_1`, `q5_0`, `q5_1`), whose name is in [`Coded::format`].
+    pub fn scheme(&self) -> Option<Scheme> {
+        match self {
+            Self::Int8(_) => Some(Scheme::Int8),
+            Self::Linear(m) => Some(Scheme::Linear { bits: m.shape().bits }),
+            Self::Block(m) => Scheme::of_block(m.format()),
+        }
+    }
+
+    /// The name of the format: `int8`, `linear4`, `q4_1`, …
+    pub fn format(&self) -> String {
+        match self {
+            Self::Int8(_) => Scheme::Int8.to_string(),
+            Self::Linear(m) => Scheme::Linear { bits: m.shape().bits }.to_string(),
+            Self::Block(m) => m.format().to_string(),
+        }
+    }
+
+    /// Bytes of the codes and of everything needed to decode them, as stored.
+    pub fn size_bytes(&self) -> usize {
+        match self {
+            Self::Int8(m) => m.size_bytes(),
+            Self::Linear(m) => m.size_bytes(),
+            Self::Block(m) => m.size_bytes(),
+        }
+    }
+
+    /// Stored bits per weight, scales included; 0 for an empty matrix.
+    pub fn bits_per_weight(&self) -> f64 {
+        let weights = self.rows() as f64 * self.cols() as f64;
+        if weights == 0.0 { 0.0 } else { self.size_bytes() as f64 * 8.0 / weights }
+    }
+
+    /// Restores row `row` into `out`.
+    ///
+    /// # Panics
+    /// If there is no such row, or `out` does not hold exactly [`Coded::cols`] values.
+    pub fn decode_row(&self, row: usize, out: &mut [f32]) {
+        match self {
+            Self::Int8(m) => m.decode_row(row, out),
+            Self::Linear(m) => m.decode_row(row, out),
+            Self::Block(m) => m.decode_row(row, out),
+        }
+    }
+
+    /// Restores all rows, row-major. Allocates `rows · cols` floats.
+    pub fn decode(&self) -> Vec<f32> {
+        let (rows, cols) = (self.rows(), self.cols());
+        let mut out = vec![0.0; rows * cols];
+        if cols > 0 {
+            for (row, values) in out.chunks_exact_mut(cols).enumerate() {
+                self.decode_row(row, values);
+            }
+        }
+        out
+    }
+}
+
+impl fmt::Display for Coded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} x {}", self.format(), self.rows(), self.cols())
+    }
+}

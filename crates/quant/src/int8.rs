@@ -1,0 +1,111 @@
+//! Symmetric int8 with one scale per row.
+
+use kvant_kernels::Matrix;
+
+use crate::LayoutError;
+use crate::affine::{covering_step, nearest};
+
+/// `w = code · scale`, `scale = max|w| / 127` of the row, `code = round(w / scale)` in −127..=127.
+///
+/// Rounding is to nearest, ties to even. The error of a weight is at most `scale / 2`, and
+/// `127 · 2^−23 · scale` more for the roundings of f32. Rows of zeros have scale 0 and stay
+/// exact. `8 + 32 / cols` bits per weight. The format of `LLM.int8()` (Dettmers et al., 2022)
+/// without its outliers.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Int8Matrix {
+    rows: usize,
+    cols: usize,
+    codes: Vec<i8>,
+    scales: Vec<f32>,
+}
+
+const LEVELS: f32 = 127.0;
+
+impl Int8Matrix {
+    /// Encodes finite rows.
+    pub(crate) fn encode(w: Matrix<'_, f32>) -> Self {
+        let mut codes = Vec::with_capacity(w.rows() * w.cols());
+        let mut scales = Vec::with_capacity(w.rows());
+        for i in 0..w.rows() {
+            let row = w.row(i);
+            let max = row.iter().fold(0.0f32, |max, v| max.max(v.abs()));
+            let scale = covering_step(f64::from(max), f64::from(LEVELS));
+            scales.push(scale);
+            if scale > 0.0 {
+                let code = |v: &f32| nearest(v / scale).clamp(-127, 127) as i8;
+                codes.extend(row.iter().map(code));
+            } else {
+                codes.resize(codes.len() + row.len(), 0);
+            }
+        }
+        Self { rows: w.rows(), cols: w.cols(), codes, scales }
+    }
+
+    /// Puts stored parts together: `codes` row-major, one scale per row.
+    ///
+    /// # Errors
+    /// [`LayoutError`] when a length does not follow from the shape or a scale does not give
+    /// finite weights.
+    pub fn from_parts(
+        rows: usize,
+        cols: usize,
+        codes: Vec<i8>,
+        scales: Vec<f32>,
+    ) -> Result<Self, LayoutError> {
+        let expected = rows.checked_mul(cols).ok_or(LayoutError::Overflow { rows, cols })?;
+        if codes.len() != expected {
+            return Err(LayoutError::Length { part: "codes", expected, got: codes.len() });
+        }
+        if scales.len() != rows {
+            let got = scales.len();
+            return Err(LayoutError::Length { part: "scales", expected: rows, got });
+        }
+        if let Some(index) = scales.iter().position(|s| !(s * 128.0).is_finite()) {
+            return Err(LayoutError::Scale { part: "scale", index, value: scales[index] });
+        }
+        Ok(Self { rows, cols, codes, scales })
+    }
+
+    /// Number of rows.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Number of columns.
+    pub fn cols(&self) -> usize {
+        self.cols
+    }
+
+    /// The codes, row-major.
+    pub fn codes(&self) -> &[i8] {
+        &self.codes
+    }
+
+    /// The codes as a matrix, as the int8 product packs them.
+    pub fn matrix(&self) -> Matrix<'_, i8> {
+        Matrix::new(&self.codes, self.rows, self.cols)
+    }
+
+    /// One scale per row.
+    pub fn scales(&self) -> &[f32] {
+        &self.scales
+    }
+
+    /// Bytes of codes and scales.
+    pub fn size_bytes(&self) -> usize {
+        self.codes.len() + self.scales.len() * 4
+    }
+
+    /// Restores row `row` into `out`.
+    ///
+    /// # Panics
+    /// If there is no such row, or `out` does not hold exactly `cols` values.
+    pub fn decode_row(&self, row: usize, out: &mut [f32]) {
+        assert_eq!(out.len(), self.cols, "one value per column");
+        let scale = self.scales[row];
+        let codes = &self.codes[row * self.cols..(row + 1) * self.cols];
+        for (value, &code) in out.iter_mut().zip(codes) {
+            *value = f32::from(code) * scale;
+        }
+    }
+}
