@@ -15,8 +15,8 @@ use crate::{EncodeError, LayoutError, Scheme};
 /// A matrix whose rows are whole blocks of 32 weights, in the bytes of a GGUF file.
 ///
 /// Every block starts with an f16 scale `d` (and, for `q4_1` and `q5_1`, an f16 minimum `m`);
-/// the layouts and the decoding are those of [`BlockFormat`]. Encoding (`q4_0`, `q8_0`) follows
-/// the reference quantizer of ggml: codes from the f32 scale, which is then rounded to f16.
+/// the layouts and the decoding are those of [`BlockFormat`]. Encoding (`q4_0`, `q8_0`) gives the
+/// bytes of ggml's reference quantizer: codes from the f32 scale, which is then rounded to f16.
 ///
 /// Errors, for `amax = max|w|` of a block and `u = max(2^−11·|d|, 2^−25)`, the rounding of `d`:
 /// - `q8_0`: `|d| / 2 + 127·u`;

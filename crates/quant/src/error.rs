@@ -29,7 +29,8 @@ pub enum EncodeError {
     /// A row holds numbers that the scheme's scale or minimum cannot express.
     #[error(
         "row {row} reaches {magnitude}, past the {limit} that {scheme} can express; \
-         int8 holds every finite number"
+         int8 reaches furthest, to {}",
+        crate::int8::MAX
     )]
     Range {
         /// The scheme asked for.

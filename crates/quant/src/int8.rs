@@ -2,8 +2,8 @@
 
 use kvant_kernels::Matrix;
 
-use crate::LayoutError;
 use crate::affine::{covering_step, nearest};
+use crate::{EncodeError, LayoutError, Scheme};
 
 /// `w = code · scale`, `scale = max|w| / 127` of the row, `code = round(w / scale)` in −127..=127.
 ///
@@ -20,15 +20,21 @@ pub struct Int8Matrix {
 }
 
 const LEVELS: f32 = 127.0;
+/// Largest magnitude that is encoded: `128 · scale` must not overflow.
+pub(crate) const MAX: f32 = f32::MAX / 2.0;
 
 impl Int8Matrix {
     /// Encodes finite rows.
-    pub(crate) fn encode(w: Matrix<'_, f32>) -> Self {
+    pub(crate) fn encode(w: Matrix<'_, f32>) -> Result<Self, EncodeError> {
         let mut codes = Vec::with_capacity(w.rows() * w.cols());
         let mut scales = Vec::with_capacity(w.rows());
         for i in 0..w.rows() {
             let row = w.row(i);
             let max = row.iter().fold(0.0f32, |max, v| max.max(v.abs()));
+            if max > MAX {
+                let scheme = Scheme::Int8;
+                return Err(EncodeError::Range { scheme, row: i, magnitude: max, limit: MAX });
+            }
             let scale = covering_step(f64::from(max), f64::from(LEVELS));
             scales.push(scale);
             if scale > 0.0 {
@@ -38,7 +44,7 @@ impl Int8Matrix {
                 codes.resize(codes.len() + row.len(), 0);
             }
         }
-        Self { rows: w.rows(), cols: w.cols(), codes, scales }
+        Ok(Self { rows: w.rows(), cols: w.cols(), codes, scales })
     }
 
     /// Puts stored parts together: `codes` row-major, one scale per row.

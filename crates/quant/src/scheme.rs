@@ -58,7 +58,7 @@ impl Scheme {
     pub fn encode(&self, w: Matrix<'_, f32>) -> Result<Coded, EncodeError> {
         refuse_not_finite(w)?;
         Ok(match *self {
-            Self::Int8 => Coded::Int8(Int8Matrix::encode(w)),
+            Self::Int8 => Coded::Int8(Int8Matrix::encode(w)?),
             Self::Linear { bits } => Coded::Linear(LinearMatrix::encode(w, bits)?),
             Self::Q4_0 => Coded::Block(BlockMatrix::encode_q4_0(w)?),
             Self::Q8_0 => Coded::Block(BlockMatrix::encode_q8_0(w)?),

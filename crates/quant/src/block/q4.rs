@@ -20,8 +20,7 @@ pub(super) fn encode_q4_0(weights: &[f32; BLOCK], out: &mut [u8]) {
     }
     let d = largest / -SCALE_DIVISOR;
     let inverse = inverse(d);
-    // One rounding to f32 of the exact `w·id + 8.5`, as a fused multiply-add gives it.
-    let code = |w: f32| ((f64::from(w) * f64::from(inverse) + 8.5) as f32).clamp(0.0, 15.0) as u8;
+    let code = |w: f32| (w * inverse + 8.5).clamp(0.0, 15.0) as u8;
     out[..2].copy_from_slice(&f16::from_f32(d).to_le_bytes());
     for (j, byte) in out[2..].iter_mut().enumerate() {
         *byte = code(weights[j]) | code(weights[j + HALF]) << 4;

@@ -1,0 +1,270 @@
+//! Encoding and decoding stays within the bound that each format writes down.
+
+use kvant_kernels::Matrix;
+use kvant_quant::affine::{Linear, Symmetric};
+use kvant_quant::{BLOCK, Coded, EncodeError, Scheme, measure};
+use kvant_testkit::Random;
+use proptest::prelude::*;
+
+/// Largest error that the documentation of the formats allows, per weight of a row.
+fn bounds(coded: &Coded, row: usize, weights: &[f32]) -> Vec<f64> {
+    match coded {
+        Coded::Int8(m) => {
+            let scale = f64::from(m.scales()[row]);
+            vec![scale * (0.5 + 127.0 * 2f64.powi(-23)); weights.len()]
+        }
+        Coded::Linear(m) => {
+            let first = row * m.shape().groups();
+            let groups = weights.chunks(m.shape().group).zip(&m.steps()[first..]);
+            groups
+                .flat_map(|(group, &step)| {
+                    let bound = f64::from(step) / 2.0 + 2f64.powi(-21) * max_abs(group);
+                    vec![bound; group.len()]
+                })
+                .collect()
+        }
+        Coded::Block(m) => {
+            let (divisor, levels) =
+                if m.format().to_string() == "q4_0" { (8.0, 8.0) } else { (127.0, 127.0) };
+            let block_bounds = |block: &[f32]| {
+                let largest =
+                    block.iter().fold(0.0f32, |m, v| if v.abs() > m.abs() { *v } else { m });
+                let d = f64::from(largest).abs() / divisor;
+                let rounding = levels * (2f64.powi(-11) * d).max(2f64.powi(-25));
+                let within = move |w: &f32| {
+                    let opposite = divisor == 8.0
+                        && w.is_sign_negative() != largest.is_sign_negative()
+                        && f64::from(w.abs()) > 7.499 * d;
+                    (if opposite { d } else { d / 2.0 }) * (1.0 + 1e-5) + rounding
+                };
+                block.iter().map(within).collect::<Vec<f64>>()
+            };
+            weights.chunks(BLOCK).flat_map(block_bounds).collect()
+        }
+    }
+}
+
+fn max_abs(values: &[f32]) -> f64 {
+    values.iter().fold(0.0, |max, v| f64::from(v.abs()).max(max))
+}
+
+fn check(scheme: Scheme, weights: &[f32], rows: usize, cols: usize) -> Result<Coded, EncodeError> {
+    let coded = scheme.encode(Matrix::new(weights, rows, cols))?;
+    assert_eq!((coded.rows(), coded.cols(), coded.scheme()), (rows, cols, Some(scheme)));
+    let restored = coded.decode();
+    for row in 0..rows {
+        let weights = &weights[row * cols..(row + 1) * cols];
+        let bounds = bounds(&coded, row, weights);
+        assert_eq!(bounds.len(), cols);
+        for (col, (w, bound)) in weights.iter().zip(bounds).enumerate() {
+            let back = restored[row * cols + col];
+            let error = (f64::from(*w) - f64::from(back)).abs();
+            assert!(error <= bound, "{scheme} [{row}, {col}]: {w} came back {back}, {bound}");
+        }
+    }
+    assert_eq!(coded, scheme.encode(Matrix::new(weights, rows, cols))?, "deterministic");
+    Ok(coded)
+}
+
+/// Rows of very different sizes, with zeros, constants and offsets among them.
+fn matrix(seed: u64, rows: usize, cols: usize) -> Vec<f32> {
+    let mut random = Random::new(seed);
+    let mut out = Vec::with_capacity(rows * cols);
+    for _ in 0..rows {
+        let size = 10f32.powi(random.below(12) as i32 - 8);
+        let offset = if random.below(3) == 0 { random.normal() * size } else { 0.0 };
+        let constant = random.below(8) == 0;
+        let fixed = random.normal() * size;
+        for _ in 0..cols {
+            let zero = random.below(10) == 0;
+            let value = if constant { fixed } else { random.normal() * size + offset };
+            out.push(if zero && !constant { 0.0 } else { value });
+        }
+    }
+    out
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    #[test]
+    fn every_scheme_keeps_its_bound(seed: u64, rows in 1usize..5, blocks in 1usize..6) {
+        let weights = matrix(seed, rows, blocks * BLOCK);
+        for scheme in Scheme::ALL {
+            check(scheme, &weights, rows, blocks * BLOCK).unwrap();
+        }
+    }
+
+    #[test]
+    fn rows_of_any_length_keep_it_too(seed: u64, rows in 0usize..4, cols in 0usize..150) {
+        let weights = matrix(seed, rows, cols);
+        for scheme in Scheme::ALL {
+            if !matches!(scheme, Scheme::Q4_0 | Scheme::Q8_0) {
+                check(scheme, &weights, rows, cols).unwrap();
+            }
+        }
+    }
+
+    #[test]
+    fn any_number_of_f32_keeps_it_or_is_refused(
+        weights in prop::collection::vec(
+            prop::num::f32::NORMAL | prop::num::f32::SUBNORMAL | prop::num::f32::ZERO, BLOCK)
+    ) {
+        for scheme in Scheme::ALL {
+            match scheme.encode(Matrix::new(&weights, 1, BLOCK)) {
+                Ok(_) => { check(scheme, &weights, 1, BLOCK).unwrap(); }
+                Err(EncodeError::Range { magnitude, limit, .. }) => prop_assert!(magnitude > limit),
+                Err(other) => prop_assert!(false, "{other}"),
+            }
+        }
+    }
+
+    #[test]
+    fn the_smallest_numbers_keep_it(bits in prop::collection::vec(0u32..600, BLOCK)) {
+        let weights: Vec<f32> = bits.iter().map(|b| f32::from_bits(*b)).collect();
+        for scheme in Scheme::ALL {
+            check(scheme, &weights, 1, BLOCK).unwrap();
+        }
+    }
+
+    #[test]
+    fn steps_are_no_wider_than_they_must_be(seed: u64, cols in 1usize..150) {
+        let weights = matrix(seed, 1, cols);
+        for bits in 2..=8u8 {
+            let coded = check(Scheme::Linear { bits }, &weights, 1, cols).unwrap();
+            let Coded::Linear(linear) = coded else { unreachable!("linear") };
+            for (group, step) in weights.chunks(linear.shape().group).zip(linear.steps()) {
+                let low = group.iter().copied().fold(f32::INFINITY, f32::min);
+                let high = group.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+                let exact = f64::from(Linear { min: low, max: high, bits }.step());
+                let levels = f64::from((1u32 << bits) - 1);
+                let (ulp, tiny) = (2f64.powi(-10), 2f64.powi(-24));
+                let room = (ulp * f64::from(low.abs())).max(tiny) / levels;
+                let most = if bits == 8 { exact } else { (exact + room) * (1.0 + ulp) + tiny };
+                prop_assert!(f64::from(*step) <= most * (1.0 + 1e-6), "{step} {most}");
+            }
+        }
+    }
+
+    /// The matrices apply the formulas of `affine`, up to the rounding of their stored numbers.
+    #[test]
+    fn codes_are_those_of_the_formulas(seed: u64, cols in 2usize..300) {
+        let mut random = Random::new(seed);
+        let weights = random.normals(cols);
+        let int8 = check(Scheme::Int8, &weights, 1, cols).unwrap();
+        let Coded::Int8(int8) = int8 else { unreachable!() };
+        let formula = Symmetric { max_abs: max_abs(&weights) as f32, bits: 8 };
+        for (w, code) in weights.iter().zip(int8.codes()) {
+            let place = formula.alpha() * f64::from(*w);
+            prop_assert!((place - f64::from(*code)).abs() <= 0.5 + 1e-4);
+            prop_assert!((formula.code(*w) - i32::from(*code)).abs() <= 1);
+        }
+        let linear = check(Scheme::Linear { bits: 8 }, &weights, 1, cols).unwrap();
+        let Coded::Linear(linear) = linear else { unreachable!() };
+        let min = linear.mins()[0];
+        let max = weights.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        let formula = Linear { min, max, bits: 8 };
+        for (w, code) in weights.iter().zip(linear.codes()) {
+            let place = (f64::from(*w) - f64::from(min)) / f64::from(formula.step());
+            prop_assert!((place - f64::from(*code)).abs() <= 0.5 + 1e-4);
+            prop_assert!(formula.code(*w).abs_diff(u32::from(*code)) <= 1);
+        }
+    }
+}
+
+#[test]
+fn constants_and_zeros_come_back_exactly() {
+    for scheme in Scheme::ALL {
+        for value in [0.0f32, 1.0, -0.5, 0.375] {
+            let weights = vec![value; 3 * 64];
+            let coded = check(scheme, &weights, 3, 64).unwrap();
+            let back = coded.decode();
+            if matches!(scheme, Scheme::Linear { .. }) || value == 0.0 {
+                assert_eq!(back, weights, "{scheme} {value}");
+            } else {
+                assert!(measure(&weights, &back).relative < 1e-3, "{scheme} {value}");
+            }
+        }
+    }
+    // A constant that f16 does not hold is exact in linear8, and within one f16 ulp below.
+    let weights = [0.1f32; 65];
+    assert_eq!(check(Scheme::Linear { bits: 8 }, &weights, 1, 65).unwrap().decode(), weights);
+    let back = check(Scheme::Linear { bits: 2 }, &weights, 1, 65).unwrap().decode();
+    assert!(measure(&weights, &back).max_abs < 0.1 * 2f64.powi(-10));
+}
+
+#[test]
+fn single_columns_and_empty_matrices() {
+    for scheme in [Scheme::Int8, Scheme::Linear { bits: 3 }, Scheme::Linear { bits: 8 }] {
+        let weights = [0.25f32, -3.0, 0.0, 1e-20, 2048.0];
+        let back = check(scheme, &weights, 5, 1).unwrap().decode();
+        assert!(measure(&weights, &back).relative < 1e-6, "{scheme} {back:?}");
+        check(scheme, &[], 0, 7).unwrap();
+        assert_eq!(check(scheme, &[], 7, 0).unwrap().bits_per_weight(), 0.0);
+    }
+}
+
+#[test]
+fn sizes_are_what_the_formats_say() {
+    let weights = Random::new(1).normals(4 * 128);
+    let expected = [8.25, 2.5, 3.5, 4.5, 5.5, 6.5, 7.5, 8.5, 4.5, 8.5];
+    for (scheme, bits) in Scheme::ALL.into_iter().zip(expected) {
+        let coded = check(scheme, &weights, 4, 128).unwrap();
+        assert_eq!(coded.bits_per_weight(), bits, "{scheme}");
+        assert_eq!(coded.size_bytes() as f64, bits * 512.0 / 8.0);
+    }
+}
+
+#[test]
+fn more_bits_lose_less() {
+    let weights = Random::new(3).normals(16 * 256);
+    let mut last = f64::INFINITY;
+    for bits in 2..=8 {
+        let coded = check(Scheme::Linear { bits }, &weights, 16, 256).unwrap();
+        let now = measure(&weights, &coded.decode()).relative;
+        assert!(now < last * 0.75, "{bits} bits: {now} after {last}");
+        last = now;
+    }
+}
+
+#[test]
+fn a_strided_view_encodes_as_its_dense_copy() {
+    let wide = Random::new(5).normals(4 * 100);
+    let dense: Vec<f32> = wide.chunks(100).flat_map(|row| row[..64].to_vec()).collect();
+    for scheme in Scheme::ALL {
+        let coded = scheme.encode(Matrix::strided(&wide, 4, 64, 100)).unwrap();
+        assert_eq!(coded, check(scheme, &dense, 4, 64).unwrap(), "{scheme}");
+    }
+}
+
+#[test]
+fn rows_that_are_no_whole_blocks_name_the_remedy() {
+    for scheme in [Scheme::Q4_0, Scheme::Q8_0] {
+        for cols in [1, 31, 33] {
+            let error = scheme.encode(Matrix::new(&vec![1.0; cols], 1, cols)).unwrap_err();
+            assert_eq!(error, EncodeError::BlockCols { scheme, cols });
+            let text = error.to_string();
+            assert!(text.contains(&scheme.to_string()) && text.contains("int8"), "{text}");
+        }
+    }
+}
+
+#[test]
+fn magnitudes_past_the_scale_are_refused() {
+    let limits = [
+        (Scheme::Int8, f32::MAX / 2.0),
+        (Scheme::Linear { bits: 7 }, 65504.0),
+        (Scheme::Linear { bits: 8 }, f32::MAX / 2.0),
+        (Scheme::Q4_0, 65504.0 * 8.0),
+        (Scheme::Q8_0, 65504.0 * 127.0),
+    ];
+    for (scheme, limit) in limits {
+        let mut weights = vec![0.0f32; BLOCK];
+        weights[3] = limit;
+        check(scheme, &weights, 1, BLOCK).unwrap();
+        weights[3] = limit.next_up();
+        let error = scheme.encode(Matrix::new(&weights, 1, BLOCK)).unwrap_err();
+        assert!(matches!(error, EncodeError::Range { row: 0, .. }), "{error}");
+        assert!(error.to_string().contains("int8 reaches furthest"), "{error}");
+    }
+}

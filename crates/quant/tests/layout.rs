@@ -1,0 +1,165 @@
+//! Stored parts come back as the same matrix, and no other parts do.
+
+use kvant_kernels::Matrix;
+use kvant_quant::{
+    BLOCK, BlockFormat, BlockMatrix, Coded, Int8Matrix, LayoutError, LinearMatrix, LinearShape,
+    Scheme,
+};
+use kvant_testkit::Random;
+use proptest::prelude::*;
+
+/// The matrix that the parts of `coded` make.
+fn again(coded: &Coded) -> Result<Coded, LayoutError> {
+    match coded {
+        Coded::Int8(m) => {
+            let (codes, scales) = (m.codes().to_vec(), m.scales().to_vec());
+            Int8Matrix::from_parts(m.rows(), m.cols(), codes, scales).map(Coded::Int8)
+        }
+        Coded::Linear(m) => {
+            let (mins, steps) = (m.mins().to_vec(), m.steps().to_vec());
+            LinearMatrix::from_parts(m.shape(), m.codes().to_vec(), mins, steps).map(Coded::Linear)
+        }
+        Coded::Block(m) => {
+            BlockMatrix::from_parts(m.format(), m.rows(), m.cols(), m.data().to_vec())
+                .map(Coded::Block)
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn parts_make_the_same_matrix(seed: u64, rows in 0usize..4, blocks in 0usize..5) {
+        let cols = blocks * BLOCK;
+        let weights = Random::new(seed).normals(rows * cols);
+        for scheme in Scheme::ALL {
+            let coded = scheme.encode(Matrix::new(&weights, rows, cols)).unwrap();
+            prop_assert_eq!(again(&coded), Ok(coded));
+        }
+    }
+
+    /// Whatever bytes a file holds, decoding them gives finite weights or the parts are refused.
+    #[test]
+    fn foreign_blocks_decode_to_finite_weights(
+        data in prop::collection::vec(any::<u8>(), 34 * 3)
+    ) {
+        for format in BlockFormat::ALL {
+            let bytes = data[..3 * format.block_bytes()].to_vec();
+            if let Ok(block) = BlockMatrix::from_parts(format, 3, BLOCK, bytes) {
+                prop_assert!(Coded::Block(block).decode().iter().all(|w| w.is_finite()));
+            }
+        }
+    }
+
+    #[test]
+    fn foreign_numbers_decode_to_finite_weights(
+        min in any::<f32>(), step in any::<f32>(), codes in prop::collection::vec(any::<u8>(), 8)
+    ) {
+        for bits in 2..=8u8 {
+            let shape = LinearShape::new(1, 64 / usize::from(bits), bits);
+            let codes = codes[..shape.row_bytes()].to_vec();
+            if let Ok(m) = LinearMatrix::from_parts(shape, codes, vec![min], vec![step]) {
+                prop_assert!(Coded::Linear(m).decode().iter().all(|w| w.is_finite()));
+            }
+        }
+        let codes = codes.iter().map(|c| c.cast_signed()).collect();
+        if let Ok(m) = Int8Matrix::from_parts(1, 8, codes, vec![step]) {
+            prop_assert!(Coded::Int8(m).decode().iter().all(|w| w.is_finite()));
+        }
+    }
+}
+
+#[test]
+fn wrong_lengths_are_refused() {
+    let length = |part, expected, got| LayoutError::Length { part, expected, got };
+    for (codes, scales, error) in [
+        (5, 2, length("codes", 6, 5)),
+        (7, 2, length("codes", 6, 7)),
+        (6, 1, length("scales", 2, 1)),
+        (6, 3, length("scales", 2, 3)),
+    ] {
+        let got = Int8Matrix::from_parts(2, 3, vec![0; codes], vec![1.0; scales]);
+        assert_eq!(got, Err(error));
+    }
+    let shape = LinearShape::new(2, 65, 3);
+    let (bytes, groups) = (2 * 25, 4);
+    for (codes, mins, steps, error) in [
+        (bytes - 1, groups, groups, length("codes", bytes, bytes - 1)),
+        (bytes, groups + 1, groups, length("minimums", groups, groups + 1)),
+        (bytes, groups, groups - 1, length("steps", groups, groups - 1)),
+    ] {
+        let (mins, steps) = (vec![0.0; mins], vec![1.0; steps]);
+        assert_eq!(LinearMatrix::from_parts(shape, vec![0; codes], mins, steps), Err(error));
+    }
+    for format in BlockFormat::ALL {
+        let expected = 4 * format.block_bytes();
+        for got in [0, expected - 1, expected + 1] {
+            let parts = BlockMatrix::from_parts(format, 2, 2 * BLOCK, vec![0; got]);
+            assert_eq!(parts, Err(length("blocks", expected, got)));
+        }
+    }
+}
+
+#[test]
+fn shapes_that_overflow_are_refused() {
+    let (rows, cols) = (usize::MAX / 2, 64);
+    let overflow = LayoutError::Overflow { rows, cols };
+    assert_eq!(Int8Matrix::from_parts(rows, cols, vec![], vec![]), Err(overflow.clone()));
+    let shape = LinearShape::new(rows, cols, 4);
+    assert_eq!(LinearMatrix::from_parts(shape, vec![], vec![], vec![]), Err(overflow.clone()));
+    for format in BlockFormat::ALL {
+        assert_eq!(BlockMatrix::from_parts(format, rows, cols, vec![]), Err(overflow.clone()));
+    }
+}
+
+#[test]
+fn shapes_that_mean_nothing_are_refused() {
+    for bits in [0, 1, 9, 255] {
+        let shape = LinearShape { rows: 1, cols: 1, bits, group: 64 };
+        let error = LinearMatrix::from_parts(shape, vec![0], vec![0.0], vec![0.0]);
+        assert_eq!(error, Err(LayoutError::Bits { bits }));
+    }
+    let shape = LinearShape { rows: 1, cols: 1, bits: 4, group: 0 };
+    let error = LinearMatrix::from_parts(shape, vec![0], vec![0.0], vec![0.0]);
+    assert_eq!(error, Err(LayoutError::Group));
+    let error = BlockMatrix::from_parts(BlockFormat::Q5_1, 1, 33, vec![]);
+    assert_eq!(error, Err(LayoutError::BlockCols { format: BlockFormat::Q5_1, cols: 33 }));
+}
+
+#[test]
+fn numbers_that_are_not_finite_are_refused() {
+    for value in [f32::NAN, f32::INFINITY, -f32::INFINITY, f32::MAX] {
+        let error = Int8Matrix::from_parts(2, 1, vec![0; 2], vec![1.0, value]).unwrap_err();
+        assert!(matches!(error, LayoutError::Scale { part: "scale", index: 1, .. }), "{error}");
+        let shape = LinearShape::new(2, 1, 8);
+        let error = LinearMatrix::from_parts(shape, vec![0; 2], vec![0.0; 2], vec![0.0, value])
+            .unwrap_err();
+        assert!(matches!(error, LayoutError::Scale { part: "step", index: 1, .. }), "{error}");
+    }
+    for (format, slots) in [("q4_0", 1), ("q4_1", 2), ("q5_0", 1), ("q5_1", 2), ("q8_0", 1)] {
+        let format: BlockFormat = format.parse().unwrap();
+        for slot in 0..slots {
+            let mut data = vec![0; 2 * format.block_bytes()];
+            data[format.block_bytes() + 2 * slot + 1] = 0x7C; // infinity in f16
+            let error = BlockMatrix::from_parts(format, 1, 2 * BLOCK, data).unwrap_err();
+            assert!(matches!(error, LayoutError::Scale { index: 1, .. }), "{error}");
+        }
+    }
+}
+
+#[test]
+fn numbers_below_eight_bits_are_f16() {
+    let third = 1.0 / 3.0;
+    for bits in 2..=8 {
+        let shape = LinearShape::new(1, 1, bits);
+        let parts = |min, step| LinearMatrix::from_parts(shape, vec![0], vec![min], vec![step]);
+        assert!(parts(0.25, 0.5).is_ok());
+        for (result, name) in [(parts(third, 0.5), "minimum"), (parts(0.25, third), "step")] {
+            match result {
+                Ok(_) => assert_eq!(bits, 8),
+                Err(error) => assert!(
+                    matches!(error, LayoutError::Precision { part, .. } if part == name && bits < 8)
+                ),
+            }
+        }
+    }
+}
