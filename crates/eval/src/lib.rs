@@ -6,5 +6,7 @@
 //! **Invariant:** nothing here trains, compresses or stores a model; figures come from running
 //! models as anybody would, and a figure that was not measured is absent, never zero.
 
+pub mod limits;
 pub mod metric;
 pub mod report;
+pub mod task;
