@@ -66,7 +66,7 @@ pub trait Dir: Send + Sync + Debug {
 }
 
 /// A file being written, invisible until published; dropped unpublished it leaves nothing.
-pub trait Sink: Send {
+pub trait Sink: Send + Sync {
     /// Adds `data` at the end.
     ///
     /// # Errors
@@ -81,7 +81,7 @@ pub trait Sink: Send {
 }
 
 /// A log being appended to by its only writer.
-pub trait Log: Send {
+pub trait Log: Send + Sync {
     /// Adds `data` at the end; durable only after [`sync`](Self::sync).
     ///
     /// # Errors

@@ -1,0 +1,29 @@
+//! Upper bounds of everything a collection takes; each is checked where it enters.
+
+/// Most components of a vector.
+pub const DIM_MAX: usize = 65_536;
+/// Most bytes of a text identifier.
+pub const ID_SIZE_MAX: usize = 512;
+/// Most bytes of one payload as JSON.
+pub const PAYLOAD_SIZE_MAX: usize = 1 << 20;
+/// Deepest nesting of a payload: half of what the JSON reader takes, so all that was written is
+/// readable.
+pub const PAYLOAD_DEPTH_MAX: usize = 64;
+/// Most points, or identifiers, of one batch.
+pub const BATCH_POINTS_MAX: usize = 100_000;
+/// Most bytes of one batch in the log; also bounds what reading a damaged log may allocate.
+pub const RECORD_SIZE_MAX: usize = 256 << 20;
+/// Most results of one search.
+pub const K_MAX: usize = 10_000;
+/// Most conditions of one filter.
+pub const CONDITIONS_MAX: usize = 256;
+/// Most bytes of the key of a condition.
+pub const KEY_SIZE_MAX: usize = 1024;
+/// Most bytes of a name in [`crate::Settings`] (model, fields).
+pub const SETTING_SIZE_MAX: usize = 4096;
+/// Most segments of a collection.
+pub const SEGMENTS_MAX: usize = 65_536;
+/// Most points that compaction puts into one segment.
+pub const SEGMENT_POINTS_MAX: usize = 1 << 20;
+/// Most bytes of vectors that compaction puts into one segment.
+pub const SEGMENT_VECTORS_SIZE_MAX: usize = 1 << 30;

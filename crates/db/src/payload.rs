@@ -1,0 +1,92 @@
+//! Payloads as JSON bytes, the form they are logged, sealed and kept in memory in.
+
+use crate::limits::{PAYLOAD_DEPTH_MAX, PAYLOAD_SIZE_MAX};
+use serde_json::{Map, Value};
+
+/// Why a payload is not taken.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    Size(usize),
+    Depth,
+}
+
+/// The payload as JSON. Checked against the limits so that it can be read back.
+pub(crate) fn encode(payload: &Map<String, Value>) -> Result<Box<[u8]>, Refusal> {
+    if is_too_deep(payload) {
+        return Err(Refusal::Depth);
+    }
+    // Serializing a map of strings to JSON values into memory has no way to fail.
+    let bytes = serde_json::to_vec(payload).unwrap_or_default();
+    assert!(bytes.len() >= 2, "a JSON object has two braces");
+    if bytes.len() > PAYLOAD_SIZE_MAX {
+        return Err(Refusal::Size(bytes.len()));
+    }
+    Ok(bytes.into_boxed_slice())
+}
+
+/// Reads what [`encode`] wrote; `None` for anything that is no JSON object.
+pub(crate) fn decode(bytes: &[u8]) -> Option<Map<String, Value>> {
+    serde_json::from_slice(bytes).ok()
+}
+
+/// Walks without recursion: the value may come from anywhere and be of any depth.
+fn is_too_deep(payload: &Map<String, Value>) -> bool {
+    let mut open: Vec<(usize, &Value)> = payload.values().map(|value| (2, value)).collect();
+    while let Some((depth, value)) = open.pop() {
+        let inside: Box<dyn Iterator<Item = &Value>> = match value {
+            Value::Array(values) => Box::new(values.iter()),
+            Value::Object(map) => Box::new(map.values()),
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => continue,
+        };
+        if depth > PAYLOAD_DEPTH_MAX {
+            return true;
+        }
+        open.extend(inside.map(|value| (depth + 1, value)));
+    }
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    fn map(value: &Value) -> Map<String, Value> {
+        value.as_object().unwrap().clone()
+    }
+
+    fn nested(depth: usize) -> Map<String, Value> {
+        let mut value = json!({});
+        for _ in 1..depth {
+            value = json!({ "x": value });
+        }
+        map(&value)
+    }
+
+    #[test]
+    fn limits_hold_just_under_and_just_over() {
+        let deepest = nested(PAYLOAD_DEPTH_MAX);
+        assert_eq!(decode(&encode(&deepest).unwrap()), Some(deepest));
+        assert_eq!(encode(&nested(PAYLOAD_DEPTH_MAX + 1)), Err(Refusal::Depth));
+        let sized = |bytes: usize| map(&json!({ "t": "x".repeat(bytes - 8) }));
+        assert_eq!(encode(&sized(PAYLOAD_SIZE_MAX)).unwrap().len(), PAYLOAD_SIZE_MAX);
+        let over = PAYLOAD_SIZE_MAX + 1;
+        assert_eq!(encode(&sized(over)), Err(Refusal::Size(over)));
+    }
+
+    #[test]
+    fn what_is_no_object_is_refused() {
+        for bytes in [&b""[..], b"[]", b"1", b"{", b"{}x", b"{\"a\":\xff}"] {
+            assert_eq!(decode(bytes), None);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn numbers_and_texts_come_back(number: f64, whole: i64, text in "\\PC*") {
+            let payload = map(&json!({ "f": number, "i": whole, "t": text, "l": [null, true] }));
+            prop_assert_eq!(decode(&encode(&payload).unwrap()), Some(payload));
+        }
+    }
+}
