@@ -11,7 +11,12 @@ mod level;
 mod matrix;
 mod pack;
 mod scalar;
+#[cfg(target_arch = "x86_64")]
+mod series;
 mod table;
+#[cfg(target_arch = "x86_64")]
+#[expect(unsafe_code, reason = "pointer loads and calls of functions that need CPU features")]
+mod x86_64;
 
 pub use level::{Level, LevelError};
 pub use matrix::{Matrix, MatrixMut};

@@ -53,6 +53,7 @@ impl<'a, T> Matrix<'a, T> {
     }
 
     /// The rows in `range`, same columns.
+    #[must_use]
     pub fn slice(&self, range: Range<usize>) -> Self {
         assert!(range.start <= range.end && range.end <= self.rows, "rows out of range");
         let start = (range.start * self.stride).min(self.data.len());

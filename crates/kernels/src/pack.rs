@@ -1,19 +1,34 @@
 //! Right-hand operands of the matrix products, in the order the micro-kernels read them.
 
-use crate::Matrix;
+use crate::{Matrix, kernels};
 
 /// Output columns per panel: one AVX-512 register of f32, two of AVX2.
 pub(crate) const PANEL: usize = 16;
 /// Consecutive `k` values that one VNNI lane multiplies.
 pub(crate) const LANE: usize = 4;
+/// What an activation of zero is stored as.
+pub(crate) const ZERO_CODE: i32 = 128;
+
+/// One step of a panel: 64 bytes that start on a cache line, so that no load straddles two.
+#[derive(Clone, Copy, Debug)]
+#[repr(C, align(64))]
+pub(crate) struct Line<T, const N: usize>(pub(crate) [T; N]);
+
+/// One `k` of an f32 panel: the weights of 16 outputs.
+pub(crate) type LineF32 = Line<f32, PANEL>;
+/// Four consecutive `k` of an int8 panel: 16 outputs × 4.
+pub(crate) type LineI8 = Line<i8, { PANEL * LANE }>;
+
+const ZERO_F32: LineF32 = Line([0.0; PANEL]);
+const ZERO_I8: LineI8 = Line([0; PANEL * LANE]);
 
 /// An f32 weight `W` of `n × k` packed for `y = x · Wᵀ`.
 ///
-/// Layout: `⌈n/16⌉` panels, each `k × 16`: element `(j, i)` of panel `p` is `W[16·p + i][j]`;
-/// missing columns are zero.
+/// Layout: `⌈n/16⌉` panels, each `k` lines of 16: element `i` of line `j` of panel `p` is
+/// `W[16·p + i][j]`; missing outputs are zero.
 #[derive(Clone, Debug, Default)]
 pub struct PackedF32 {
-    pub(crate) data: Vec<f32>,
+    pub(crate) data: Vec<LineF32>,
     n: usize,
     k: usize,
 }
@@ -28,35 +43,31 @@ impl PackedF32 {
 
     /// Packs `w` (`n × k`) in place, reusing the allocation.
     pub fn pack(&mut self, w: Matrix<'_, f32>) {
-        self.reset(w.rows(), w.cols());
-        let k = self.k;
-        for (p, panel) in self.data.chunks_exact_mut(k.max(1) * PANEL).enumerate() {
-            for i in 0..PANEL.min(w.rows() - p * PANEL) {
-                for (j, &value) in w.row(p * PANEL + i).iter().enumerate() {
-                    panel[j * PANEL + i] = value;
-                }
-            }
-        }
+        kernels().pack_f32(w, self);
     }
 
     /// Packs the transpose of `w` (`k × n`, one column per output) in place.
     pub fn pack_transposed(&mut self, w: Matrix<'_, f32>) {
         self.reset(w.cols(), w.rows());
-        let (k, n) = (self.k, self.n);
-        for (p, panel) in self.data.chunks_exact_mut(k.max(1) * PANEL).enumerate() {
-            let from = p * PANEL;
-            let width = PANEL.min(n - from);
-            for (j, lane) in panel.chunks_exact_mut(PANEL).enumerate() {
-                lane[..width].copy_from_slice(&w.row(j)[from..from + width]);
+        for p in 0..self.n.div_ceil(PANEL) {
+            let columns = p * PANEL..self.n.min((p + 1) * PANEL);
+            for (j, line) in self.data[p * self.k..][..self.k].iter_mut().enumerate() {
+                let row = &w.row(j)[columns.clone()];
+                if let Ok(whole) = <&[f32; PANEL]>::try_from(row) {
+                    line.0 = *whole;
+                } else {
+                    *line = ZERO_F32;
+                    line.0[..row.len()].copy_from_slice(row);
+                }
             }
         }
     }
 
-    fn reset(&mut self, n: usize, k: usize) {
+    /// Makes room for `n × k`; what the lines hold is unspecified.
+    pub(crate) fn reset(&mut self, n: usize, k: usize) {
         self.n = n;
         self.k = k;
-        self.data.clear();
-        self.data.resize(n.div_ceil(PANEL) * PANEL * k, 0.0);
+        self.data.resize(n.div_ceil(PANEL) * k, ZERO_F32);
     }
 
     /// Outputs of the product.
@@ -71,17 +82,17 @@ impl PackedF32 {
 
     /// Bytes held.
     pub fn size_bytes(&self) -> usize {
-        self.data.len() * 4
+        self.data.len() * size_of::<LineF32>()
     }
 }
 
 /// An int8 weight of `n × k` with one f32 scale per row, packed for `y = x · Wᵀ` on int8 dots.
 ///
-/// Layout: `⌈n/16⌉` panels, each `⌈k/4⌉ × 16 × 4` bytes: element `(j, i, t)` of panel `p` is
-/// `W[16·p + i][4·j + t]`. `sums[i] = Σ_k W[i][k]` undoes the +128 offset of the activations.
+/// Layout: `⌈n/16⌉` panels, each `⌈k/4⌉` lines of 16 × 4 bytes: element `(i, t)` of line `j` of
+/// panel `p` is `W[16·p + i][4·j + t]`. `sums[i] = Σ_k W[i][k]` undoes the +128 offset of the activations.
 #[derive(Clone, Debug, Default)]
 pub struct PackedI8 {
-    pub(crate) data: Vec<i8>,
+    pub(crate) data: Vec<LineI8>,
     pub(crate) scales: Vec<f32>,
     pub(crate) sums: Vec<i32>,
     n: usize,
@@ -97,9 +108,9 @@ impl PackedI8 {
         let (n, k) = (codes.rows(), codes.cols());
         assert_eq!(scales.len(), n, "one scale per row");
         let panels = n.div_ceil(PANEL);
-        let panel_len = k.div_ceil(LANE) * PANEL * LANE;
+        let panel_len = k.div_ceil(LANE);
         let mut packed = Self {
-            data: vec![0; panels * panel_len],
+            data: vec![ZERO_I8; panels * panel_len],
             scales: scales.to_vec(),
             sums: Vec::with_capacity(panels * PANEL),
             n,
@@ -108,7 +119,7 @@ impl PackedI8 {
         for row in 0..n {
             let panel = &mut packed.data[(row / PANEL) * panel_len..][..panel_len];
             for (j, &code) in codes.row(row).iter().enumerate() {
-                panel[(j / LANE) * PANEL * LANE + (row % PANEL) * LANE + j % LANE] = code;
+                panel[j / LANE].0[(row % PANEL) * LANE + j % LANE] = code;
             }
             packed.sums.push(codes.row(row).iter().map(|&code| i32::from(code)).sum());
         }
@@ -129,7 +140,7 @@ impl PackedI8 {
 
     /// Bytes held.
     pub fn size_bytes(&self) -> usize {
-        self.data.len() + self.scales.len() * 8
+        self.data.len() * size_of::<LineI8>() + self.scales.len() * 8
     }
 }
 
@@ -161,13 +172,29 @@ impl RowsI8 {
         self.cols.next_multiple_of(LANE)
     }
 
-    /// Makes room for `rows × cols`; codes are those of zero.
+    /// Scale of row `i`: value = code · scale.
+    ///
+    /// # Panics
+    /// If there is no such row.
+    pub fn scale(&self, i: usize) -> f32 {
+        self.scales[i]
+    }
+
+    /// Codes of row `i`, each in −127..=127.
+    ///
+    /// # Panics
+    /// If there is no such row.
+    pub fn codes(&self, i: usize) -> impl Iterator<Item = i8> + '_ {
+        assert!(i < self.rows, "row {i} of {}", self.rows);
+        let row = &self.codes[i * self.stride()..][..self.cols];
+        row.iter().map(|&code| (i32::from(code) - ZERO_CODE) as i8)
+    }
+
+    /// Makes room for `rows × cols`; what the codes are is unspecified.
     pub(crate) fn reset(&mut self, rows: usize, cols: usize) {
         self.rows = rows;
         self.cols = cols;
-        self.codes.clear();
-        self.codes.resize(rows * cols.next_multiple_of(LANE), 128);
-        self.scales.clear();
+        self.codes.resize(rows * cols.next_multiple_of(LANE), ZERO_CODE as u8);
         self.scales.resize(rows, 0.0);
     }
 }

@@ -2,6 +2,9 @@
 
 use std::sync::OnceLock;
 
+use crate::pack::LineF32;
+#[cfg(target_arch = "x86_64")]
+use crate::x86_64;
 use crate::{Level, Matrix, MatrixMut, PackedF32, PackedI8, RowsI8, scalar};
 
 type Pair<T, R> = fn(&[T], &[T]) -> R;
@@ -15,11 +18,14 @@ pub struct Kernels {
     pub(crate) dot_f32: Pair<f32, f32>,
     pub(crate) l2_f32: Pair<f32, f32>,
     pub(crate) l1_f32: Pair<f32, f32>,
+    pub(crate) products_f32: Pair<f32, [f32; 3]>,
     pub(crate) dot_i8: Pair<i8, i32>,
     pub(crate) gemm_f32: GemmF32,
     pub(crate) gemm_i8: GemmI8,
+    pub(crate) transpose: fn(Matrix<'_, f32>, &mut [LineF32]),
     pub(crate) gelu: fn(&mut [f32]),
-    pub(crate) softmax: fn(&mut [f32]),
+    pub(crate) exponentials: fn(&mut [f32], f32) -> f32,
+    pub(crate) scale: fn(&mut [f32], f32),
     pub(crate) layer_norm: fn(&mut [f32], &[f32], &[f32], f32),
     pub(crate) quantize_rows: fn(Matrix<'_, f32>, &mut RowsI8),
 }
@@ -29,11 +35,14 @@ static SCALAR: Kernels = Kernels {
     dot_f32: scalar::distance::dot_f32,
     l2_f32: scalar::distance::l2_f32,
     l1_f32: scalar::distance::l1_f32,
+    products_f32: scalar::distance::products_f32,
     dot_i8: scalar::distance::dot_i8,
     gemm_f32: scalar::gemm::gemm_f32,
     gemm_i8: scalar::gemm::gemm_i8,
+    transpose: scalar::gemm::transpose,
     gelu: scalar::row::gelu,
-    softmax: scalar::row::softmax,
+    exponentials: scalar::row::exponentials,
+    scale: scalar::row::scale,
     layer_norm: scalar::row::layer_norm,
     quantize_rows: scalar::row::quantize_rows,
 };
@@ -57,7 +66,13 @@ impl Kernels {
             return None;
         }
         match level {
-            Level::Scalar | Level::Avx2 | Level::Avx512 => Some(&SCALAR),
+            Level::Scalar => Some(&SCALAR),
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx2 => Some(&x86_64::avx2::TABLE),
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx512 => Some(&x86_64::avx512::TABLE),
+            #[cfg(not(target_arch = "x86_64"))]
+            Level::Avx2 | Level::Avx512 => None,
         }
     }
 
@@ -86,8 +101,10 @@ impl Kernels {
 
     /// Cosine similarity in −1..=1; 0 if either vector is zero.
     pub fn cosine_f32(&self, a: &[f32], b: &[f32]) -> f32 {
-        let norms = self.dot_f32(a, a) * self.dot_f32(b, b);
-        if norms > 0.0 { (self.dot_f32(a, b) / norms.sqrt()).clamp(-1.0, 1.0) } else { 0.0 }
+        assert_eq!(a.len(), b.len(), "cosine of different lengths");
+        let [dot, a, b] = (self.products_f32)(a, b).map(f64::from);
+        let norm = (a * b).sqrt();
+        if norm == 0.0 { 0.0 } else { (dot / norm).clamp(-1.0, 1.0) as f32 }
     }
 
     /// `Σ a·b` in i32, exact up to 2¹⁷ elements.
@@ -120,6 +137,13 @@ impl Kernels {
         (self.gemm_i8)(x, w, bias, out);
     }
 
+    /// Packs `w` (`n × k`, one row per output) into `packed`, reusing its allocation;
+    /// [`PackedF32::pack`] with the functions of this table.
+    pub fn pack_f32(&self, w: Matrix<'_, f32>, packed: &mut PackedF32) {
+        packed.reset(w.rows(), w.cols());
+        (self.transpose)(w, &mut packed.data);
+    }
+
     /// Quantizes each row of `x` to int8 by its largest magnitude (`scale = max|x| / 127`).
     pub fn quantize_rows(&self, x: Matrix<'_, f32>, rows: &mut RowsI8) {
         (self.quantize_rows)(x, rows);
@@ -132,7 +156,8 @@ impl Kernels {
 
     /// Softmax of one row, in place.
     pub fn softmax(&self, x: &mut [f32]) {
-        (self.softmax)(x);
+        let sum = (self.exponentials)(x, 1.0);
+        (self.scale)(x, 1.0 / sum);
     }
 
     /// Layer normalisation of one row, in place: `(x − mean) / √(var + eps) · gain + bias`.

@@ -28,6 +28,11 @@ pub(crate) fn l1_f32(a: &[f32], b: &[f32]) -> f32 {
     fold(a, b, |x, y| (x - y).abs())
 }
 
+/// `Σ a·b`, `Σ a·a`, `Σ b·b`.
+pub(crate) fn products_f32(a: &[f32], b: &[f32]) -> [f32; 3] {
+    [dot_f32(a, b), dot_f32(a, a), dot_f32(b, b)]
+}
+
 pub(crate) fn dot_i8(a: &[i8], b: &[i8]) -> i32 {
     a.iter().zip(b).map(|(&x, &y)| i32::from(x) * i32::from(y)).sum()
 }

@@ -1,6 +1,6 @@
 //! Matrix products `y = x · Wᵀ + bias` over packed weights.
 
-use crate::pack::{LANE, PANEL};
+use crate::pack::{LANE, LineF32, PANEL};
 use crate::{Matrix, MatrixMut, PackedF32, PackedI8, RowsI8};
 
 pub(crate) fn gemm_f32(
@@ -13,10 +13,10 @@ pub(crate) fn gemm_f32(
     for m in 0..x.rows() {
         let row = x.row(m);
         for p in 0..n.div_ceil(PANEL) {
-            let panel = &w.data[p * PANEL * k..][..PANEL * k];
+            let panel = &w.data[p * k..][..k];
             let mut sums = [0.0f32; PANEL];
-            for (&value, lane) in row.iter().zip(panel.chunks_exact(PANEL)) {
-                for (sum, &weight) in sums.iter_mut().zip(lane) {
+            for (&value, line) in row.iter().zip(panel) {
+                for (sum, &weight) in sums.iter_mut().zip(&line.0) {
                     *sum += value * weight;
                 }
             }
@@ -32,14 +32,14 @@ pub(crate) fn gemm_f32(
 
 pub(crate) fn gemm_i8(x: &RowsI8, w: &PackedI8, bias: Option<&[f32]>, mut out: MatrixMut<'_, f32>) {
     let (k, n) = (w.k(), w.n());
-    let panel_len = k.div_ceil(LANE) * PANEL * LANE;
+    let panel_len = k.div_ceil(LANE);
     for m in 0..x.rows() {
         let codes = &x.codes[m * x.stride()..][..x.stride()];
         for p in 0..n.div_ceil(PANEL) {
             let panel = &w.data[p * panel_len..][..panel_len];
             let mut sums = [0i32; PANEL];
-            for (group, lane) in codes.chunks_exact(LANE).zip(panel.chunks_exact(PANEL * LANE)) {
-                for (sum, weights) in sums.iter_mut().zip(lane.chunks_exact(LANE)) {
+            for (group, line) in codes.chunks_exact(LANE).zip(panel) {
+                for (sum, weights) in sums.iter_mut().zip(line.0.chunks_exact(LANE)) {
                     for t in 0..LANE {
                         *sum += i32::from(group[t]) * i32::from(weights[t]);
                     }
@@ -52,6 +52,24 @@ pub(crate) fn gemm_i8(x: &RowsI8, w: &PackedI8, bias: Option<&[f32]>, mut out: M
                 let exact = sums[i] - 128 * w.sums[from + i];
                 let scale = x.scales[m] * w.scales[from + i];
                 *value = (exact as f32).mul_add(scale, bias.map_or(0.0, |bias| bias[from + i]));
+            }
+        }
+    }
+}
+
+/// Fills the lines of `⌈rows/16⌉` panels: line `j` of panel `p` is column `j` of 16 rows of `w`.
+pub(crate) fn transpose(w: Matrix<'_, f32>, lines: &mut [LineF32]) {
+    let k = w.cols();
+    for (p, panel) in lines.chunks_exact_mut(k.max(1)).enumerate() {
+        let height = PANEL.min(w.rows() - p * PANEL);
+        for i in 0..height {
+            for (line, &value) in panel.iter_mut().zip(w.row(p * PANEL + i)) {
+                line.0[i] = value;
+            }
+        }
+        if height < PANEL {
+            for line in panel {
+                line.0[height..].fill(0.0);
             }
         }
     }

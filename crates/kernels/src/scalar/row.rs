@@ -1,12 +1,20 @@
 //! Functions over one row of activations.
 
+use std::f32::consts::FRAC_1_SQRT_2;
+
+use crate::pack::ZERO_CODE;
 use crate::{Matrix, RowsI8};
+
+/// Largest code of an int8 row.
+const CODE_MAX: f32 = 127.0;
+/// A row of smaller magnitudes is coded as zeros: `127 / max` would leave the range of f32.
+const MAGNITUDE_MIN: f32 = 1e-30;
 
 /// Exact GELU, `x · Φ(x)`, by the error function of Abramowitz & Stegun 7.1.26 in f32
 /// (absolute error ≤ 1.5e-7 in erf).
 pub(crate) fn gelu(x: &mut [f32]) {
     for value in x {
-        *value = 0.5 * *value * (1.0 + erf(*value * std::f32::consts::FRAC_1_SQRT_2));
+        *value = 0.5 * *value * (1.0 + erf(*value * FRAC_1_SQRT_2));
     }
 }
 
@@ -19,16 +27,20 @@ fn erf(x: f32) -> f32 {
     (1.0 - poly * (-a * a).exp()).copysign(x)
 }
 
-pub(crate) fn softmax(x: &mut [f32]) {
+/// `x ← exp(scale · (x − max))`; returns the sum, so that the caller may divide once per result.
+pub(crate) fn exponentials(x: &mut [f32], scale: f32) -> f32 {
     let max = x.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     let mut sum = 0.0f32;
     for value in x.iter_mut() {
-        *value = (*value - max).exp();
+        *value = ((*value - max) * scale).exp();
         sum += *value;
     }
-    let scale = 1.0 / sum;
+    sum
+}
+
+pub(crate) fn scale(x: &mut [f32], factor: f32) {
     for value in x {
-        *value *= scale;
+        *value *= factor;
     }
 }
 
@@ -42,16 +54,31 @@ pub(crate) fn layer_norm(x: &mut [f32], gain: &[f32], bias: &[f32], eps: f32) {
     }
 }
 
+/// Scale of a row whose largest magnitude has the bits `max`, and what its values are multiplied
+/// by. Bits order magnitudes as numbers do and put NaN above all: it reaches the scale.
+pub(crate) fn row_scale(max: u32) -> (f32, f32) {
+    let max = f32::from_bits(max);
+    if max < MAGNITUDE_MIN {
+        (0.0, 0.0)
+    } else if max.is_finite() {
+        (max / CODE_MAX, CODE_MAX / max)
+    } else {
+        (max, 0.0)
+    }
+}
+
 pub(crate) fn quantize_rows(x: Matrix<'_, f32>, rows: &mut RowsI8) {
     rows.reset(x.rows(), x.cols());
     let stride = rows.stride();
     for m in 0..x.rows() {
         let row = x.row(m);
-        let max = row.iter().fold(0.0f32, |max, v| max.max(v.abs()));
-        let inverse = if max > 0.0 { 127.0 / max } else { 0.0 };
-        rows.scales[m] = max / 127.0;
-        for (code, &value) in rows.codes[m * stride..].iter_mut().zip(row) {
-            *code = ((value * inverse).round_ties_even() as i32 + 128) as u8;
+        let max = row.iter().fold(0, |max, v| v.abs().to_bits().max(max));
+        let (scale, inverse) = row_scale(max);
+        rows.scales[m] = scale;
+        let (codes, padding) = rows.codes[m * stride..][..stride].split_at_mut(row.len());
+        for (code, &value) in codes.iter_mut().zip(row) {
+            *code = ((value * inverse).round_ties_even() as i32 + ZERO_CODE) as u8;
         }
+        padding.fill(ZERO_CODE as u8);
     }
 }

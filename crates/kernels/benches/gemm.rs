@@ -1,0 +1,153 @@
+//! Speed of every kernel at the sizes of a small encoder: `cargo bench -p kvant-kernels`.
+//!
+//! One thread; each figure is the best of many runs, so that other load on the machine does not
+//! count. The share of peak is taken from loops that keep the arithmetic units full.
+
+use std::hint::black_box;
+use std::time::{Duration, Instant};
+
+use kvant_kernels::{Kernels, Level, Matrix, MatrixMut, PackedF32, PackedI8, RowsI8};
+use kvant_testkit::Random;
+
+/// How long one figure is measured.
+const BUDGET: Duration = Duration::from_millis(200);
+/// Rows, outputs, inputs: projections and the two halves of a feed-forward layer.
+const LAYERS: [(usize, usize, usize); 11] = [
+    (500, 384, 384),
+    (500, 1152, 384),
+    (500, 1536, 384),
+    (500, 384, 1536),
+    (2000, 384, 384),
+    (2000, 1152, 384),
+    (2000, 1536, 384),
+    (2000, 384, 1536),
+    (20, 1536, 384),
+    (5, 384, 384),
+    (1, 384, 384),
+];
+/// Tokens of a sequence, for one attention head of 32.
+const SEQUENCES: [usize; 5] = [5, 20, 64, 128, 256];
+
+/// Seconds of the fastest run.
+fn best(mut run: impl FnMut()) -> f64 {
+    let start = Instant::now();
+    let mut best = Duration::MAX;
+    let mut runs = 0;
+    while runs < 3 || start.elapsed() < BUDGET {
+        let from = Instant::now();
+        run();
+        best = best.min(from.elapsed());
+        runs += 1;
+    }
+    best.as_secs_f64()
+}
+
+/// Nanoseconds of one call, of many in a row.
+fn best_ns(mut run: impl FnMut()) -> f64 {
+    const CALLS: u32 = 1000;
+    best(|| (0..CALLS).for_each(|_| run())) * 1e9 / f64::from(CALLS)
+}
+
+fn layers(kernels: &Kernels, random: &mut Random) {
+    println!("{:>6} {:>6} {:>6} {:>12} {:>12}", "m", "n", "k", "f32 GFLOP/s", "int8 GOP/s");
+    for (m, n, k) in LAYERS {
+        let (x, w, bias) = (random.normals(m * k), random.normals(n * k), random.normals(n));
+        let x = Matrix::new(&x, m, k);
+        let mut out = vec![0.0; m * n];
+        let packed = PackedF32::new(Matrix::new(&w, n, k));
+        let f32_time = best(|| {
+            kernels.gemm_f32(x, &packed, Some(&bias), MatrixMut::new(black_box(&mut out), m, n));
+        });
+        let codes: Vec<i8> = w.iter().map(|w| (w * 40.0) as i8).collect();
+        let packed = PackedI8::new(Matrix::new(&codes, n, k), &vec![0.01; n]);
+        let mut rows = RowsI8::default();
+        kernels.quantize_rows(x, &mut rows);
+        let i8_time = best(|| {
+            kernels.gemm_i8(&rows, &packed, Some(&bias), MatrixMut::new(black_box(&mut out), m, n));
+        });
+        let work = 2e-9 * (m * n * k) as f64;
+        println!("{m:>6} {n:>6} {k:>6} {:>12.1} {:>12.1}", work / f32_time, work / i8_time);
+    }
+}
+
+fn heads(kernels: &Kernels, random: &mut Random) {
+    const DIM: usize = 32;
+    println!(
+        "{:>6} {:>10} {:>10} {:>10} {:>10}   us per head",
+        "s", "pack k", "q.k", "softmax", "p.v"
+    );
+    for s in SEQUENCES {
+        let data = random.normals(s * 3 * 384);
+        let view = |at: usize| Matrix::strided(&data[at..], s, DIM, 3 * 384);
+        let (q, k, v) = (view(0), view(384), view(768));
+        let (mut keys, mut values) = (PackedF32::default(), PackedF32::default());
+        let mut scores = vec![0.0; s * s];
+        let pack = best_ns(|| black_box(&mut keys).pack(k));
+        values.pack_transposed(v);
+        let qk = best_ns(|| {
+            kernels.gemm_f32(q, &keys, None, MatrixMut::new(black_box(&mut scores), s, s));
+        });
+        let softmax = best_ns(|| {
+            black_box(&mut scores).chunks_exact_mut(s).for_each(|row| kernels.softmax(row));
+        });
+        let mut out = vec![0.0; s * DIM];
+        let pv = best_ns(|| {
+            values.pack_transposed(v);
+            let scores = Matrix::new(&scores, s, s);
+            kernels.gemm_f32(scores, &values, None, MatrixMut::new(black_box(&mut out), s, DIM));
+        });
+        let [pack, qk, softmax, pv] = [pack, qk, softmax, pv].map(|ns| ns / 1e3);
+        println!("{s:>6} {pack:>10.2} {qk:>10.2} {softmax:>10.2} {pv:>10.2}");
+    }
+}
+
+fn distances(kernels: &Kernels, random: &mut Random) {
+    const DIM: usize = 384;
+    let (a, b) = (random.normals(DIM), random.normals(DIM));
+    let codes = |x: &[f32]| x.iter().map(|x| (x * 40.0) as i8).collect::<Vec<_>>();
+    let (c, d) = (codes(&a), codes(&b));
+    let dot = best_ns(|| _ = black_box(kernels.dot_f32(black_box(&a), black_box(&b))));
+    let l2 = best_ns(|| _ = black_box(kernels.l2_f32(black_box(&a), black_box(&b))));
+    let l1 = best_ns(|| _ = black_box(kernels.l1_f32(black_box(&a), black_box(&b))));
+    let cosine = best_ns(|| _ = black_box(kernels.cosine_f32(black_box(&a), black_box(&b))));
+    let dot_i8 = best_ns(|| _ = black_box(kernels.dot_i8(black_box(&c), black_box(&d))));
+    println!(
+        "ns at d = {DIM}: dot {dot:.1}  l2 {l2:.1}  l1 {l1:.1}  cosine {cosine:.1}  dot_i8 {dot_i8:.1}"
+    );
+}
+
+fn rows(kernels: &Kernels, random: &mut Random) {
+    const DIM: usize = 384;
+    let (x, gain, bias) = (random.normals(4 * DIM), random.normals(DIM), random.normals(DIM));
+    let mut row = x.clone();
+    let gelu = best_ns(|| {
+        row.copy_from_slice(&x);
+        kernels.gelu(black_box(&mut row));
+    });
+    let softmax = best_ns(|| {
+        row.copy_from_slice(&x);
+        kernels.softmax(black_box(&mut row[..128]));
+    });
+    let norm = best_ns(|| kernels.layer_norm(black_box(&mut row[..DIM]), &gain, &bias, 1e-12));
+    let mut codes = RowsI8::default();
+    let quantize =
+        best_ns(|| kernels.quantize_rows(Matrix::new(black_box(&x), 4, DIM), &mut codes));
+    println!(
+        "ns: gelu(1536) {gelu:.0}  softmax(128) {softmax:.0}  layer_norm(384) {norm:.0}  quantize_rows(4 x 384) {quantize:.0}"
+    );
+}
+
+fn main() {
+    for level in Level::ALL.into_iter().rev() {
+        let Some(kernels) = Kernels::at(level) else {
+            println!("{level}: not on this CPU");
+            continue;
+        };
+        println!("\n== {level}");
+        let mut random = Random::new(1);
+        distances(kernels, &mut random);
+        rows(kernels, &mut random);
+        layers(kernels, &mut random);
+        heads(kernels, &mut random);
+    }
+}

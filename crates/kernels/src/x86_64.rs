@@ -1,0 +1,6 @@
+//! The levels of x86-64.
+
+pub(crate) mod avx2;
+pub(crate) mod avx512;
+mod block;
+mod load;

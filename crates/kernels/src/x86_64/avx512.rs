@@ -1,0 +1,40 @@
+//! AVX-512 F/BW/DQ/VL with VNNI: 16 floats or 64 bytes at a time.
+
+mod distance;
+mod gemm;
+mod row;
+
+use crate::Level;
+use crate::table::Kernels;
+
+/// Every entry calls a function that needs the features of [`Level::Avx512`]. The table leaves this
+/// crate only through [`Kernels::at`], which hands it out after [`Level::available`] found them all.
+pub(crate) static TABLE: Kernels = Kernels {
+    level: Level::Avx512,
+    // SAFETY: the CPU has the features, see above.
+    dot_f32: |a, b| unsafe { distance::dot_f32(a, b) },
+    // SAFETY: the CPU has the features, see above.
+    l2_f32: |a, b| unsafe { distance::l2_f32(a, b) },
+    // SAFETY: the CPU has the features, see above.
+    l1_f32: |a, b| unsafe { distance::l1_f32(a, b) },
+    // SAFETY: the CPU has the features, see above.
+    products_f32: |a, b| unsafe { distance::products_f32(a, b) },
+    // SAFETY: the CPU has the features, see above.
+    dot_i8: |a, b| unsafe { distance::dot_i8(a, b) },
+    // SAFETY: the CPU has the features, see above.
+    gemm_f32: |x, w, bias, out| unsafe { gemm::gemm_f32(x, w, bias, out) },
+    // SAFETY: the CPU has the features, see above.
+    gemm_i8: |x, w, bias, out| unsafe { gemm::gemm_i8(x, w, bias, out) },
+    // SAFETY: the CPU has the features, see above.
+    transpose: |w, lines| unsafe { gemm::transpose(w, lines) },
+    // SAFETY: the CPU has the features, see above.
+    gelu: |x| unsafe { row::gelu(x) },
+    // SAFETY: the CPU has the features, see above.
+    exponentials: |x, scale| unsafe { row::exponentials(x, scale) },
+    // SAFETY: the CPU has the features, see above.
+    scale: |x, factor| unsafe { row::scale(x, factor) },
+    // SAFETY: the CPU has the features, see above.
+    layer_norm: |x, gain, bias, eps| unsafe { row::layer_norm(x, gain, bias, eps) },
+    // SAFETY: the CPU has the features, see above.
+    quantize_rows: |x, rows| unsafe { row::quantize_rows(x, rows) },
+};

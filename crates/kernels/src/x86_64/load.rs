@@ -1,0 +1,142 @@
+//! Loads and stores of vectors: the pointers behind them are formed here from checked references.
+
+use std::arch::x86_64::{
+    __m128i, __m256, __m256i, __m512, __m512i, __mmask16, __mmask64, _mm_loadu_si128,
+    _mm_mask_storeu_epi8, _mm_storel_epi64, _mm256_loadu_ps, _mm256_storeu_ps, _mm256_storeu_si256,
+    _mm512_loadu_epi8, _mm512_loadu_ps, _mm512_mask_storeu_ps, _mm512_maskz_loadu_epi8,
+    _mm512_maskz_loadu_ps, _mm512_storeu_ps,
+};
+
+/// 16 floats.
+#[inline]
+#[target_feature(enable = "avx512f")]
+pub(super) fn f32x16(from: &[f32; 16]) -> __m512 {
+    // SAFETY: the reference covers the 64 bytes read; loadu has no alignment rule.
+    unsafe { _mm512_loadu_ps(from.as_ptr()) }
+}
+
+/// The at most 16 floats of `from`, then zeros.
+#[inline]
+#[target_feature(enable = "avx512f")]
+pub(super) fn f32x16_head(from: &[f32]) -> __m512 {
+    // SAFETY: only the lanes in the mask are read, and the mask has at most `from.len()` of them.
+    unsafe { _mm512_maskz_loadu_ps(mask16(from.len()), from.as_ptr()) }
+}
+
+/// Writes 16 floats.
+#[inline]
+#[target_feature(enable = "avx512f")]
+pub(super) fn put_f32x16(to: &mut [f32; 16], value: __m512) {
+    // SAFETY: the reference covers the 64 bytes written; storeu has no alignment rule.
+    unsafe { _mm512_storeu_ps(to.as_mut_ptr(), value) }
+}
+
+/// Writes the first `to.len()` lanes.
+#[inline]
+#[target_feature(enable = "avx512f")]
+pub(super) fn put_f32x16_head(to: &mut [f32], value: __m512) {
+    // SAFETY: only the lanes in the mask are written, and it has at most `to.len()` of them.
+    unsafe { _mm512_mask_storeu_ps(to.as_mut_ptr(), mask16(to.len()), value) }
+}
+
+/// 64 bytes.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw")]
+pub(super) fn i8x64(from: &[i8; 64]) -> __m512i {
+    // SAFETY: the reference covers the 64 bytes read; loadu has no alignment rule.
+    unsafe { _mm512_loadu_epi8(from.as_ptr()) }
+}
+
+/// The at most 64 bytes of `from`, then zeros.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw")]
+pub(super) fn i8x64_head(from: &[i8]) -> __m512i {
+    let lanes: __mmask64 = if from.len() < 64 { (1 << from.len()) - 1 } else { u64::MAX };
+    // SAFETY: only the lanes in the mask are read, and the mask has at most `from.len()` of them.
+    unsafe { _mm512_maskz_loadu_epi8(lanes, from.as_ptr()) }
+}
+
+/// Writes the first `to.len()` bytes.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+pub(super) fn put_u8x16_head(to: &mut [u8], value: __m128i) {
+    // SAFETY: only the lanes in the mask are written, and it has at most `to.len()` of them.
+    unsafe { _mm_mask_storeu_epi8(to.as_mut_ptr().cast(), mask16(to.len()), value) }
+}
+
+/// The lowest `lanes` of 16 lanes; all of them from 16 on.
+#[inline]
+pub(super) fn mask16(lanes: usize) -> __mmask16 {
+    if lanes < 16 { (1 << lanes) - 1 } else { u16::MAX }
+}
+
+/// 8 floats.
+#[inline]
+#[target_feature(enable = "avx")]
+pub(super) fn f32x8(from: &[f32; 8]) -> __m256 {
+    // SAFETY: the reference covers the 32 bytes read; loadu has no alignment rule.
+    unsafe { _mm256_loadu_ps(from.as_ptr()) }
+}
+
+/// The at most 8 floats of `from`, then `fill`.
+#[inline]
+#[target_feature(enable = "avx")]
+pub(super) fn f32x8_head(from: &[f32], fill: f32) -> __m256 {
+    let mut lanes = [fill; 8];
+    lanes[..from.len()].copy_from_slice(from);
+    f32x8(&lanes)
+}
+
+/// Writes 8 floats.
+#[inline]
+#[target_feature(enable = "avx")]
+pub(super) fn put_f32x8(to: &mut [f32; 8], value: __m256) {
+    // SAFETY: the reference covers the 32 bytes written; storeu has no alignment rule.
+    unsafe { _mm256_storeu_ps(to.as_mut_ptr(), value) }
+}
+
+/// Writes the first `to.len()` lanes.
+#[inline]
+#[target_feature(enable = "avx")]
+pub(super) fn put_f32x8_head(to: &mut [f32], value: __m256) {
+    let mut lanes = [0.0; 8];
+    put_f32x8(&mut lanes, value);
+    to.copy_from_slice(&lanes[..to.len()]);
+}
+
+/// 16 bytes.
+#[inline]
+#[target_feature(enable = "sse2")]
+pub(super) fn i8x16(from: &[i8; 16]) -> __m128i {
+    // SAFETY: the reference covers the 16 bytes read; loadu has no alignment rule.
+    unsafe { _mm_loadu_si128(from.as_ptr().cast()) }
+}
+
+/// The 8 lanes in memory.
+#[inline]
+#[target_feature(enable = "avx")]
+pub(super) fn f32x8_lanes(value: __m256) -> [f32; 8] {
+    let mut lanes = [0.0; 8];
+    put_f32x8(&mut lanes, value);
+    lanes
+}
+
+/// The 8 lanes in memory.
+#[inline]
+#[target_feature(enable = "avx")]
+pub(super) fn i32x8_lanes(value: __m256i) -> [i32; 8] {
+    let mut lanes = [0; 8];
+    // SAFETY: the array covers the 32 bytes written; storeu has no alignment rule.
+    unsafe { _mm256_storeu_si256(lanes.as_mut_ptr().cast(), value) }
+    lanes
+}
+
+/// Writes the first `to.len()` of the 8 low bytes.
+#[inline]
+#[target_feature(enable = "avx")]
+pub(super) fn put_u8x8_head(to: &mut [u8], value: __m128i) {
+    let mut lanes = [0; 8];
+    // SAFETY: the array covers the 8 bytes written; storel has no alignment rule.
+    unsafe { _mm_storel_epi64(lanes.as_mut_ptr().cast(), value) }
+    to.copy_from_slice(&lanes[..to.len()]);
+}
