@@ -111,9 +111,8 @@ fn distances(kernels: &Kernels, random: &mut Random) {
     let l1 = best_ns(|| _ = black_box(kernels.l1_f32(black_box(&a), black_box(&b))));
     let cosine = best_ns(|| _ = black_box(kernels.cosine_f32(black_box(&a), black_box(&b))));
     let dot_i8 = best_ns(|| _ = black_box(kernels.dot_i8(black_box(&c), black_box(&d))));
-    println!(
-        "ns at d = {DIM}: dot {dot:.1}  l2 {l2:.1}  l1 {l1:.1}  cosine {cosine:.1}  dot_i8 {dot_i8:.1}"
-    );
+    print!("ns at d = {DIM}: dot {dot:.1}  l2 {l2:.1}  l1 {l1:.1}  ");
+    println!("cosine {cosine:.1}  dot_i8 {dot_i8:.1}");
 }
 
 fn rows(kernels: &Kernels, random: &mut Random) {
@@ -132,9 +131,8 @@ fn rows(kernels: &Kernels, random: &mut Random) {
     let mut codes = RowsI8::default();
     let quantize =
         best_ns(|| kernels.quantize_rows(Matrix::new(black_box(&x), 4, DIM), &mut codes));
-    println!(
-        "ns: gelu(1536) {gelu:.0}  softmax(128) {softmax:.0}  layer_norm(384) {norm:.0}  quantize_rows(4 x 384) {quantize:.0}"
-    );
+    print!("ns: gelu(1536) {gelu:.0}  softmax(128) {softmax:.0}  layer_norm(384) {norm:.0}  ");
+    println!("quantize_rows(4 x 384) {quantize:.0}");
 }
 
 fn main() {

@@ -89,7 +89,7 @@ impl PackedF32 {
 /// An int8 weight of `n × k` with one f32 scale per row, packed for `y = x · Wᵀ` on int8 dots.
 ///
 /// Layout: `⌈n/16⌉` panels, each `⌈k/4⌉` lines of 16 × 4 bytes: element `(i, t)` of line `j` of
-/// panel `p` is `W[16·p + i][4·j + t]`. `sums[i] = Σ_k W[i][k]` undoes the +128 offset of the activations.
+/// panel `p` is `W[16·p + i][4·j + t]`. `sums[i] = Σ_k W[i][k]` undoes the +128 of the activations.
 #[derive(Clone, Debug, Default)]
 pub struct PackedI8 {
     pub(crate) data: Vec<LineI8>,

@@ -7,8 +7,8 @@ mod row;
 use crate::Level;
 use crate::table::Kernels;
 
-/// Every entry calls a function that needs the features of [`Level::Avx2`]. The table leaves this
-/// crate only through [`Kernels::at`], which hands it out after [`Level::available`] found them all.
+/// Every entry calls a function that needs the features of [`Level::Avx2`]. The table is reached
+/// only through [`Kernels::at`], which hands it out after [`Level::available`] found them all.
 pub(crate) static TABLE: Kernels = Kernels {
     level: Level::Avx2,
     // SAFETY: the CPU has the features, see above.
