@@ -1,1 +1,20 @@
-//! Room of `kvant-model`.
+//! Load, run and save a network whose weights may be in any format.
+//!
+//! [`Checkpoint`] opens a safetensors directory or a GGUF file without decoding anything,
+//! [`Summary`] says what is inside, [`Encoder`] turns texts into vectors with a BERT-like
+//! network, [`save`] writes a compressed copy of a model that loads the same way.
+//!
+//! **Invariant:** this crate trains nothing and knows no index; bytes of foreign files never
+//! panic and never make it allocate more than a small multiple of the file.
+
+mod checkpoint;
+mod error;
+mod file;
+mod limit;
+mod summary;
+mod weight;
+
+pub use checkpoint::{Checkpoint, HeaderError, TensorInfo};
+pub use error::LoadError;
+pub use summary::{Summary, TokenizerSummary};
+pub use weight::{Dense, Weight};

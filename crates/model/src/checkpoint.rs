@@ -1,0 +1,221 @@
+//! A model at rest: the tensors of a safetensors directory or of a GGUF file, mapped.
+
+mod coded;
+mod format;
+pub(crate) mod gguf;
+mod header;
+mod open;
+pub(crate) mod safetensors;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use kvant_quant::BlockMatrix;
+use kvant_quant::Coded;
+use kvant_storage::Bytes;
+use serde_json::Value;
+
+pub(crate) use coded::{Record, records};
+pub(crate) use format::{Content, Format};
+pub use header::HeaderError;
+pub(crate) use open::lfs_pointer;
+
+use crate::{Dense, LoadError, Weight};
+
+/// One tensor of a checkpoint, as `inspect` lists it.
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
+pub struct TensorInfo {
+    /// Its name in the file.
+    pub name: String,
+    /// Dimensions, slowest first; for coded tensors those of the weights, not of the codes.
+    pub shape: Vec<usize>,
+    /// How it is stored: `F32`, `F16`, `Q4_1`, `int8`, `linear4` …
+    pub format: String,
+    /// Bits per element, scales included; 0 for an empty tensor.
+    pub bits_per_weight: f64,
+    /// Bytes in the file, scales included.
+    pub size_bytes: u64,
+}
+
+impl TensorInfo {
+    /// Number of elements.
+    pub fn elements(&self) -> u64 {
+        self.shape.iter().map(|&n| n as u64).product()
+    }
+}
+
+/// A tensor as the container describes it.
+#[derive(Clone, Debug)]
+pub(crate) struct Raw {
+    pub(crate) format: &'static Format,
+    pub(crate) shape: Vec<usize>,
+    pub(crate) bytes: Bytes,
+}
+
+/// A safetensors directory (or single file) or a GGUF file, mapped and checked, nothing decoded.
+#[derive(Debug)]
+pub struct Checkpoint {
+    path: PathBuf,
+    raw: BTreeMap<String, Raw>,
+    records: BTreeMap<String, Record>,
+    tensors: Vec<TensorInfo>,
+    config: Option<Value>,
+    gguf: Option<gguf::Header>,
+}
+
+impl Checkpoint {
+    /// Opens the directory (`model.safetensors`, or shards named by
+    /// `model.safetensors.index.json`), the `.safetensors` or the `.gguf` file at `path`.
+    ///
+    /// Reads the header only; the weights stay mapped until asked for.
+    ///
+    /// # Errors
+    /// [`LoadError`] when files are missing, are of another kind, or describe themselves wrongly.
+    pub fn open(path: &Path) -> Result<Self, LoadError> {
+        let opened = open::open(path)?;
+        let config = if path.is_dir() {
+            crate::file::json_if_there(&path.join("config.json"))?
+        } else {
+            None
+        };
+        let records = match &config {
+            Some(config) => records(&path.join("config.json"), config)?,
+            None => BTreeMap::new(),
+        };
+        let mut checkpoint = Self {
+            path: path.to_path_buf(),
+            raw: opened.tensors,
+            records,
+            tensors: Vec::new(),
+            config,
+            gguf: opened.gguf,
+        };
+        checkpoint.tensors = checkpoint.list()?;
+        Ok(checkpoint)
+    }
+
+    /// The place it was opened from.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Every tensor, by name; the scales of coded tensors are counted with them.
+    pub fn tensors(&self) -> &[TensorInfo] {
+        &self.tensors
+    }
+
+    /// The description of one tensor.
+    pub fn tensor(&self, name: &str) -> Option<&TensorInfo> {
+        let at = self.tensors.binary_search_by(|tensor| tensor.name.as_str().cmp(name)).ok()?;
+        self.tensors.get(at)
+    }
+
+    /// The tensor in f32, decoded if it is coded; f32 tensors stay mapped.
+    ///
+    /// # Errors
+    /// [`LoadError::Tensor`] if it is missing, damaged, or in a format that is only listed.
+    pub fn dense(&self, name: &str) -> Result<Dense, LoadError> {
+        match self.weight(name)? {
+            Weight::Dense(dense) => Ok(dense),
+            Weight::Coded(coded) => {
+                let shape = vec![coded.rows(), coded.cols()];
+                Ok(Dense::owned(shape, coded.decode()))
+            }
+        }
+    }
+
+    /// The tensor in the form it is stored in.
+    ///
+    /// # Errors
+    /// As [`Checkpoint::dense`].
+    pub fn weight(&self, name: &str) -> Result<Weight, LoadError> {
+        let raw = self.raw(name)?;
+        if let Some(record) = self.record(name, raw) {
+            return self.assemble(name, &record).map(Weight::Coded);
+        }
+        let dense = |values| Ok(Weight::Dense(Dense::owned(raw.shape.clone(), values)));
+        match raw.format.content {
+            Content::Float32 => Ok(Weight::Dense(Dense::mapped(raw.shape.clone(), &raw.bytes))),
+            Content::Float64 | Content::Half | Content::Brain => {
+                dense(decode(raw.format.content, &raw.bytes))
+            }
+            Content::Block(format) => {
+                let (rows, cols) = crate::weight::matrix_shape(&raw.shape);
+                BlockMatrix::from_parts(format, rows, cols, raw.bytes.to_vec())
+                    .map(|matrix| Weight::Coded(Coded::Block(matrix)))
+                    .map_err(|error| self.fail(name, error.to_string()))
+            }
+            Content::Int8 | Content::Bytes | Content::Opaque => {
+                let why = format!("values of type {} are not weights Kvant reads", raw.format.name);
+                Err(self.fail(name, why))
+            }
+        }
+    }
+
+    /// The stored bytes of a tensor of the container (not of its scales).
+    pub(crate) fn raw(&self, name: &str) -> Result<&Raw, LoadError> {
+        self.raw.get(name).ok_or_else(|| self.fail(name, "is missing".into()))
+    }
+
+    /// `config.json`, if this is a directory that has one.
+    pub(crate) fn config(&self) -> Option<&Value> {
+        self.config.as_ref()
+    }
+
+    /// The metadata, if this is a GGUF file.
+    pub(crate) fn gguf(&self) -> Option<&gguf::Header> {
+        self.gguf.as_ref()
+    }
+
+    /// A [`LoadError::Tensor`] about `name`.
+    pub(crate) fn fail(&self, name: &str, why: String) -> LoadError {
+        LoadError::Tensor { path: self.path.clone(), name: header::printable(name), why }
+    }
+
+    fn list(&self) -> Result<Vec<TensorInfo>, LoadError> {
+        let mut tensors = Vec::with_capacity(self.raw.len());
+        for (name, raw) in &self.raw {
+            if self.is_part(name) {
+                continue;
+            }
+            let (format, shape, size) = match self.record(name, raw) {
+                Some(record) => {
+                    let size = self.recorded_bytes(name, &record)?;
+                    (record.scheme.to_string(), record.shape.to_vec(), size)
+                }
+                None => (raw.format.name.to_owned(), raw.shape.clone(), raw.bytes.len()),
+            };
+            let elements: usize = shape.iter().product();
+            let bits_per_weight =
+                if elements == 0 { 0.0 } else { size as f64 * 8.0 / elements as f64 };
+            let name = name.clone();
+            tensors.push(TensorInfo {
+                name,
+                shape,
+                format,
+                bits_per_weight,
+                size_bytes: size as u64,
+            });
+        }
+        Ok(tensors)
+    }
+}
+
+/// Little-endian floating-point values as f32.
+pub(crate) fn decode(content: Content, bytes: &[u8]) -> Vec<f32> {
+    let half = |bits: &[u8; 2]| half::f16::from_le_bytes(*bits).to_f32();
+    let brain = |bits: &[u8; 2]| half::bf16::from_le_bytes(*bits).to_f32();
+    match content {
+        Content::Float64 => {
+            bytes.as_chunks().0.iter().map(|bits| f64::from_le_bytes(*bits) as f32).collect()
+        }
+        Content::Float32 => {
+            bytes.as_chunks().0.iter().map(|bits| f32::from_le_bytes(*bits)).collect()
+        }
+        Content::Half => bytes.as_chunks().0.iter().map(half).collect(),
+        Content::Brain => bytes.as_chunks().0.iter().map(brain).collect(),
+        Content::Block(_) | Content::Int8 | Content::Bytes | Content::Opaque => Vec::new(),
+    }
+}

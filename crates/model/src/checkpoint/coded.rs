@@ -1,0 +1,180 @@
+//! Coded weights inside safetensors: codes, scales and minima as neighbouring tensors.
+//!
+//! `X.weight` holds the codes, `X.weight_scale` the scales (or steps), `X.weight_min` the
+//! minima. Which scheme they follow is said in `config.json` under `quantization_config`; an
+//! I8 tensor with a scale beside it is int8 by itself (compressed-tensors, `int-quantized`).
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::Path;
+
+use kvant_quant::{BlockFormat, BlockMatrix, Coded, Int8Matrix, LinearMatrix, LinearShape};
+use serde_json::{Map, Value};
+
+use super::{Checkpoint, Content, Raw, decode};
+use crate::LoadError;
+
+/// How the codes of a tensor are to be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Layout {
+    Int8,
+    Linear { bits: u8, group: usize },
+    Block(BlockFormat),
+}
+
+impl fmt::Display for Layout {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Int8 => f.write_str("int8"),
+            Self::Linear { bits, .. } => write!(f, "linear{bits}"),
+            Self::Block(format) => write!(f, "{format}"),
+        }
+    }
+}
+
+/// What the configuration says of one coded tensor.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Record {
+    pub(crate) scheme: Layout,
+    /// Rows and columns of the weights.
+    pub(crate) shape: [usize; 2],
+}
+
+/// Reads the tensor table of `quantization_config`; empty when there is none.
+pub(crate) fn records(path: &Path, config: &Value) -> Result<BTreeMap<String, Record>, LoadError> {
+    let fail = |why: String| LoadError::Config { path: path.to_path_buf(), why };
+    let Some(quantization) = config.get("quantization_config") else {
+        return Ok(BTreeMap::new());
+    };
+    let own = match quantization.get("quant_method").and_then(Value::as_str) {
+        Some("kvant") => Some(quantization),
+        Some(_) => quantization.get("kvant"),
+        None => return Err(fail("quantization_config names no quant_method".into())),
+    };
+    let Some(own) = own else { return Ok(BTreeMap::new()) };
+    let version = own.get("version").and_then(Value::as_u64);
+    if version != Some(1) {
+        let version = version.map_or("no version".into(), |version| format!("version {version}"));
+        let what = format!("quantization of {version}");
+        let supported = "version 1; use a newer kvant";
+        return Err(LoadError::Unsupported { path: path.to_path_buf(), what, supported });
+    }
+    let tensors = own
+        .get("tensors")
+        .and_then(Value::as_object)
+        .ok_or_else(|| fail("quantization_config has no object 'tensors'".into()))?;
+    let record = |(name, value): (&String, &Value)| {
+        let shown = super::header::printable(name);
+        let record = value.as_object().and_then(record).ok_or_else(|| {
+            fail(format!("tensor '{shown}' of quantization_config: no known scheme and shape"))
+        })?;
+        Ok((name.clone(), record))
+    };
+    tensors.iter().map(record).collect()
+}
+
+fn record(value: &Map<String, Value>) -> Option<Record> {
+    let size = |value: &Value| value.as_u64().and_then(|n| usize::try_from(n).ok());
+    let shape = value.get("shape")?.as_array()?;
+    let [rows, cols] = shape.as_slice() else { return None };
+    let shape = [size(rows)?, size(cols)?];
+    shape[0].checked_mul(shape[1])?;
+    let name = value.get("scheme")?.as_str()?;
+    let scheme = if name == "int8" {
+        Layout::Int8
+    } else if let Ok(format) = name.parse() {
+        Layout::Block(format)
+    } else {
+        let bits = name.strip_prefix("linear")?.parse().ok().filter(|b| (2..=8).contains(b))?;
+        Layout::Linear { bits, group: size(value.get("group_size")?)? }
+    };
+    Some(Record { scheme, shape })
+}
+
+/// The neighbours of a coded tensor that belong to it.
+const PARTS: [&str; 2] = ["_scale", "_min"];
+
+impl Checkpoint {
+    /// How `name` is coded, if it is.
+    pub(super) fn record(&self, name: &str, raw: &Raw) -> Option<Record> {
+        if let Some(record) = self.records.get(name) {
+            return Some(record.clone());
+        }
+        let [rows, cols] = raw.shape[..] else { return None };
+        let int8 =
+            raw.format.content == Content::Int8 && self.raw.contains_key(&format!("{name}_scale"));
+        int8.then_some(Record { scheme: Layout::Int8, shape: [rows, cols] })
+    }
+
+    /// Whether `name` holds the scales or minima of another tensor.
+    pub(super) fn is_part(&self, name: &str) -> bool {
+        PARTS.iter().any(|part| {
+            let base = name.strip_suffix(part);
+            base.and_then(|base| self.record(base, self.raw.get(base)?)).is_some()
+        })
+    }
+
+    /// Bytes of a coded tensor with its parts.
+    pub(super) fn recorded_bytes(&self, name: &str, record: &Record) -> Result<usize, LoadError> {
+        let mut size = self.raw(name)?.bytes.len();
+        for part in parts(record.scheme) {
+            size += self.raw(&format!("{name}{part}"))?.bytes.len();
+        }
+        Ok(size)
+    }
+
+    /// Puts the parts of a coded tensor together; every length and scale is checked.
+    pub(super) fn assemble(&self, name: &str, record: &Record) -> Result<Coded, LoadError> {
+        let [rows, cols] = record.shape;
+        let raw = self.raw(name)?;
+        let expected = match record.scheme {
+            Layout::Int8 => Content::Int8,
+            Layout::Linear { .. } | Layout::Block(_) => Content::Bytes,
+        };
+        if raw.format.content != expected {
+            let why = format!("{} codes cannot be of type {}", record.scheme, raw.format.name);
+            return Err(self.fail(name, why));
+        }
+        let coded = match record.scheme {
+            Layout::Int8 => {
+                if self.raw.contains_key(&format!("{name}_zero_point")) {
+                    return Err(self.fail(name, "int8 with zero points is not read".into()));
+                }
+                let codes = raw.bytes.iter().map(|&code| code.cast_signed()).collect();
+                let scales = self.floats(&format!("{name}_scale"))?;
+                Int8Matrix::from_parts(rows, cols, codes, scales).map(Coded::Int8)
+            }
+            Layout::Linear { bits, group } => {
+                let shape = LinearShape { rows, cols, bits, group };
+                let steps = self.floats(&format!("{name}_scale"))?;
+                let mins = self.floats(&format!("{name}_min"))?;
+                LinearMatrix::from_parts(shape, raw.bytes.to_vec(), mins, steps).map(Coded::Linear)
+            }
+            Layout::Block(format) => {
+                BlockMatrix::from_parts(format, rows, cols, raw.bytes.to_vec()).map(Coded::Block)
+            }
+        };
+        coded.map_err(|error| self.fail(name, error.to_string()))
+    }
+
+    fn floats(&self, name: &str) -> Result<Vec<f32>, LoadError> {
+        let raw = self.raw(name)?;
+        match raw.format.content {
+            Content::Float64 | Content::Float32 | Content::Half | Content::Brain => {
+                Ok(decode(raw.format.content, &raw.bytes))
+            }
+            Content::Block(_) | Content::Int8 | Content::Bytes | Content::Opaque => {
+                Err(self.fail(name, format!("scales cannot be of type {}", raw.format.name)))
+            }
+        }
+    }
+}
+
+/// The parts that the codes of a layout need beside them.
+fn parts(scheme: Layout) -> &'static [&'static str] {
+    match scheme {
+        Layout::Int8 => &PARTS[..1],
+        Layout::Linear { .. } => &PARTS,
+        Layout::Block(_) => &[],
+    }
+}

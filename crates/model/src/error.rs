@@ -1,0 +1,71 @@
+//! Why a model did not load.
+
+use std::path::PathBuf;
+
+use kvant_storage::ReadError;
+
+use crate::HeaderError;
+
+/// A model that could not be opened, inspected or loaded.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// The operating system refused a file.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// A file the model needs is not there.
+    #[error("{what} is missing in {}: {remedy}", path.display())]
+    Missing {
+        /// The directory (or file) that was looked into.
+        path: PathBuf,
+        /// What was looked for.
+        what: &'static str,
+        /// What to do about it.
+        remedy: &'static str,
+    },
+    /// The content is of another kind than the name says.
+    #[error("{} is {found}: {remedy}", path.display())]
+    Foreign {
+        /// The file.
+        path: PathBuf,
+        /// What the content looks like.
+        found: &'static str,
+        /// What to do about it.
+        remedy: &'static str,
+    },
+    /// A weight file whose header is broken or hostile.
+    #[error("{} is damaged: {source}", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: HeaderError,
+    },
+    /// A configuration file that says something unusable.
+    #[error("{}: {why}", path.display())]
+    Config {
+        /// The file.
+        path: PathBuf,
+        /// The field and its value.
+        why: String,
+    },
+    /// A valid model of a kind this version does not run.
+    #[error("{}: {what} is not supported; supported: {supported}", path.display())]
+    Unsupported {
+        /// The file that says so.
+        path: PathBuf,
+        /// What was found.
+        what: String,
+        /// What would have been accepted.
+        supported: &'static str,
+    },
+    /// A tensor that is missing, or whose shape, format or values do not fit.
+    #[error("tensor '{name}' of {}: {why}", path.display())]
+    Tensor {
+        /// The model.
+        path: PathBuf,
+        /// The tensor.
+        name: String,
+        /// Expected and got.
+        why: String,
+    },
+}

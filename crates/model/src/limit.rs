@@ -1,0 +1,22 @@
+//! What this crate accepts at most from files it did not write.
+
+/// Bytes of a safetensors header.
+pub(crate) const SAFETENSORS_HEADER_BYTES: u64 = 10 << 20;
+/// Dimensions of one tensor.
+pub(crate) const DIMENSIONS: usize = 8;
+/// Bytes of a tensor name.
+pub(crate) const NAME_BYTES: usize = 1024;
+/// Tensors of a GGUF file.
+pub(crate) const GGUF_TENSORS: u64 = 1 << 16;
+/// Metadata entries of a GGUF file.
+pub(crate) const GGUF_ENTRIES: u64 = 1 << 16;
+/// Bytes of a metadata string that is kept; longer ones are only skipped over.
+pub(crate) const GGUF_STRING_BYTES: usize = 1 << 16;
+/// Alignment of the data of a GGUF file.
+pub(crate) const GGUF_ALIGNMENT: u64 = 1 << 20;
+/// Bytes of one JSON file of a model directory (configurations).
+pub(crate) const CONFIG_BYTES: usize = 4 << 20;
+/// Bytes of `tokenizer.json` and of `model.safetensors.index.json`.
+pub(crate) const TOKENIZER_BYTES: usize = 64 << 20;
+/// Files a sharded checkpoint may have.
+pub(crate) const SHARDS: usize = 1024;
