@@ -6,7 +6,14 @@
 //! **Invariant:** nothing here trains, compresses or stores a model; figures come from running
 //! models as anybody would, and a figure that was not measured is absent, never zero.
 
+pub mod cost;
+mod embed;
 pub mod limits;
 pub mod metric;
 pub mod report;
+mod run;
 pub mod task;
+
+pub use embed::{Embed, Failure};
+pub use report::Report;
+pub use run::{EvalError, Options, Progress, Side, evaluate};

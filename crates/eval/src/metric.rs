@@ -1,11 +1,13 @@
 //! Pure formulas of quality and cost, in f64, with their edge cases typed.
 
 mod agreement;
+mod bootstrap;
 mod correlation;
 mod percentile;
 mod ranking;
 
 pub use agreement::{Agreement, cosine, overlap, paired_cosines};
+pub use bootstrap::paired_bootstrap;
 pub use correlation::{average_ranks, pearson, spearman};
 pub use percentile::{mean, median, percentile};
 pub use ranking::{accuracy, ndcg, recall, reciprocal_rank};

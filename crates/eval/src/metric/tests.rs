@@ -159,3 +159,26 @@ proptest! {
         prop_assert!((0.0..=1.0 + 1e-12).contains(&ndcg));
     }
 }
+
+#[test]
+fn bootstrap_covers_the_difference_and_repeats() {
+    // Units of +1 and −0.5, half each: mean 0.25, and 400 of them have a standard error of 0.0375.
+    let units: Vec<f64> = (0..400).map(|i| if i % 2 == 0 { 1.0 } else { -0.5 }).collect();
+    let of = |chosen: &[usize]| mean(&chosen.iter().map(|&i| units[i]).collect::<Vec<_>>());
+    let interval = paired_bootstrap(400, 2000, 1, &of).unwrap();
+    near(interval.value, 0.25);
+    let reach = 1.96 * 0.0375;
+    assert!((interval.low - (0.25 - reach)).abs() < 0.01, "{interval:?}");
+    assert!((interval.high - (0.25 + reach)).abs() < 0.01, "{interval:?}");
+    assert_eq!(paired_bootstrap(400, 2000, 1, &of), Ok(interval));
+    assert_ne!(paired_bootstrap(400, 2000, 2, &of), Ok(interval));
+}
+
+#[test]
+fn bootstrap_of_nothing_is_an_error() {
+    let none = Err(MetricError::TooFew { needed: 1, got: 0 });
+    assert_eq!(paired_bootstrap(0, 10, 1, &|_| mean(&[])), none);
+    assert_eq!(paired_bootstrap(3, 0, 1, &|_| Ok(1.0)), none);
+    let same = paired_bootstrap(3, 10, 1, &|_| Ok(0.5)).unwrap();
+    assert_eq!((same.low, same.value, same.high), (0.5, 0.5, 0.5));
+}
