@@ -154,6 +154,11 @@ impl Checkpoint {
         }
     }
 
+    /// Whether the tensor is stored as codes with parts of their own.
+    pub(crate) fn is_coded(&self, name: &str) -> bool {
+        self.raw.get(name).is_some_and(|raw| self.record(name, raw).is_some())
+    }
+
     /// The stored bytes of a tensor of the container (not of its scales).
     pub(crate) fn raw(&self, name: &str) -> Result<&Raw, LoadError> {
         self.raw.get(name).ok_or_else(|| self.fail(name, "is missing".into()))

@@ -39,3 +39,11 @@ pub(crate) fn json(path: &Path, limit: usize) -> Result<Value, LoadError> {
         why: format!("not valid JSON: {error}"),
     })
 }
+
+/// The folder that holds `path`.
+pub(crate) fn parent(path: &Path) -> &Path {
+    match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        Some(_) | None => Path::new("."),
+    }
+}

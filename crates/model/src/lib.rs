@@ -11,10 +11,12 @@ mod checkpoint;
 mod error;
 mod file;
 mod limit;
+mod save;
 mod summary;
 mod weight;
 
 pub use checkpoint::{Checkpoint, HeaderError, TensorInfo};
 pub use error::LoadError;
+pub use save::{SaveError, SavedTensor, save};
 pub use summary::{Summary, TokenizerSummary};
 pub use weight::{Dense, Weight};

@@ -20,3 +20,5 @@ pub(crate) const CONFIG_BYTES: usize = 4 << 20;
 pub(crate) const TOKENIZER_BYTES: usize = 64 << 20;
 /// Files a sharded checkpoint may have.
 pub(crate) const SHARDS: usize = 1024;
+/// Bytes of a file copied beside the weights; larger ones are left out.
+pub(crate) const COMPANION_BYTES: u64 = 64 << 20;

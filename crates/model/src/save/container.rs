@@ -1,0 +1,101 @@
+//! Writing `model.safetensors`: the layout of coded weights and the order of tensors.
+
+use std::borrow::Cow;
+
+use kvant_quant::Coded;
+use kvant_storage::{Dir, FsDir, Name, bytes_of_f32};
+use serde_json::{Map, Value, json};
+
+use super::{SaveError, Stored};
+
+/// One tensor of the file.
+struct Piece<'a> {
+    name: String,
+    dtype: &'static str,
+    /// Bytes of an element: wider ones come first, so that every tensor is aligned.
+    width: usize,
+    shape: Vec<usize>,
+    bytes: Cow<'a, [u8]>,
+}
+
+/// Writes all tensors; the header is padded so that the data start on a 64-byte boundary.
+pub(super) fn write(dir: &FsDir, stored: &[(&str, Stored<'_>)]) -> Result<(), SaveError> {
+    let mut pieces: Vec<Piece<'_>> =
+        stored.iter().flat_map(|(name, stored)| pieces(name, stored)).collect();
+    pieces.sort_by(|a, b| b.width.cmp(&a.width).then_with(|| a.name.cmp(&b.name)));
+    let mut header = Map::new();
+    header.insert("__metadata__".into(), json!({ "format": "pt" }));
+    let mut at = 0usize;
+    for piece in &pieces {
+        let end = at + piece.bytes.len();
+        let entry = json!({
+            "dtype": piece.dtype, "shape": piece.shape, "data_offsets": [at, end],
+        });
+        header.insert(piece.name.clone(), entry);
+        at = end;
+    }
+    let mut header = Value::Object(header).to_string();
+    let padded = (8 + header.len()).next_multiple_of(64) - 8;
+    header.extend(std::iter::repeat_n(' ', padded - header.len()));
+    let mut sink = dir.create(&Name::new("model.safetensors")?)?;
+    sink.write(&(header.len() as u64).to_le_bytes())?;
+    sink.write(header.as_bytes())?;
+    for piece in &pieces {
+        sink.write(&piece.bytes)?;
+    }
+    Ok(sink.publish()?)
+}
+
+fn pieces<'a>(name: &str, stored: &'a Stored<'_>) -> Vec<Piece<'a>> {
+    match stored {
+        Stored::Raw(raw) => vec![Piece {
+            name: name.to_owned(),
+            dtype: raw.format.name,
+            width: raw.format.bytes,
+            shape: raw.shape.clone(),
+            bytes: Cow::Borrowed(&raw.bytes),
+        }],
+        Stored::Dense(dense) => {
+            vec![floats(name.to_owned(), dense.shape().to_vec(), dense.values())]
+        }
+        Stored::Coded(coded) => coded_pieces(name, coded),
+    }
+}
+
+fn coded_pieces<'a>(name: &str, coded: &'a Coded) -> Vec<Piece<'a>> {
+    let rows = coded.rows();
+    let codes = |dtype, bytes: Cow<'a, [u8]>| {
+        let shape = vec![rows, bytes.len().checked_div(rows).unwrap_or(0)];
+        Piece { name: name.to_owned(), dtype, width: 1, shape, bytes }
+    };
+    match coded {
+        Coded::Int8(matrix) => {
+            let bytes = matrix.codes().iter().map(|code| code.cast_unsigned()).collect();
+            let scale = floats(format!("{name}_scale"), vec![rows, 1], matrix.scales());
+            vec![codes("I8", Cow::Owned(bytes)), scale]
+        }
+        Coded::Linear(matrix) => {
+            let shape = matrix.shape();
+            let numbers = if shape.bits == 8 { floats } else { halves };
+            let part = |suffix: &str, values| {
+                numbers(format!("{name}_{suffix}"), vec![rows, shape.groups()], values)
+            };
+            vec![
+                codes("U8", Cow::Borrowed(matrix.codes())),
+                part("scale", matrix.steps()),
+                part("min", matrix.mins()),
+            ]
+        }
+        Coded::Block(matrix) => vec![codes("U8", Cow::Borrowed(matrix.data()))],
+    }
+}
+
+fn floats(name: String, shape: Vec<usize>, values: &[f32]) -> Piece<'_> {
+    Piece { name, dtype: "F32", width: 4, shape, bytes: Cow::Borrowed(bytes_of_f32(values)) }
+}
+
+/// Values that are f16 numbers, in two bytes each.
+fn halves(name: String, shape: Vec<usize>, values: &[f32]) -> Piece<'_> {
+    let bytes = values.iter().flat_map(|&value| half::f16::from_f32(value).to_le_bytes()).collect();
+    Piece { name, dtype: "F16", width: 2, shape, bytes: Cow::Owned(bytes) }
+}

@@ -1,0 +1,87 @@
+//! The `quantization_config` of a saved model.
+
+use std::path::Path;
+
+use kvant_quant::Coded;
+use serde_json::{Map, Value, json};
+
+use super::{SaveError, Stored};
+use crate::LoadError;
+
+/// `config` with the description of the coded tensors, or without any if none is coded.
+pub(super) fn describe(
+    path: &Path,
+    config: &Value,
+    stored: &[(&str, Stored<'_>)],
+) -> Result<Value, SaveError> {
+    let Value::Object(mut config) = config.clone() else {
+        let why = "not a JSON object".into();
+        return Err(LoadError::Config { path: path.to_path_buf(), why }.into());
+    };
+    let coded: Vec<(&str, &Coded)> = stored
+        .iter()
+        .filter_map(|(name, stored)| match stored {
+            Stored::Coded(coded) => Some((*name, coded.as_ref())),
+            Stored::Raw(_) | Stored::Dense(_) => None,
+        })
+        .collect();
+    let tensors: Map<String, Value> =
+        coded.iter().map(|(name, coded)| ((*name).to_owned(), entry(coded))).collect();
+    if coded.is_empty() {
+        config.remove("quantization_config");
+    } else if coded.iter().all(|(_, coded)| matches!(coded, Coded::Int8(_))) {
+        config.insert("quantization_config".into(), int_quantized(stored, &tensors));
+    } else {
+        let own = json!({ "quant_method": "kvant", "version": 1, "tensors": tensors });
+        config.insert("quantization_config".into(), own);
+    }
+    Ok(Value::Object(config))
+}
+
+fn entry(coded: &Coded) -> Value {
+    let mut entry = json!({ "scheme": coded.format(), "shape": [coded.rows(), coded.cols()] });
+    if let Coded::Linear(matrix) = coded {
+        entry["group_size"] = matrix.shape().group.into();
+    }
+    entry
+}
+
+/// The int8 layout of compressed-tensors: symmetric, one scale per output row.
+fn int_quantized(stored: &[(&str, Stored<'_>)], tensors: &Map<String, Value>) -> Value {
+    let embedding = |name: &str| name.contains("embeddings");
+    let targets: &[&str] = if tensors.keys().any(|name| embedding(name)) {
+        &["Linear", "Embedding"]
+    } else {
+        &["Linear"]
+    };
+    let kept = stored.iter().filter(|(name, stored)| {
+        let matrix = match stored {
+            Stored::Raw(raw) => raw.shape.len() == 2,
+            Stored::Dense(dense) => dense.shape().len() == 2,
+            Stored::Coded(_) => false,
+        };
+        matrix && (targets.len() == 2 || !embedding(name))
+    });
+    let ignore: Vec<&str> = kept.filter_map(|(name, _)| name.strip_suffix(".weight")).collect();
+    json!({
+        "quant_method": "compressed-tensors",
+        "format": "int-quantized",
+        "quantization_status": "compressed",
+        "global_compression_ratio": null,
+        "kv_cache_scheme": null,
+        "ignore": ignore,
+        "config_groups": { "group_0": {
+            "targets": targets,
+            "weights": {
+                "num_bits": 8, "type": "int", "symmetric": true, "strategy": "channel",
+                "group_size": null, "dynamic": false, "actorder": null, "observer": "minmax",
+            },
+            "input_activations": {
+                "num_bits": 8, "type": "int", "symmetric": true, "strategy": "token",
+                "group_size": null, "dynamic": true, "actorder": null, "observer": null,
+            },
+            "output_activations": null,
+        }},
+        "kvant": { "version": 1, "tensors": tensors },
+    })
+}
