@@ -4,6 +4,8 @@
 
 mod place;
 mod random;
+mod synthetic;
 
 pub use place::{minilm, shared, skip};
 pub use random::Random;
+pub use synthetic::clustered;

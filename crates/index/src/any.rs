@@ -1,25 +1,28 @@
 //! The one place where shapes are told apart at run time.
 
 use crate::file::{self, Reader, Shape};
-use crate::{BuildOptions, FileError, Flat, Hit, Rows, SearchOptions, Spec};
+use crate::{BuildOptions, FileError, Flat, Hit, Hnsw, Rows, SearchOptions, Spec};
 
 /// A shape of any kind. It holds no vectors: every call is handed the rows it was built over.
 #[derive(Debug)]
 pub enum AnyShape {
     /// Every row is measured.
     Flat(Flat),
+    /// A graph is walked.
+    Hnsw(Hnsw),
 }
 
 impl AnyShape {
     /// Builds the shape that `spec` names over `rows`.
     pub fn build<R: Rows>(spec: &Spec, rows: &R, options: &BuildOptions<'_>) -> Self {
         match spec {
-            Spec::Flat | Spec::Hnsw { .. } => {
+            Spec::Flat => {
                 if let Some(progress) = options.progress {
                     progress(rows.len());
                 }
                 Self::Flat(Flat::new(rows.len()))
             }
+            Spec::Hnsw { m } => Self::Hnsw(Hnsw::build(rows, *m, options)),
         }
     }
 
@@ -27,7 +30,8 @@ impl AnyShape {
     /// `min(k, rows allowed)`.
     ///
     /// # Panics
-    /// If `rows` are not the ones this was built over (by number), or the query does not fit them.
+    /// If `rows` are not the ones this was built over (by number), the query does not fit them, or
+    /// the allowed set ranges over another number of rows.
     pub fn search<R: Rows>(
         &self,
         rows: &R,
@@ -36,6 +40,7 @@ impl AnyShape {
     ) -> Vec<Hit> {
         match self {
             Self::Flat(flat) => flat.search(rows, query, options),
+            Self::Hnsw(hnsw) => hnsw.search(rows, query, options),
         }
     }
 
@@ -43,6 +48,7 @@ impl AnyShape {
     pub fn spec(&self) -> Spec {
         match self {
             Self::Flat(_) => Spec::Flat,
+            Self::Hnsw(hnsw) => Spec::Hnsw { m: hnsw.m() },
         }
     }
 
@@ -50,6 +56,7 @@ impl AnyShape {
     pub fn len(&self) -> usize {
         match self {
             Self::Flat(flat) => flat.len(),
+            Self::Hnsw(hnsw) => hnsw.len(),
         }
     }
 
@@ -62,6 +69,11 @@ impl AnyShape {
     pub fn to_bytes(&self) -> Vec<u8> {
         match self {
             Self::Flat(flat) => file::header(Shape::Flat, flat.len()),
+            Self::Hnsw(hnsw) => {
+                let mut bytes = file::header(Shape::Hnsw, hnsw.len());
+                hnsw.write(&mut bytes);
+                bytes
+            }
         }
     }
 
@@ -71,9 +83,11 @@ impl AnyShape {
     /// If the bytes are not exactly a shape over `len` rows; nothing in them can make this panic or
     /// allocate more than a small multiple of their length.
     pub fn from_bytes(bytes: &[u8], len: usize) -> Result<Self, FileError> {
-        let (shape, reader) = Reader::open(bytes, len)?;
-        match shape {
-            Shape::Flat | Shape::Hnsw => reader.end().map(|()| Self::Flat(Flat::new(len))),
-        }
+        let (shape, mut reader) = Reader::open(bytes, len)?;
+        let any = match shape {
+            Shape::Flat => Self::Flat(Flat::new(len)),
+            Shape::Hnsw => Self::Hnsw(Hnsw::read(&mut reader, len)?),
+        };
+        reader.end().map(|()| any)
     }
 }

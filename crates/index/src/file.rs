@@ -131,6 +131,19 @@ impl<'a> Reader<'a> {
         Ok(taken)
     }
 
+    /// The next number.
+    pub(crate) fn number(&mut self) -> Result<u32, FileError> {
+        let mut number = [0; 4];
+        number.copy_from_slice(self.take(4)?);
+        Ok(u32::from_le_bytes(number))
+    }
+
+    /// The bytes of `lists` lists of `width` numbers.
+    pub(crate) fn slab(&mut self, lists: u64, width: usize) -> Result<&'a [u8], FileError> {
+        let size = lists.checked_mul(width as u64 * 4).and_then(|size| usize::try_from(size).ok());
+        self.take(size.unwrap_or(usize::MAX))
+    }
+
     /// Everything must have been read.
     pub(crate) fn end(self) -> Result<(), FileError> {
         if self.rest.is_empty() {

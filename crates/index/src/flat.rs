@@ -30,7 +30,8 @@ impl Flat {
     /// The `k` allowed rows closest to `query`, closest first; the effort makes no difference.
     ///
     /// # Panics
-    /// If `rows` are not the ones this was made for (by number), or the query does not fit them.
+    /// If `rows` are not the ones this was made for (by number), the query does not fit them, or
+    /// the allowed set ranges over another number of rows.
     pub fn search<R: Rows>(
         &self,
         rows: &R,
@@ -44,6 +45,7 @@ impl Flat {
 
 /// Measures every allowed row.
 pub(crate) fn scan<R: Rows>(rows: &R, query: &R::Query, options: &SearchOptions<'_>) -> Vec<Hit> {
+    assert_fits(options.allowed, rows.len());
     if options.k == 0 {
         return Vec::new();
     }
@@ -51,12 +53,13 @@ pub(crate) fn scan<R: Rows>(rows: &R, query: &R::Query, options: &SearchOptions<
     let every = (0..rows.len() as u32).map(Row);
     match options.allowed {
         None => best(scorer, every, options.k),
-        Some(allowed) => best(scorer, inside(allowed, rows.len()), options.k),
+        Some(allowed) => best(scorer, allowed.iter(), options.k),
     }
 }
 
-fn inside(allowed: &Bitmap, len: usize) -> impl Iterator<Item = Row> + '_ {
-    allowed.iter().take_while(move |row| row.position() < len)
+/// A set over another number of rows belongs to another index.
+pub(crate) fn assert_fits(allowed: Option<&Bitmap>, len: usize) {
+    assert!(allowed.is_none_or(|allowed| allowed.len() == len), "allowed set of another index");
 }
 
 fn best(scorer: &mut impl Scorer, mut rows: impl Iterator<Item = Row>, k: usize) -> Vec<Hit> {

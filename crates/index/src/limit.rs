@@ -1,7 +1,7 @@
 //! The largest things an index takes; each is checked where it enters.
 
-/// Most rows of one index (a row and one flag share 32 bits while searching).
-pub const ROWS_MAX: usize = (1 << 31) - 1;
+/// Most rows of one index (a row and two flags share 32 bits while searching).
+pub const ROWS_MAX: usize = (1 << 30) - 1;
 /// Fewest links per node that [`Spec`](crate::Spec) accepts for HNSW.
 pub const M_MIN: usize = 4;
 /// Most links per node that [`Spec`](crate::Spec) accepts for HNSW.

@@ -1,0 +1,111 @@
+//! The shape that walks a graph: hierarchical navigable small worlds (Malkov & Yashunin, 2018).
+
+use std::sync::{Mutex, PoisonError};
+
+use crate::file::Reader;
+use crate::{BuildOptions, Effort, FileError, Hit, Rows, SearchOptions, flat};
+
+mod build;
+mod graph;
+mod reach;
+mod search;
+mod spread;
+
+use graph::Graph;
+use search::{Gate, Scratch};
+
+/// Least candidates of a default search, whatever `k` is.
+const EF_LEAST: usize = 64;
+/// Candidates per wanted row of a default search.
+const EF_PER_K: usize = 4;
+/// Rows a walk measures per candidate it keeps, as seen on text embeddings and synthetic clusters:
+/// when a walk would measure as many rows as are allowed, measuring those is cheaper and exact.
+const MEASURED_PER_CANDIDATE: usize = 16;
+
+/// A graph of near neighbours in levels; a search descends greedily to the lowest level and there
+/// keeps the best `ef` candidates. Holds links only: 8·m bytes a row, and no vectors.
+///
+/// A filter is tested as candidates are met: the walk goes on until it has `ef` allowed ones, so
+/// its cost follows the share of allowed rows around the query. Where it would measure more rows
+/// than are allowed at all, every allowed row is measured instead. Either way
+/// `min(k, rows allowed)` rows come back.
+#[derive(Debug)]
+pub struct Hnsw {
+    graph: Graph,
+    /// Working memory of searches that are not running, one per thread that ever searched at once.
+    idle: Mutex<Vec<Scratch>>,
+}
+
+impl Hnsw {
+    /// Builds the graph of `rows` with `m` links per node and level, `2m` on level 0.
+    pub fn build<R: Rows>(rows: &R, m: usize, options: &BuildOptions<'_>) -> Self {
+        Self::over(build::build(rows, m, options))
+    }
+
+    fn over(graph: Graph) -> Self {
+        Self { graph, idle: Mutex::new(Vec::new()) }
+    }
+
+    /// Links per node above level 0.
+    pub fn m(&self) -> usize {
+        self.graph.m()
+    }
+
+    /// Number of rows.
+    pub fn len(&self) -> usize {
+        self.graph.len()
+    }
+
+    /// Whether there are no rows.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The `k` allowed rows closest to `query`, closest first, as far as the effort finds them.
+    ///
+    /// # Panics
+    /// If `rows` are not the ones this was built over (by number), the query does not fit them, or
+    /// the allowed set ranges over another number of rows.
+    pub fn search<R: Rows>(
+        &self,
+        rows: &R,
+        query: &R::Query,
+        options: &SearchOptions<'_>,
+    ) -> Vec<Hit> {
+        assert_eq!(rows.len(), self.len(), "rows of another index");
+        flat::assert_fits(options.allowed, self.len());
+        let eligible = options.allowed.map_or(self.len(), crate::Bitmap::count);
+        let k = options.k.min(eligible);
+        let ef = match options.effort {
+            Effort::Exact => usize::MAX,
+            Effort::Default => k.saturating_mul(EF_PER_K).max(EF_LEAST),
+            Effort::Ef(ef) => ef.max(k),
+        };
+        // A walk meets one allowed row in `len / eligible`.
+        let walked = ef as f64 * MEASURED_PER_CANDIDATE as f64 * self.len() as f64;
+        if k == 0 || walked >= eligible as f64 * eligible as f64 {
+            return flat::scan(rows, query, options);
+        }
+        let gate = Gate { allowed: options.allowed, budget: eligible };
+        let mut scratch = self.checkout();
+        let hits = scratch.search(&self.graph, &mut rows.scorer(query), ef, &gate);
+        let hits = hits.filter(|hits| hits.len() >= k).map(|hits| hits.take(k).collect());
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(scratch);
+        hits.unwrap_or_else(|| flat::scan(rows, query, options))
+    }
+
+    fn checkout(&self) -> Scratch {
+        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        idle.unwrap_or_else(|| Scratch::new(self.len()))
+    }
+
+    /// Appends the graph to `bytes`.
+    pub(crate) fn write(&self, bytes: &mut Vec<u8>) {
+        self.graph.write(bytes);
+    }
+
+    /// Reads a graph over `len` rows.
+    pub(crate) fn read(reader: &mut Reader<'_>, len: usize) -> Result<Self, FileError> {
+        Graph::read(reader, len).map(Self::over)
+    }
+}

@@ -1,0 +1,205 @@
+//! Building the graph: batches of rows at once, the same graph for any number of threads.
+//!
+//! Rows are inserted in a random order, in batches that grow with the graph (prefix doubling as
+//! Manohar et al., 2024, do in `ParlayANN`). Every row of a batch looks for its neighbours in the
+//! graph as it was before the batch; then the new links are applied, grouped by the row they lead
+//! to. What one row or one group gives depends on nothing that runs beside it.
+
+use crate::{BuildOptions, Row, Rows, Scorer};
+
+use super::graph::{Graph, NONE, Slack};
+use super::reach;
+use super::search::{Gate, Scratch, Walk};
+use super::spread::spread;
+
+/// A batch is at most this part of the rows inserted so far …
+const BATCH_OF_INSERTED: usize = 8;
+/// … and this part of all rows: members of a batch do not see one another.
+const BATCH_OF_ALL: usize = 50;
+/// Selected rows that a candidate is compared with per call of the scorer.
+const COMPARED: usize = 4;
+
+/// The finished graph of `rows`, `m` links per node and level.
+pub(super) fn build<R: Rows>(rows: &R, m: usize, options: &BuildOptions<'_>) -> Graph {
+    let len = rows.len();
+    let levels: Vec<u8> =
+        (0..len as u64).map(|row| level(mix(options.seed ^ mix(row)), m)).collect();
+    let order = order(&levels, options.seed);
+    let mut scratches = vec![Scratch::new(len); options.threads.max(1)];
+    let mut graph = Graph::new(&levels, order.first().copied(), m, Slack::Half);
+    let report = |done| options.progress.iter().for_each(|progress| progress(done));
+    let mut done = len.min(1);
+    report(done);
+    while done < len {
+        let most = (done / BATCH_OF_INSERTED).min(len / BATCH_OF_ALL).max(1);
+        let batch = &order[done..len.min(done + most)];
+        insert(rows, &mut graph, batch, &mut scratches, options.ef_construction);
+        done += batch.len();
+        report(batch.len());
+    }
+    let mut graph = finish(rows, &graph, &levels, &mut scratches);
+    reach::connect(rows, &mut graph, &mut scratches[0]);
+    graph
+}
+
+/// Rows in a random order, one of the highest level first: it is the entry from the start.
+fn order(levels: &[u8], seed: u64) -> Vec<Row> {
+    let mut order: Vec<Row> = (0..levels.len() as u32).map(Row).collect();
+    for at in (1..order.len()).rev() {
+        let bits = mix(seed.wrapping_add(mix(!(at as u64))));
+        let other = (u128::from(bits) * (at as u128 + 1)) >> 64;
+        order.swap(at, other as usize);
+    }
+    let level = |row: &Row| levels[row.position()];
+    if let Some(at) = (0..order.len()).rev().max_by_key(|&at| level(&order[at])) {
+        order.swap(0, at);
+    }
+    order
+}
+
+/// A level `l` has probability `(1/m)^l · (1 − 1/m)`, as `⌊−ln u / ln m⌋` has (Alg. 1, line 4),
+/// in whole numbers so that it is the same everywhere.
+fn level(bits: u64, m: usize) -> u8 {
+    let (mut bits, mut level) = (bits, 0);
+    while bits < u64::MAX / m as u64 && level < crate::LEVEL_MAX as u8 {
+        bits *= m as u64;
+        level += 1;
+    }
+    level
+}
+
+/// The output function of `SplitMix64` (Steele et al., 2014).
+fn mix(state: u64) -> u64 {
+    let mut z = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
+    z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    z ^ (z >> 31)
+}
+
+/// The neighbours a new row chose on each of its levels, from the highest it shares with the graph.
+struct Chosen {
+    row: Row,
+    lists: Vec<(usize, Vec<u32>)>,
+}
+
+fn insert<R: Rows>(
+    rows: &R,
+    graph: &mut Graph,
+    batch: &[Row],
+    scratches: &mut [Scratch],
+    ef: usize,
+) {
+    let frozen = &*graph;
+    let chosen =
+        spread(scratches, batch.len(), |scratch, at| choose(rows, frozen, batch[at], scratch, ef));
+    let mut back: Vec<(usize, u32, u32)> = Vec::new();
+    for (at, Chosen { row, lists }) in chosen.iter().enumerate() {
+        for (level, ids) in lists {
+            graph.set_links(*row, *level, ids);
+            back.extend(ids.iter().map(|&id| (*level, id, at as u32)));
+        }
+    }
+    back.sort_unstable();
+    let groups: Vec<_> = back.chunk_by(|a, b| (a.0, a.1) == (b.0, b.1)).collect();
+    let frozen = &*graph;
+    let merged = spread(scratches, groups.len(), |_, at| {
+        let (level, target, _) = groups[at][0];
+        let mut ids = frozen.links(Row(target), level).to_vec();
+        ids.extend(groups[at].iter().map(|&(_, _, source)| batch[source as usize].0));
+        if ids.len() > frozen.width(level) {
+            ids = prune(rows, Row(target), &ids, frozen.most(level));
+        }
+        ids
+    });
+    for (group, ids) in groups.iter().zip(&merged) {
+        graph.set_links(Row(group[0].1), group[0].0, ids);
+    }
+}
+
+/// Algorithm 1 up to the links of the new row itself.
+fn choose<R: Rows>(rows: &R, graph: &Graph, row: Row, scratch: &mut Scratch, ef: usize) -> Chosen {
+    let scorer = &mut rows.scorer_of(row);
+    let from = graph.level(row).min(graph.top());
+    let mut lists = Vec::with_capacity(from + 1);
+    let mut start = scratch.descend(graph, scorer, from);
+    for level in (0..=from).rev() {
+        let Some(begin) = start else { break };
+        let ef = ef.max(graph.m());
+        scratch.walk(graph, level, scorer, &Walk { start: begin, ef, gate: &Gate::OPEN });
+        let candidates: Vec<_> = scratch.admitted().map(|hit| (hit.distance, hit.row)).collect();
+        start = candidates.first().map(|&(_, row)| row);
+        lists.push((level, select(rows, &candidates, graph.m())));
+    }
+    Chosen { row, lists }
+}
+
+/// The links `ids` of `row` cut down to `most`.
+fn prune<R: Rows>(rows: &R, row: Row, ids: &[u32], most: usize) -> Vec<u32> {
+    let ids: Vec<Row> = ids.iter().copied().map(Row).collect();
+    let mut distances = vec![0.0; ids.len()];
+    rows.scorer_of(row).score(&ids, &mut distances);
+    let mut candidates: Vec<_> = distances.into_iter().zip(ids).collect();
+    candidates.sort_unstable_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
+    select(rows, &candidates, most)
+}
+
+/// Algorithm 4 over candidates in rising order: one is taken if it is closer to the row than to
+/// every neighbour taken before it, so that links point in different directions; then the nearest
+/// of those passed over fill what room is left (`keepPrunedConnections`).
+///
+/// On equal distances a candidate is taken, unless all three rows are equally far apart: of many
+/// equal rows one is taken and the rest of the list leads elsewhere.
+fn select<R: Rows>(rows: &R, candidates: &[(f32, Row)], most: usize) -> Vec<u32> {
+    let mut taken: Vec<Row> = Vec::with_capacity(most);
+    let mut reach: Vec<f32> = Vec::with_capacity(most);
+    let mut passed = Vec::new();
+    for &(distance, row) in candidates {
+        if taken.len() == most {
+            break;
+        }
+        let mut scorer = rows.scorer_of(row);
+        let mut between = [0.0; COMPARED];
+        let mut equal = false;
+        let apart = taken.chunks(COMPARED).zip(reach.chunks(COMPARED)).all(|(taken, reach)| {
+            let between = &mut between[..taken.len()];
+            scorer.score(taken, between);
+            let mut pairs = between.iter().zip(reach);
+            pairs.all(|(&b, &reach)| {
+                equal = distance == b && reach == distance;
+                distance <= b && !equal
+            })
+        });
+        if apart {
+            taken.push(row);
+            reach.push(distance);
+        } else if !equal {
+            passed.push(row);
+        }
+    }
+    let room = most - taken.len();
+    taken.into_iter().chain(passed.into_iter().take(room)).map(|row| row.0).collect()
+}
+
+/// The graph with every list cut to its final length.
+fn finish<R: Rows>(rows: &R, built: &Graph, levels: &[u8], scratches: &mut [Scratch]) -> Graph {
+    let mut graph = Graph::new(levels, built.entry(), built.m(), Slack::None);
+    let lists = spread(scratches, built.len(), |_, at| {
+        let row = Row(at as u32);
+        let cut = |level| {
+            let ids = built.links(row, level);
+            if ids.len() > built.most(level) {
+                prune(rows, row, ids, built.most(level))
+            } else {
+                ids.to_vec()
+            }
+        };
+        (0..=built.level(row)).map(cut).collect::<Vec<_>>()
+    });
+    for (at, lists) in lists.iter().enumerate() {
+        for (level, ids) in lists.iter().enumerate() {
+            assert!(!ids.contains(&NONE), "a link to no row");
+            graph.set_links(Row(at as u32), level, ids);
+        }
+    }
+    graph
+}

@@ -1,0 +1,256 @@
+//! Walking the graph: greedy descent, then the best candidates of one level.
+
+use crate::key::{distance, order};
+use crate::{Bitmap, Hit, Row, Scorer};
+
+use super::graph::Graph;
+
+/// Which rows a walk may return, and how many it may measure.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Gate<'a> {
+    /// `None` admits every row.
+    pub(super) allowed: Option<&'a Bitmap>,
+    /// A walk that measured more rows gives up.
+    pub(super) budget: usize,
+}
+
+impl Gate<'_> {
+    /// Admits everything, however long it takes.
+    pub(super) const OPEN: Gate<'static> = Gate { allowed: None, budget: usize::MAX };
+
+    fn admits(&self, row: Row) -> bool {
+        self.allowed.is_none_or(|allowed| allowed.contains(row))
+    }
+}
+
+/// Working memory of one walk at a time, reused from walk to walk.
+#[derive(Clone, Debug)]
+pub(super) struct Scratch {
+    visited: Visited,
+    pool: Pool,
+    batch: Vec<Row>,
+    distances: Vec<f32>,
+    measured: usize,
+}
+
+impl Scratch {
+    /// For graphs of `len` rows.
+    pub(super) fn new(len: usize) -> Self {
+        Self {
+            visited: Visited { words: vec![0; len.div_ceil(64)], touched: Vec::new() },
+            pool: Pool::default(),
+            batch: Vec::new(),
+            distances: Vec::new(),
+            measured: 0,
+        }
+    }
+
+    /// The admitted rows nearest to the scorer's query, closest first, `ef` or as many as the walk
+    /// met. `None` if the budget ran out.
+    pub(super) fn search(
+        &mut self,
+        graph: &Graph,
+        scorer: &mut impl Scorer,
+        ef: usize,
+        gate: &Gate<'_>,
+    ) -> Option<impl ExactSizeIterator<Item = Hit> + '_> {
+        let start = self.descend(graph, scorer, 0)?;
+        self.walk(graph, 0, scorer, &Walk { start, ef, gate }).then(|| self.admitted())
+    }
+
+    /// From the entry greedily down to the nearest row found above `level` (Alg. 5, lines 5–6);
+    /// `None` in an empty graph.
+    pub(super) fn descend(
+        &mut self,
+        graph: &Graph,
+        scorer: &mut impl Scorer,
+        level: usize,
+    ) -> Option<Row> {
+        let mut best = graph.entry()?;
+        let mut nearest = [0.0];
+        scorer.score(&[best], &mut nearest);
+        let mut nearest = order(nearest[0]);
+        for level in (level + 1..=graph.top()).rev() {
+            loop {
+                self.batch.clear();
+                self.batch.extend(graph.links(best, level).iter().copied().map(Row));
+                self.score(scorer);
+                let orders = self.distances.iter().copied().map(order);
+                let closest = orders.zip(&self.batch).min_by_key(|&(order, row)| (order, *row));
+                match closest {
+                    Some((order, &row)) if order < nearest => (nearest, best) = (order, row),
+                    _ => break,
+                }
+            }
+        }
+        Some(best)
+    }
+
+    /// Keeps the best candidates of `level` met from `walk.start` on (Alg. 2); `false` if the
+    /// budget ran out.
+    pub(super) fn walk(
+        &mut self,
+        graph: &Graph,
+        level: usize,
+        scorer: &mut impl Scorer,
+        walk: &Walk<'_>,
+    ) -> bool {
+        self.visited.clear();
+        self.pool.clear(walk.ef);
+        self.measured = 0;
+        self.visited.insert(walk.start);
+        self.batch.clear();
+        self.batch.push(walk.start);
+        self.meet(scorer, walk.gate);
+        while let Some(row) = self.pool.next() {
+            self.batch.clear();
+            let (visited, batch) = (&mut self.visited, &mut self.batch);
+            let links = graph.links(row, level).iter().copied().map(Row);
+            batch.extend(links.filter(|&row| visited.insert(row)));
+            self.meet(scorer, walk.gate);
+            if self.measured > walk.gate.budget {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// What the last walk kept and its gate admits, closest first.
+    pub(super) fn admitted(&self) -> impl ExactSizeIterator<Item = Hit> + '_ {
+        Admitted { keys: self.pool.keys.iter(), left: self.pool.admitted }
+    }
+
+    fn meet(&mut self, scorer: &mut impl Scorer, gate: &Gate<'_>) {
+        self.score(scorer);
+        self.measured += self.batch.len();
+        for (&row, &distance) in self.batch.iter().zip(&self.distances) {
+            self.pool.offer(row, distance, gate);
+        }
+    }
+
+    fn score(&mut self, scorer: &mut impl Scorer) {
+        self.distances.resize(self.batch.len(), 0.0);
+        scorer.score(&self.batch, &mut self.distances);
+    }
+}
+
+/// Where a walk starts, how many candidates it keeps, and which.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Walk<'a> {
+    pub(super) start: Row,
+    pub(super) ef: usize,
+    pub(super) gate: &'a Gate<'a>,
+}
+
+/// Rows met by the walk. One bit a row stays in cache where a counter a row would not; clearing
+/// costs only what was touched.
+#[derive(Clone, Debug)]
+struct Visited {
+    words: Vec<u64>,
+    touched: Vec<u32>,
+}
+
+impl Visited {
+    /// Adds `row`; `false` if it was there.
+    fn insert(&mut self, row: Row) -> bool {
+        let (at, bit) = (row.position() / 64, 1 << (row.position() % 64));
+        let word = &mut self.words[at];
+        if *word == 0 {
+            self.touched.push(at as u32);
+        }
+        let fresh = *word & bit == 0;
+        *word |= bit;
+        fresh
+    }
+
+    fn clear(&mut self) {
+        for at in self.touched.drain(..) {
+            self.words[at as usize] = 0;
+        }
+    }
+}
+
+/// Its links were followed.
+const EXPANDED: u64 = 1;
+/// The gate admits it.
+const ADMITTED: u64 = 2;
+
+/// Candidates in rising order, cut after the `ef`-th that the gate admits.
+///
+/// One sorted array instead of two heaps: at these sizes moving a few cache lines is cheaper. A key
+/// is `order of distance << 32 | row << 2 | flags`; no row is met twice, so flags never decide.
+#[derive(Clone, Debug, Default)]
+struct Pool {
+    keys: Vec<u64>,
+    ef: usize,
+    admitted: usize,
+    /// Every key before it is expanded.
+    cursor: usize,
+}
+
+impl Pool {
+    fn clear(&mut self, ef: usize) {
+        self.keys.clear();
+        (self.ef, self.admitted, self.cursor) = (ef, 0, 0);
+    }
+
+    fn offer(&mut self, row: Row, distance: f32, gate: &Gate<'_>) {
+        let key = u64::from(order(distance)) << 32 | u64::from(row.0) << 2;
+        if self.admitted >= self.ef && self.keys.last().is_none_or(|&last| key >= last) {
+            return;
+        }
+        let flag = if gate.admits(row) { ADMITTED } else { 0 };
+        let at = self.keys.partition_point(|&other| other < key);
+        self.keys.insert(at, key | flag);
+        self.cursor = self.cursor.min(at);
+        if flag == 0 {
+            return;
+        }
+        self.admitted += 1;
+        if self.admitted > self.ef {
+            self.keys.pop();
+            self.admitted -= 1;
+        }
+        // Nothing past the last admitted one can lead to a better.
+        while self.admitted == self.ef && self.keys.last().is_some_and(|key| key & ADMITTED == 0) {
+            self.keys.pop();
+        }
+    }
+
+    /// The nearest candidate whose links were not followed yet.
+    fn next(&mut self) -> Option<Row> {
+        while let Some(key) = self.keys.get_mut(self.cursor) {
+            self.cursor += 1;
+            if *key & EXPANDED == 0 {
+                *key |= EXPANDED;
+                return Some(row(*key));
+            }
+        }
+        None
+    }
+}
+
+fn row(key: u64) -> Row {
+    Row(key as u32 >> 2)
+}
+
+struct Admitted<'a> {
+    keys: std::slice::Iter<'a, u64>,
+    left: usize,
+}
+
+impl Iterator for Admitted<'_> {
+    type Item = Hit;
+
+    fn next(&mut self) -> Option<Hit> {
+        let &key = self.keys.by_ref().find(|&&key| key & ADMITTED != 0)?;
+        self.left -= 1;
+        Some(Hit { row: row(key), distance: distance((key >> 32) as u32) })
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (self.left, Some(self.left))
+    }
+}
+
+impl ExactSizeIterator for Admitted<'_> {}
