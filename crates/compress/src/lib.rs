@@ -1,1 +1,27 @@
-//! Room of `kvant-compress`.
+//! Recipes over a model: change its weights, save a copy that loads the same way, say what it cost.
+//!
+//! [`compress`] opens a model directory, runs its [`Pass`]es over a [`Draft`] (today one:
+//! [`Round`], round to nearest), measures every changed tensor against the original and writes a
+//! new directory with a [`Report`] inside.
+//!
+//! **Invariant:** the only crate that changes weights; it never touches its source, and a
+//! directory it did not finish never carries the name that was asked for.
+
+mod draft;
+mod error;
+mod pass;
+mod place;
+mod plan;
+mod quantize;
+mod recipe;
+mod report;
+mod select;
+
+pub use draft::Draft;
+pub use error::{CompressError, PassError};
+pub use pass::{Pass, Run, Step};
+pub use plan::Plan;
+pub use quantize::Round;
+pub use recipe::compress;
+pub use report::{REPORT_FILE, Report, TensorReport};
+pub use select::{Reason, Select};

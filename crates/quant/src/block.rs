@@ -18,10 +18,10 @@ use crate::{EncodeError, LayoutError, Scheme};
 /// the layouts and the decoding are those of [`BlockFormat`]. Encoding (`q4_0`, `q8_0`) gives the
 /// bytes of ggml's reference quantizer: codes from the f32 scale, which is then rounded to f16.
 ///
-/// Errors, for `amax = max|w|` of a block and `u = max(2^−11·|d|, 2^−25)`, the rounding of `d`:
-/// - `q8_0`: `|d| / 2 + 127·u`;
-/// - `q4_0`: `|d| / 2 + 8·u`, and up to `|d| + 8·u` for weights beyond `7.5·|d|` whose sign is not
-///   that of the largest (`+8` has no code).
+/// With `u = max(2^−11·|d|, 2^−25)`, the rounding of `d`, the error is at most
+/// - `q8_0`: `|d|/2·(1 + 2^−14) + 127·u`;
+/// - `q4_0`: `|d|/2·(1 + 2^−14) + 8·u`; for weights beyond `7.5·|d|` whose sign is not that of the
+///   largest (`+8` has no code) twice the first term.
 ///
 /// Blocks of zeros stay exact.
 #[derive(Clone, Debug, PartialEq)]

@@ -35,7 +35,7 @@ fn bounds(coded: &Coded, row: usize, weights: &[f32]) -> Vec<f64> {
                     let opposite = divisor == 8.0
                         && w.is_sign_negative() != largest.is_sign_negative()
                         && f64::from(w.abs()) > 7.499 * d;
-                    (if opposite { d } else { d / 2.0 }) * (1.0 + 1e-5) + rounding
+                    (if opposite { d } else { d / 2.0 }) * (1.0 + 2f64.powi(-14)) + rounding
                 };
                 block.iter().map(within).collect::<Vec<f64>>()
             };

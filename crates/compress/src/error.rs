@@ -1,0 +1,71 @@
+//! Why a model was not compressed.
+
+use std::path::PathBuf;
+
+use kvant_model::{LoadError, SaveError};
+use kvant_quant::EncodeError;
+
+/// Why a pass gave up.
+#[derive(Debug, thiserror::Error)]
+pub enum PassError {
+    /// A tensor of the source did not load.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// A tensor holds values that no scheme encodes.
+    #[error("tensor '{tensor}': {source}")]
+    Encode {
+        /// The tensor.
+        tensor: String,
+        /// What is wrong with it.
+        source: EncodeError,
+    },
+    /// The model has been compressed before.
+    #[error(
+        "tensor '{tensor}' of {} is {format} already: compress the full-precision model instead",
+        path.display()
+    )]
+    Coded {
+        /// The model.
+        path: PathBuf,
+        /// A tensor that is encoded.
+        tensor: String,
+        /// Its format.
+        format: String,
+    },
+}
+
+/// Why [`compress`](crate::compress) wrote nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum CompressError {
+    /// The source did not load.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// A pass gave up.
+    #[error(transparent)]
+    Pass(#[from] PassError),
+    /// The new directory exists already or could not be written.
+    #[error(transparent)]
+    Save(#[from] SaveError),
+    /// The source is a single file.
+    #[error(
+        "{} is {kind}: compressing needs a model directory (model.safetensors, config.json, \
+         tokenizer.json)",
+        path.display()
+    )]
+    File {
+        /// The source.
+        path: PathBuf,
+        /// What it is.
+        kind: &'static str,
+    },
+    /// The scheme could not encode a single tensor.
+    #[error("no tensor of {} can be encoded as {scheme}: {why}", path.display())]
+    Nothing {
+        /// The source.
+        path: PathBuf,
+        /// The scheme.
+        scheme: String,
+        /// Why the largest tensor stays.
+        why: String,
+    },
+}

@@ -1,0 +1,5 @@
+//! Passes that encode weights.
+
+mod round;
+
+pub use round::Round;
