@@ -1,4 +1,4 @@
-//! What a batch does to a collection: the body of one log record.
+//! What a batch does to a collection, as the log holds it.
 
 use crate::codec::{Reader, put_id};
 use crate::limits::{BATCH_POINTS_MAX, PAYLOAD_SIZE_MAX};
@@ -74,7 +74,15 @@ impl Change {
         Ok(Self::Delete(unique))
     }
 
-    /// The record body:
+    /// Whether it does nothing.
+    pub(crate) fn is_empty(&self) -> bool {
+        match self {
+            Self::Upsert(rows) => rows.ids.is_empty(),
+            Self::Delete(ids) => ids.is_empty(),
+        }
+    }
+
+    /// The change as bytes:
     /// `1u8 · count u32 · dim u32 · count × (id · payload length u32 · payload) · vectors f32` or
     /// `2u8 · count u32 · count × id`.
     pub(crate) fn encode(&self, dim: usize) -> Vec<u8> {

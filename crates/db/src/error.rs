@@ -118,9 +118,9 @@ pub enum WriteError {
     },
 }
 
-impl<E: Into<OpenError>> From<E> for WriteError {
-    fn from(error: E) -> Self {
-        Self::Seal(Box::new(error.into()))
+impl From<OpenError> for WriteError {
+    fn from(error: OpenError) -> Self {
+        Self::Seal(Box::new(error))
     }
 }
 

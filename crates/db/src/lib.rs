@@ -10,16 +10,26 @@
 
 mod change;
 mod codec;
+mod collection;
 mod error;
 mod filter;
 mod id;
+mod info;
 pub mod limits;
+mod manifest;
 mod payload;
 mod point;
+mod search;
+mod segment;
 mod settings;
+mod state;
+mod wal;
 
+pub use collection::{Batch, Collection, Tuning};
 pub use error::{OpenError, SearchError, WriteError};
 pub use filter::{Condition, ConditionError, Filter};
 pub use id::{IdError, PointId};
+pub use info::Info;
 pub use point::Point;
+pub use search::{Found, Query};
 pub use settings::{Settings, SettingsError};

@@ -27,3 +27,5 @@ pub const SEGMENTS_MAX: usize = 65_536;
 pub const SEGMENT_POINTS_MAX: usize = 1 << 20;
 /// Most bytes of vectors that compaction puts into one segment.
 pub const SEGMENT_VECTORS_SIZE_MAX: usize = 1 << 30;
+/// Most rows of a collection, deleted ones that still take space included.
+pub const ROWS_MAX: usize = 1 << 30;

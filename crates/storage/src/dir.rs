@@ -3,6 +3,7 @@
 use crate::{Bytes, CreateError, Lock, LockError, Name, ReadError, RemoveError, WriteError};
 use std::fmt::Debug;
 use std::ops::Range;
+use std::path::PathBuf;
 
 /// A directory of write-once files and append logs.
 ///
@@ -14,6 +15,9 @@ use std::ops::Range;
 /// - a removed file may come back after a power cut;
 /// - folders appear with the first file inside them.
 pub trait Dir: Send + Sync + Debug {
+    /// Where the directory is, for messages.
+    fn place(&self) -> PathBuf;
+
     /// The whole file. On disk it is mapped, so the cost is paid when pages are touched.
     ///
     /// # Errors

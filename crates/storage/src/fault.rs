@@ -106,6 +106,10 @@ fn broken() -> Cause {
 }
 
 impl Dir for FaultDir {
+    fn place(&self) -> PathBuf {
+        self.memory.place()
+    }
+
     fn read(&self, name: &Name) -> Result<Bytes, ReadError> {
         match self.step() {
             Step::Work => self.memory.read(name),

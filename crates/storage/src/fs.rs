@@ -41,11 +41,6 @@ impl FsDir {
         Ok(Self { root: root.to_owned() })
     }
 
-    /// Where it is.
-    pub fn root(&self) -> &Path {
-        &self.root
-    }
-
     fn path(&self, name: &Name) -> PathBuf {
         self.root.join(name.as_str())
     }
@@ -78,6 +73,10 @@ fn create_folder(path: &Path) -> Result<(), CreateError> {
 }
 
 impl Dir for FsDir {
+    fn place(&self) -> PathBuf {
+        self.root.clone()
+    }
+
     fn read(&self, name: &Name) -> Result<Bytes, ReadError> {
         read_file(&self.path(name))
     }

@@ -151,6 +151,10 @@ pub(crate) fn path(name: &Name) -> PathBuf {
 }
 
 impl Dir for MemDir {
+    fn place(&self) -> PathBuf {
+        PathBuf::from("memory")
+    }
+
     fn read(&self, name: &Name) -> Result<Bytes, ReadError> {
         let state = self.state();
         let entry = state.files.get(name).ok_or_else(|| ReadError::Missing { path: path(name) })?;

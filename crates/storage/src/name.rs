@@ -49,6 +49,22 @@ impl Name {
         }
     }
 
+    /// `folder/` and `number`, padded to ten digits so that names sort as numbers do.
+    ///
+    /// # Panics
+    /// If `folder` is not one valid segment.
+    pub fn numbered(folder: &str, number: u64) -> Self {
+        assert!(is_segment(folder), "folder {folder:?}");
+        Self(format!("{folder}/{number:010}"))
+    }
+
+    /// The number of a name that [`numbered`](Self::numbered) makes.
+    pub fn number(&self) -> Option<u64> {
+        let number = self.leaf().parse().ok()?;
+        let folder = Some(self.folder()).filter(|folder| is_segment(folder))?;
+        (Self::numbered(folder, number) == *self).then_some(number)
+    }
+
     /// The text, segments joined by `/`.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -92,6 +108,17 @@ mod tests {
         let bad = ["", "/", "a/", "/a", "..", "a/../b", ".a", "a/.b", "a b", "ä", "a\0", "a//b"];
         for bad in bad.into_iter().chain(["a/b/c/d/e", long.as_str(), "..%2f", "a\\b"]) {
             assert!(Name::new(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn numbered_names_sort_and_read_back() {
+        let names = [0, 9, 10, 9_999_999_999, 10_000_000_000].map(|n| Name::numbered("wal", n));
+        assert_eq!(names[1].as_str(), "wal/0000000009");
+        assert!(names[..4].is_sorted());
+        assert!(names.iter().all(|n| n.number() == n.leaf().parse().ok()));
+        for other in ["wal/1", "1", "0000000001", "wal/00000000001", "a/b/0000000001", "wal/x"] {
+            assert_eq!(Name::new(other).unwrap().number(), None, "{other}");
         }
     }
 

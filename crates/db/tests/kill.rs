@@ -1,0 +1,142 @@
+//! A writing process is killed at random moments: nothing it acknowledged is lost.
+#![expect(clippy::unwrap_used, reason = "helpers of a test file")]
+
+use kvant_db::{Collection, Point, PointId, Settings, Tuning};
+use kvant_index::{Metric, Spec};
+use kvant_storage::FsDir;
+use kvant_testkit::Random;
+use serde_json::json;
+use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// Tells this test binary, run again, to be the process that is killed.
+const PLACE: &str = "KVANT_KILL_PLACE";
+
+/// How much is done.
+struct Scale {
+    dim: usize,
+    batch: u64,
+    batches: u64,
+    kills: u64,
+    seal_points: usize,
+}
+
+fn scale() -> Scale {
+    if std::env::var_os("KVANT_FULL").is_some() {
+        return Scale { dim: 384, batch: 500, batches: 200, kills: 25, seal_points: 20_000 };
+    }
+    Scale { dim: 16, batch: 50, batches: 400, kills: 8, seal_points: 1000 }
+}
+
+fn tuning(scale: &Scale) -> Tuning {
+    Tuning { threads: 1, seal_points: scale.seal_points, ..Tuning::default() }
+}
+
+/// Every byte of a point follows from its number.
+fn point(id: u64, batch: u64, dim: usize) -> Point {
+    let payload = json!({ "batch": batch, "text": format!("point {id}") });
+    let payload = payload.as_object().unwrap().clone();
+    Point { id: PointId::Number(id), vector: Random::new(id).normals(dim), payload }
+}
+
+/// A batch: its own points, and one that every batch replaces.
+fn batch(number: u64, scale: &Scale) -> Vec<Point> {
+    let ids = number * scale.batch..(number + 1) * scale.batch;
+    let mut points: Vec<Point> = ids.map(|id| point(id, number, scale.dim)).collect();
+    points.push(Point { id: "latest".parse().unwrap(), ..point(u64::MAX, number, scale.dim) });
+    points
+}
+
+fn write_batches(path: &Path, scale: &Scale) {
+    let mut c = Collection::open_in(Box::new(FsDir::open(path).unwrap()), tuning(scale)).unwrap();
+    let first = (c.len().saturating_sub(1)) as u64 / scale.batch;
+    let mut out = std::io::stdout();
+    for number in first..scale.batches {
+        c.upsert(batch(number, scale)).unwrap();
+        writeln!(out, "\nacked {number}").unwrap();
+        out.flush().unwrap();
+        if number % 64 == 63 {
+            c.compact().unwrap();
+        }
+    }
+    c.close().unwrap();
+}
+
+/// Runs the writer for `time` at most; the batches it acknowledged, as a count from the first.
+fn run(path: &Path, time: Option<Duration>) -> u64 {
+    let mut child = Command::new(std::env::current_exe().unwrap())
+        .args(["nothing_acknowledged_is_lost", "--exact", "--nocapture"])
+        .env(PLACE, path)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::inherit())
+        .spawn()
+        .unwrap();
+    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let reader = std::thread::spawn(move || {
+        let numbers = lines
+            .map_while(Result::ok)
+            .filter_map(|line| line.strip_prefix("acked ").and_then(|n| n.parse::<u64>().ok()));
+        numbers.last().map_or(0, |last| last + 1)
+    });
+    if let Some(time) = time {
+        std::thread::sleep(time);
+        child.kill().unwrap();
+        child.wait().unwrap();
+    } else {
+        assert!(child.wait().unwrap().success());
+    }
+    reader.join().unwrap()
+}
+
+/// Opens what the killed one left and looks at every point; the number of batches there.
+fn check(path: &Path, acked: u64, scale: &Scale) -> u64 {
+    let c = Collection::open(path).unwrap();
+    let count = c.len().saturating_sub(1) as u64 / scale.batch;
+    assert!(count == acked || count == acked + 1, "{acked} acknowledged, {count} there");
+    if count == 0 {
+        assert!(c.is_empty());
+        return 0;
+    }
+    assert_eq!(c.len() as u64, count * scale.batch + 1, "a part of a batch");
+    for number in 0..count {
+        for id in number * scale.batch..(number + 1) * scale.batch {
+            let expected = point(id, number, scale.dim);
+            assert_eq!(c.get(&expected.id).unwrap(), Some(expected));
+        }
+    }
+    let latest = c.get(&"latest".parse().unwrap()).unwrap().unwrap();
+    assert_eq!(latest.payload["batch"], json!(count - 1));
+    count
+}
+
+#[test]
+fn nothing_acknowledged_is_lost() {
+    let scale = scale();
+    if let Some(path) = std::env::var_os(PLACE) {
+        return write_batches(Path::new(&path), &scale);
+    }
+    let place = tempfile::tempdir().unwrap();
+    let path = place.path().join("c");
+    let settings = Settings::new(Metric::Euclid, scale.dim, Spec::Hnsw { m: 8 });
+    drop(Collection::create(&path, settings).unwrap());
+    let seed = Instant::now().elapsed().as_nanos() as u64 ^ u64::from(std::process::id());
+    let mut random = Random::new(seed);
+    let (mut present, mut kills) = (0, 0);
+    let start = Instant::now();
+    while kills < scale.kills && present < scale.batches {
+        let time = Duration::from_millis(
+            20 + random.below(if scale.dim > 16 { 4000 } else { 150 }) as u64,
+        );
+        let acked = run(&path, Some(time)).max(present);
+        present = check(&path, acked, &scale);
+        kills += 1;
+        eprintln!("seed {seed}: kill {kills} after {time:?}, {acked} batches acknowledged");
+    }
+    let acked = run(&path, None).max(present);
+    assert_eq!((acked, check(&path, acked, &scale)), (scale.batches, scale.batches));
+    let points = scale.batches * scale.batch;
+    eprintln!("{kills} kills, {points} points, nothing lost, {:?}", start.elapsed());
+    assert!(kills >= 3, "the writer was too quick to be killed often");
+}
