@@ -22,6 +22,7 @@ mod point;
 mod search;
 mod segment;
 mod settings;
+pub mod source;
 mod state;
 mod wal;
 
