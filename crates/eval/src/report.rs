@@ -1,5 +1,14 @@
 //! The result of an evaluation: plain data, a table for the terminal, a page for the browser.
 
+mod figure;
+mod html;
+mod markup;
+mod plot;
+mod table;
+
+pub use html::html;
+pub use table::table;
+
 use serde::{Deserialize, Serialize};
 
 use crate::metric::Agreement;
@@ -295,3 +304,6 @@ pub struct Answer {
     /// Its text, or the beginning of it.
     pub text: String,
 }
+
+#[cfg(test)]
+mod tests;
