@@ -74,7 +74,7 @@ fn check_bound(coded: &Coded, values: &[f32], name: &str) {
             weights.chunks(group).zip(restored.chunks(group)).zip(steps)
         {
             let max = weights.iter().fold(0.0f32, |max, w| max.max(w.abs()));
-            let bound = f64::from(*step) / 2.0 + 2f64.powi(-16) * f64::from(max);
+            let bound = f64::from(*step) / 2.0 + 2f64.powi(-21) * f64::from(max);
             let error = measure(weights, restored).max_abs;
             assert!(error <= bound, "{name} row {row}: {error} > {bound}");
         }
