@@ -20,6 +20,7 @@ use serde_json::Value;
 pub(crate) use coded::{Record, records};
 pub(crate) use format::{Content, Format};
 pub use header::HeaderError;
+pub(crate) use header::printable;
 pub(crate) use open::lfs_pointer;
 
 use crate::{Dense, LoadError, Weight};

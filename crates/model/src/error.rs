@@ -69,3 +69,29 @@ pub enum LoadError {
         why: String,
     },
 }
+
+/// A text that could not be embedded.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum EmbedError {
+    /// The tokenizer refused it.
+    #[error("text {index}: the tokenizer fails: {why}")]
+    Tokenize {
+        /// Place of the text in the list, from 0.
+        index: usize,
+        /// The tokenizer's words.
+        why: String,
+    },
+    /// The tokenizer and the network do not belong together.
+    #[error(
+        "text {index}: token {token} is outside the {vocabulary} words of the network; \
+         tokenizer.json belongs to another model"
+    )]
+    Vocabulary {
+        /// Place of the text in the list, from 0.
+        index: usize,
+        /// The token.
+        token: u32,
+        /// Entries of the word table.
+        vocabulary: usize,
+    },
+}

@@ -7,16 +7,24 @@
 //! **Invariant:** this crate trains nothing and knows no index; bytes of foreign files never
 //! panic and never make it allocate more than a small multiple of the file.
 
+mod arch;
 mod checkpoint;
+mod config;
+mod encoder;
 mod error;
 mod file;
+mod layer;
 mod limit;
+mod pool;
 mod save;
 mod summary;
+mod tokenizer;
 mod weight;
+mod worker;
 
 pub use checkpoint::{Checkpoint, HeaderError, TensorInfo};
-pub use error::LoadError;
+pub use encoder::{EmbedOptions, Encoder};
+pub use error::{EmbedError, LoadError};
 pub use save::{SaveError, SavedTensor, save};
 pub use summary::{Summary, TokenizerSummary};
 pub use weight::{Dense, Weight};

@@ -22,3 +22,13 @@ pub(crate) const TOKENIZER_BYTES: usize = 64 << 20;
 pub(crate) const SHARDS: usize = 1024;
 /// Bytes of a file copied beside the weights; larger ones are left out.
 pub(crate) const COMPANION_BYTES: u64 = 64 << 20;
+/// Width of a network.
+pub(crate) const HIDDEN: usize = 16_384;
+/// Layers of a network.
+pub(crate) const LAYERS: usize = 512;
+/// Entries of a vocabulary.
+pub(crate) const VOCABULARY: usize = 1 << 22;
+/// Tokens of a sequence.
+pub(crate) const POSITIONS: usize = 1 << 17;
+/// Bytes of a text that the tokenizer looks at.
+pub(crate) const TEXT_BYTES: usize = 1 << 20;

@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use crate::checkpoint::Checkpoint;
 use crate::limit::TOKENIZER_BYTES;
+use crate::pool::Pooling;
 use crate::{LoadError, TensorInfo, file};
 
 /// The tokenizer of a model.
@@ -33,7 +34,7 @@ pub struct Summary {
     pub heads: Option<usize>,
     /// Tokens the model takes at most.
     pub max_tokens: Option<usize>,
-    /// `mean`, `cls`, `max`, `mean, normalized` …; `None` for models that do not pool.
+    /// `mean`, `cls`, `max`, `mean, normalized` …; `None` where no `modules.json` says it.
     pub pooling: Option<String>,
     /// The tokenizer, if the model brings one.
     pub tokenizer: Option<TokenizerSummary>,
@@ -111,6 +112,9 @@ impl Summary {
         if let Some(config) = file::json_if_there(&path.join("sentence_bert_config.json"))? {
             let length = config.get("max_seq_length").and_then(Value::as_u64);
             self.max_tokens = length.map(|n| n as usize).or(self.max_tokens);
+        }
+        if path.join("modules.json").exists() {
+            self.pooling = Some(Pooling::read(path)?.to_string());
         }
         let tokenizer = path.join("tokenizer.json");
         if tokenizer.exists() {

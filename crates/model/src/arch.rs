@@ -1,0 +1,3 @@
+//! Network architectures.
+
+pub(crate) mod bert;

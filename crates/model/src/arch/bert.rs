@@ -1,0 +1,200 @@
+//! BERT: post-norm transformer encoder (Devlin et al., 2018).
+
+use kvant_kernels::{Kernels, Matrix, MatrixMut};
+
+use crate::config::Config;
+use crate::layer::attention::Attention;
+use crate::layer::embedding::Embedding;
+use crate::layer::linear::{Linear, Part};
+use crate::layer::norm::Norm;
+use crate::layer::{Batch, Scratch, resize};
+use crate::{Checkpoint, LoadError, Weight};
+
+/// The network of a sentence encoder.
+#[derive(Debug)]
+pub(crate) struct Bert {
+    config: Config,
+    embedding: Embedding,
+    attention: Attention,
+    layers: Vec<Layer>,
+}
+
+#[derive(Debug)]
+struct Layer {
+    qkv: Linear,
+    output: Linear,
+    attention_norm: Norm,
+    inner: Linear,
+    outer: Linear,
+    norm: Norm,
+}
+
+impl Bert {
+    /// Takes the weights out of `checkpoint`, whose names may start with `bert.`.
+    pub(crate) fn load(checkpoint: &Checkpoint, config: Config) -> Result<Self, LoadError> {
+        let prefix = match checkpoint.tensor("bert.embeddings.word_embeddings.weight") {
+            Some(_) => "bert.",
+            None => "",
+        };
+        let source = Source { checkpoint, prefix };
+        let embedding = source.embedding(&config)?;
+        let layers = (0..config.layers).map(|index| source.layer(&config, index));
+        let layers = layers.collect::<Result<Vec<_>, _>>()?;
+        let attention = Attention { heads: config.heads, width: config.hidden / config.heads };
+        Ok(Self { config, embedding, attention, layers })
+    }
+
+    /// Width of the states.
+    pub(crate) fn hidden(&self) -> usize {
+        self.config.hidden
+    }
+
+    /// Entries of the word table.
+    pub(crate) fn vocabulary(&self) -> usize {
+        self.config.vocabulary
+    }
+
+    /// Multiply-adds of a sequence of `tokens`: `O(tokens)` in the linears, `O(tokens²)` in the
+    /// attention.
+    pub(crate) fn macs(&self, tokens: usize) -> u64 {
+        let Config { hidden, inner, layers, .. } = self.config;
+        let linears = (4 * hidden * hidden + 2 * hidden * inner) as u64 * tokens as u64;
+        let attention = 2 * hidden as u64 * (tokens as u64).pow(2);
+        layers as u64 * (linears + attention)
+    }
+
+    /// Bytes of all weights as held for running.
+    pub(crate) fn size_bytes(&self) -> usize {
+        let layers = self.layers.iter().map(Layer::size_bytes).sum::<usize>();
+        self.embedding.size_bytes() + layers
+    }
+
+    /// Computes the states of every token of `batch` into `scratch.hidden`
+    /// (`tokens × hidden`). A token's state depends on its own sequence only, bit for bit.
+    pub(crate) fn forward(&self, kernels: &Kernels, batch: &Batch, scratch: &mut Scratch) {
+        let tokens = batch.tokens.len();
+        let states = resize(&mut scratch.hidden, tokens * self.config.hidden);
+        self.embedding.forward(kernels, batch, states);
+        for layer in &self.layers {
+            self.step(kernels, layer, &batch.lengths, scratch);
+        }
+    }
+
+    fn step(&self, kernels: &Kernels, layer: &Layer, lengths: &[usize], scratch: &mut Scratch) {
+        let Config { hidden, inner, .. } = self.config;
+        let tokens: usize = lengths.iter().sum();
+        let size = tokens * hidden;
+        let x = Matrix::new(&scratch.hidden[..size], tokens, hidden);
+        let qkv = resize(&mut scratch.qkv, 3 * size);
+        layer.qkv.forward(kernels, x, &mut scratch.codes, MatrixMut::new(qkv, tokens, 3 * hidden));
+        self.attention.forward(kernels, lengths, scratch);
+        let Scratch { hidden: states, context, update, middle, codes, .. } = scratch;
+        let states = &mut states[..size];
+        let update = resize(update, size);
+        let x = Matrix::new(&context[..size], tokens, hidden);
+        layer.output.forward(kernels, x, codes, MatrixMut::new(update, tokens, hidden));
+        layer.attention_norm.forward_sum(kernels, states, update);
+        let middle = resize(middle, tokens * inner);
+        let x = Matrix::new(states, tokens, hidden);
+        layer.inner.forward(kernels, x, codes, MatrixMut::new(middle, tokens, inner));
+        kernels.gelu(middle);
+        let x = Matrix::new(middle, tokens, inner);
+        layer.outer.forward(kernels, x, codes, MatrixMut::new(update, tokens, hidden));
+        layer.norm.forward_sum(kernels, states, update);
+    }
+}
+
+impl Layer {
+    fn size_bytes(&self) -> usize {
+        let linears = [&self.qkv, &self.output, &self.inner, &self.outer];
+        let norms = self.attention_norm.size_bytes() + self.norm.size_bytes();
+        linears.iter().map(|linear| linear.size_bytes()).sum::<usize>() + norms
+    }
+}
+
+/// The tensors of a checkpoint by their names in BERT.
+struct Source<'a> {
+    checkpoint: &'a Checkpoint,
+    prefix: &'static str,
+}
+
+impl Source<'_> {
+    /// A weight of exactly `rows × cols`.
+    fn weight(&self, name: &str, rows: usize, cols: usize) -> Result<Weight, LoadError> {
+        let name = format!("{}{name}", self.prefix);
+        let weight = self.checkpoint.weight(&name)?;
+        if (weight.rows(), weight.cols()) == (rows, cols) {
+            return Ok(weight);
+        }
+        let got = format!("{} x {}", weight.rows(), weight.cols());
+        Err(self.checkpoint.fail(&name, format!("is {got}, the config says {rows} x {cols}")))
+    }
+
+    /// A vector of exactly `len` values; normalisations may carry the older of two names.
+    fn vector(&self, names: [&str; 2], len: usize) -> Result<Vec<f32>, LoadError> {
+        let named = |name: &str| format!("{}{name}", self.prefix);
+        let older = self.checkpoint.tensor(&named(names[0])).is_none()
+            && self.checkpoint.tensor(&named(names[1])).is_some();
+        let name = named(names[usize::from(older)]);
+        let dense = self.checkpoint.dense(&name)?;
+        if dense.values().len() != len {
+            let got = dense.values().len();
+            return Err(self.checkpoint.fail(&name, format!("has {got} values, expected {len}")));
+        }
+        Ok(dense.values().to_vec())
+    }
+
+    fn norm(&self, name: &str, config: &Config) -> Result<Norm, LoadError> {
+        let vector = |new: &str, old: &str| {
+            let names = [format!("{name}.{new}"), format!("{name}.{old}")];
+            self.vector([&names[0], &names[1]], config.hidden)
+        };
+        let (gain, bias) = (vector("weight", "gamma")?, vector("bias", "beta")?);
+        Ok(Norm { gain, bias, eps: config.eps })
+    }
+
+    fn embedding(&self, config: &Config) -> Result<Embedding, LoadError> {
+        let hidden = config.hidden;
+        let table = |name: &str, rows: usize| {
+            self.weight(&format!("embeddings.{name}_embeddings.weight"), rows, hidden)
+        };
+        let words = table("word", config.vocabulary)?;
+        let places = table("position", config.positions)?;
+        let types = table("token_type", config.types)?;
+        let mut first = vec![0.0; hidden];
+        types.decode_row(0, &mut first);
+        let mut positions = vec![0.0; config.positions * hidden];
+        for (index, row) in positions.chunks_exact_mut(hidden).enumerate() {
+            places.decode_row(index, row);
+            row.iter_mut().zip(&first).for_each(|(value, add)| *value += add);
+        }
+        Ok(Embedding { words, positions, norm: self.norm("embeddings.LayerNorm", config)? })
+    }
+
+    fn part(&self, name: &str, rows: usize, cols: usize) -> Result<Part, LoadError> {
+        let weight = self.weight(&format!("{name}.weight"), rows, cols)?;
+        let bias = format!("{name}.bias");
+        Ok(Part { weight, bias: self.vector([&bias, &bias], rows)?, scale: 1.0 })
+    }
+
+    fn layer(&self, config: &Config, index: usize) -> Result<Layer, LoadError> {
+        let Config { hidden, inner, heads, .. } = *config;
+        let at = |name: &str| format!("encoder.layer.{index}.{name}");
+        let linear = |name: &str, rows: usize, cols: usize| {
+            Ok::<_, LoadError>(Linear::prepare(&[self.part(&at(name), rows, cols)?]))
+        };
+        let project =
+            |name: &str| self.part(&at(&format!("attention.self.{name}")), hidden, hidden);
+        // Scaling the queries once saves scaling every score.
+        let scale = 1.0 / ((hidden / heads) as f32).sqrt();
+        let queries = Part { scale, ..project("query")? };
+        Ok(Layer {
+            qkv: Linear::prepare(&[queries, project("key")?, project("value")?]),
+            output: linear("attention.output.dense", hidden, hidden)?,
+            attention_norm: self.norm(&at("attention.output.LayerNorm"), config)?,
+            inner: linear("intermediate.dense", inner, hidden)?,
+            outer: linear("output.dense", hidden, inner)?,
+            norm: self.norm(&at("output.LayerNorm"), config)?,
+        })
+    }
+}

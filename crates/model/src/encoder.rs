@@ -1,0 +1,259 @@
+//! Texts to vectors.
+
+use std::fmt;
+use std::ops::Range;
+use std::path::Path;
+use std::sync::Mutex;
+
+use kvant_kernels::{Kernels, kernels};
+
+use crate::arch::bert::Bert;
+use crate::config::Config;
+use crate::layer::{Batch, Scratch};
+use crate::pool::Pooling;
+use crate::tokenizer::Tokenizer;
+use crate::worker::{self, lock};
+use crate::{Checkpoint, EmbedError, LoadError};
+
+/// Texts whose tokens are held at a time.
+const WINDOW: usize = 16_384;
+/// Texts a thread tokenizes at a time.
+const CHUNK: usize = 64;
+
+/// How [`Encoder::embed`] runs. The vectors do not depend on any of it.
+#[derive(Clone, Copy)]
+pub struct EmbedOptions<'a> {
+    /// Threads, at least 1.
+    pub threads: usize,
+    /// Tokens that go through the network together, at least one text; costs about 14 kB each.
+    pub batch_tokens: usize,
+    /// Called from any thread with the number of texts finished since the last call.
+    pub progress: Option<&'a (dyn Fn(usize) + Sync)>,
+}
+
+impl Default for EmbedOptions<'_> {
+    fn default() -> Self {
+        Self { threads: 1, batch_tokens: 1024, progress: None }
+    }
+}
+
+impl fmt::Debug for EmbedOptions<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EmbedOptions")
+            .field("threads", &self.threads)
+            .field("batch_tokens", &self.batch_tokens)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A BERT-like sentence encoder ready to run.
+pub struct Encoder {
+    tokenizer: Tokenizer,
+    network: Bert,
+    pooling: Pooling,
+    kernels: &'static Kernels,
+    /// Memory of finished calls, taken up by the next ones.
+    spare: Mutex<Vec<Work>>,
+}
+
+impl fmt::Debug for Encoder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Encoder")
+            .field("dim", &self.dim())
+            .field("max_tokens", &self.max_tokens())
+            .field("pooling", &self.pooling)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What one thread needs to run batches.
+#[derive(Default)]
+struct Work {
+    batch: Batch,
+    scratch: Scratch,
+}
+
+impl Encoder {
+    /// Loads the sentence-transformers directory `dir`: `config.json`, `tokenizer.json`,
+    /// `model.safetensors`, and if there `modules.json`, `1_Pooling/config.json` and
+    /// `sentence_bert_config.json`. Without `modules.json`: mean pooling, not normalised.
+    ///
+    /// # Errors
+    /// [`LoadError`] naming the file at fault and the remedy.
+    pub fn load(dir: &Path) -> Result<Self, LoadError> {
+        let checkpoint = Checkpoint::open(dir)?;
+        let path = dir.join("config.json");
+        let Some(config) = checkpoint.config() else {
+            let (what, remedy) = match checkpoint.gguf() {
+                Some(_) => ("a BERT directory", "GGUF models are inspected, not yet run"),
+                None => ("config.json", "copy it from the model's source"),
+            };
+            return Err(LoadError::Missing { path: dir.to_path_buf(), what, remedy });
+        };
+        let config = Config::parse(&path, config)?;
+        let tokenizer = Tokenizer::read(dir, config.positions)?;
+        let pooling = Pooling::read(dir)?;
+        let network = Bert::load(&checkpoint, config)?;
+        Ok(Self { tokenizer, network, pooling, kernels: kernels(), spare: Mutex::default() })
+    }
+
+    /// Length of the vectors.
+    pub fn dim(&self) -> usize {
+        self.network.hidden()
+    }
+
+    /// Tokens of the longest text, special ones included; longer texts are cut.
+    pub fn max_tokens(&self) -> usize {
+        self.tokenizer.max_tokens()
+    }
+
+    /// Multiply-adds of a forward pass over one text of `tokens` tokens.
+    pub fn macs(&self, tokens: usize) -> u64 {
+        self.network.macs(tokens)
+    }
+
+    /// Bytes of the weights as held for running (mapped tables included).
+    pub fn weight_bytes(&self) -> usize {
+        self.network.size_bytes()
+    }
+
+    /// The tokens of `text` as the network gets them: with special tokens, cut to
+    /// [`Encoder::max_tokens`]. Of a text only the first MiB is read.
+    ///
+    /// # Errors
+    /// [`EmbedError`] with index 0 if the tokenizer refuses the text.
+    pub fn tokenize(&self, text: &str) -> Result<Vec<u32>, EmbedError> {
+        self.tokens(0, text)
+    }
+
+    /// The vectors of `texts`, `texts.len() × dim`, row-major, in the order of the texts.
+    ///
+    /// A vector depends on its text only, bit for bit: not on the other texts, the batches or
+    /// the number of threads. Texts are sorted by length inside, so mixed lengths cost nothing.
+    ///
+    /// # Errors
+    /// [`EmbedError`] naming the first text at fault.
+    pub fn embed<S: AsRef<str> + Sync>(
+        &self,
+        texts: &[S],
+        options: &EmbedOptions<'_>,
+    ) -> Result<Vec<f32>, EmbedError> {
+        let dim = self.dim();
+        let mut out = vec![0.0; texts.len() * dim];
+        let windows = texts.chunks(WINDOW).zip(out.chunks_mut(WINDOW * dim));
+        for (index, (texts, out)) in windows.enumerate() {
+            let tokens = self.tokenize_all(index * WINDOW, texts, options.threads)?;
+            self.run(&tokens, out, options);
+        }
+        Ok(out)
+    }
+
+    fn tokens(&self, index: usize, text: &str) -> Result<Vec<u32>, EmbedError> {
+        let tokens = self.tokenizer.encode(text);
+        let tokens = tokens.map_err(|why| EmbedError::Tokenize { index, why })?;
+        let vocabulary = self.network.vocabulary();
+        match tokens.iter().find(|&&token| token as usize >= vocabulary) {
+            Some(&token) => Err(EmbedError::Vocabulary { index, token, vocabulary }),
+            None => Ok(tokens),
+        }
+    }
+
+    fn tokenize_all<S: AsRef<str> + Sync>(
+        &self,
+        from: usize,
+        texts: &[S],
+        threads: usize,
+    ) -> Result<Vec<Vec<u32>>, EmbedError> {
+        let mut tokens = vec![Vec::new(); texts.len()];
+        let chunks: Vec<_> = texts.chunks(CHUNK).zip(tokens.chunks_mut(CHUNK)).collect();
+        let chunks: Vec<_> = chunks.into_iter().map(Mutex::new).collect();
+        worker::run(
+            threads,
+            chunks.len(),
+            || (),
+            |(), index| {
+                let (texts, tokens) = &mut *lock(&chunks[index]);
+                for (at, (text, tokens)) in texts.iter().zip(tokens.iter_mut()).enumerate() {
+                    *tokens = self.tokens(from + index * CHUNK + at, text.as_ref())?;
+                }
+                Ok(())
+            },
+        )?;
+        drop(chunks);
+        Ok(tokens)
+    }
+
+    /// Runs all token sequences in batches of like lengths.
+    fn run(&self, tokens: &[Vec<u32>], out: &mut [f32], options: &EmbedOptions<'_>) {
+        let mut order: Vec<usize> = (0..tokens.len()).collect();
+        order.sort_by_key(|&index| std::cmp::Reverse(tokens[index].len()));
+        let batches = batches(tokens, &order, options);
+        let dim = self.dim();
+        let rows: Vec<_> = out.chunks_exact_mut(dim).map(Mutex::new).collect();
+        let job = |work: &mut Lent<'_>, index: usize| {
+            let members = &order[batches[index].clone()];
+            self.forward(tokens, members, &mut work.inner);
+            let states = &work.inner.scratch.hidden;
+            let mut start = 0;
+            for &member in members {
+                let end = start + tokens[member].len() * dim;
+                self.pooling.forward(&states[start..end], &mut lock(&rows[member]));
+                start = end;
+            }
+            if let Some(progress) = options.progress {
+                progress(members.len());
+            }
+            Ok::<(), std::convert::Infallible>(())
+        };
+        let Ok(()) = worker::run(options.threads, batches.len(), || Lent::new(self), job);
+    }
+
+    fn forward(&self, tokens: &[Vec<u32>], members: &[usize], work: &mut Work) {
+        work.batch.tokens.clear();
+        work.batch.lengths.clear();
+        for &member in members {
+            work.batch.tokens.extend_from_slice(&tokens[member]);
+            work.batch.lengths.push(tokens[member].len());
+        }
+        self.network.forward(self.kernels, &work.batch, &mut work.scratch);
+    }
+}
+
+/// Cuts `order` into runs of about `batch_tokens`, fewer where threads would stay idle.
+fn batches(tokens: &[Vec<u32>], order: &[usize], options: &EmbedOptions<'_>) -> Vec<Range<usize>> {
+    let total: usize = tokens.iter().map(Vec::len).sum();
+    let limit = options.batch_tokens.min(total.div_ceil(options.threads.max(1)));
+    let mut batches = Vec::new();
+    let (mut start, mut held) = (0, 0);
+    for (at, &index) in order.iter().enumerate() {
+        let more = tokens[index].len();
+        if at > start && held + more > limit {
+            batches.push(start..at);
+            (start, held) = (at, 0);
+        }
+        held += more;
+    }
+    if start < order.len() {
+        batches.push(start..order.len());
+    }
+    batches
+}
+
+/// Work memory taken from the encoder, given back at the end.
+struct Lent<'a> {
+    inner: Work,
+    spare: &'a Mutex<Vec<Work>>,
+}
+
+impl<'a> Lent<'a> {
+    fn new(encoder: &'a Encoder) -> Self {
+        let inner = lock(&encoder.spare).pop().unwrap_or_default();
+        Self { inner, spare: &encoder.spare }
+    }
+}
+
+impl Drop for Lent<'_> {
+    fn drop(&mut self) {
+        lock(self.spare).push(std::mem::take(&mut self.inner));
+    }
+}

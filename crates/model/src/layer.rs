@@ -1,0 +1,45 @@
+//! The layers networks are built from.
+
+pub(crate) mod attention;
+pub(crate) mod embedding;
+pub(crate) mod linear;
+pub(crate) mod norm;
+
+use kvant_kernels::{PackedF32, RowsI8};
+
+/// A batch of token sequences, one behind the other without padding.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Batch {
+    /// All tokens.
+    pub(crate) tokens: Vec<u32>,
+    /// Tokens of each sequence.
+    pub(crate) lengths: Vec<usize>,
+}
+
+/// The memory of a forward pass, kept from one batch to the next.
+#[derive(Debug, Default)]
+pub(crate) struct Scratch {
+    /// Token states, `tokens × hidden`.
+    pub(crate) hidden: Vec<f32>,
+    /// Queries, keys and values side by side, `tokens × 3 · hidden`.
+    pub(crate) qkv: Vec<f32>,
+    /// Attention output, and output of each block before it joins the states.
+    pub(crate) context: Vec<f32>,
+    pub(crate) update: Vec<f32>,
+    /// Inner states of the feed-forward block.
+    pub(crate) middle: Vec<f32>,
+    /// Attention weights of one head, `length × length`.
+    pub(crate) scores: Vec<f32>,
+    pub(crate) keys: PackedF32,
+    pub(crate) values: PackedF32,
+    /// Activations in int8, for coded weights.
+    pub(crate) codes: RowsI8,
+}
+
+/// Makes `buffer` exactly `len` long; what it held is of no interest.
+pub(crate) fn resize(buffer: &mut Vec<f32>, len: usize) -> &mut [f32] {
+    if buffer.len() < len {
+        buffer.resize(len, 0.0);
+    }
+    &mut buffer[..len]
+}

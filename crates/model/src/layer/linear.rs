@@ -1,0 +1,109 @@
+//! `y = x · Wᵀ + b` with a weight in any format.
+
+use kvant_kernels::{Kernels, Matrix, MatrixMut, PackedF32, PackedI8, RowsI8};
+use kvant_quant::Coded;
+
+use crate::Weight;
+
+/// A weight in the form the products read.
+#[derive(Debug)]
+enum Packed {
+    /// Full precision, and the formats that are decoded at load.
+    Float(PackedF32),
+    /// int8 codes; activations are quantized per row on the way in.
+    Int8(PackedI8),
+}
+
+/// A linear layer, or several that share their input, side by side.
+#[derive(Debug)]
+pub(crate) struct Linear {
+    weight: Packed,
+    bias: Vec<f32>,
+}
+
+/// One weight and bias of a [`Linear`], both to be multiplied by `scale`.
+pub(crate) struct Part {
+    pub(crate) weight: Weight,
+    pub(crate) bias: Vec<f32>,
+    pub(crate) scale: f32,
+}
+
+impl Linear {
+    /// Packs the parts, outputs one behind the other.
+    ///
+    /// int8 parts stay int8 if all are; any other format is decoded to f32.
+    ///
+    /// # Panics
+    /// If the parts differ in columns or a bias does not fit its weight.
+    pub(crate) fn prepare(parts: &[Part]) -> Self {
+        let rows = parts.iter().map(|part| part.weight.rows()).sum();
+        let cols = parts.first().map_or(0, |part| part.weight.cols());
+        let mut bias = Vec::with_capacity(rows);
+        for part in parts {
+            assert!(part.weight.cols() == cols, "parts share their input");
+            assert!(part.bias.len() == part.weight.rows(), "one bias per output");
+            bias.extend(part.bias.iter().map(|value| value * part.scale));
+        }
+        let weight = match int8(parts, rows, cols) {
+            Some(packed) => Packed::Int8(packed),
+            None => Packed::Float(float(parts, rows, cols)),
+        };
+        Self { weight, bias }
+    }
+
+    /// Writes `out = x · Wᵀ + b`; `codes` is memory for activations in int8.
+    pub(crate) fn forward(
+        &self,
+        kernels: &Kernels,
+        x: Matrix<'_, f32>,
+        codes: &mut RowsI8,
+        out: MatrixMut<'_, f32>,
+    ) {
+        match &self.weight {
+            Packed::Float(weight) => kernels.gemm_f32(x, weight, Some(&self.bias), out),
+            Packed::Int8(weight) => {
+                kernels.quantize_rows(x, codes);
+                kernels.gemm_i8(codes, weight, Some(&self.bias), out);
+            }
+        }
+    }
+
+    /// Bytes held.
+    pub(crate) fn size_bytes(&self) -> usize {
+        let weight = match &self.weight {
+            Packed::Float(weight) => weight.size_bytes(),
+            Packed::Int8(weight) => weight.size_bytes(),
+        };
+        weight + self.bias.len() * 4
+    }
+}
+
+fn int8(parts: &[Part], rows: usize, cols: usize) -> Option<PackedI8> {
+    let mut codes = Vec::with_capacity(rows * cols);
+    let mut scales = Vec::with_capacity(rows);
+    for part in parts {
+        let Weight::Coded(Coded::Int8(matrix)) = &part.weight else { return None };
+        codes.extend_from_slice(matrix.codes());
+        scales.extend(matrix.scales().iter().map(|scale| scale * part.scale));
+    }
+    Some(PackedI8::new(Matrix::new(&codes, rows, cols), &scales))
+}
+
+fn float(parts: &[Part], rows: usize, cols: usize) -> PackedF32 {
+    if let [Part { weight: Weight::Dense(dense), scale: 1.0, .. }] = parts {
+        return PackedF32::new(dense.matrix());
+    }
+    let mut values = vec![0.0; rows * cols];
+    let mut rest = values.as_mut_slice();
+    for part in parts {
+        for row in 0..part.weight.rows() {
+            let (out, tail) = rest.split_at_mut(cols);
+            part.weight.decode_row(row, out);
+            for value in out {
+                *value *= part.scale;
+            }
+            rest = tail;
+        }
+    }
+    PackedF32::new(Matrix::new(&values, rows, cols))
+}

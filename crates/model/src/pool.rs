@@ -1,0 +1,136 @@
+//! From token states to one vector: pooling and normalisation, as the model directory says.
+
+use std::fmt;
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::{LoadError, file};
+
+/// How the states of a sequence become one vector.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mode {
+    Mean,
+    First,
+    Max,
+}
+
+/// The modules behind the network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Pooling {
+    mode: Mode,
+    /// Whether vectors are scaled to length 1.
+    normalized: bool,
+}
+
+const SUPPORTED: &str = "mean, cls and max pooling, followed by Normalize";
+
+impl Pooling {
+    /// Reads `modules.json` and the pooling configuration it names.
+    ///
+    /// Without `modules.json` it is mean pooling (or what `1_Pooling/config.json` says) without
+    /// normalisation, as sentence-transformers does for a bare network.
+    pub(crate) fn read(dir: &Path) -> Result<Self, LoadError> {
+        let path = dir.join("modules.json");
+        let Some(modules) = file::json_if_there(&path)? else {
+            return Ok(Self { mode: mode(&dir.join("1_Pooling/config.json"))?, normalized: false });
+        };
+        let fail = |why: String| LoadError::Config { path: path.clone(), why };
+        let modules = modules.as_array().ok_or_else(|| fail("not a list of modules".into()))?;
+        let mut pooling = Self { mode: Mode::Mean, normalized: false };
+        for module in modules {
+            let kind = module.get("type").and_then(Value::as_str).unwrap_or_default();
+            match kind.rsplit('.').next().unwrap_or_default() {
+                "Transformer" => {}
+                "Pooling" => {
+                    let folder = module.get("path").and_then(Value::as_str).unwrap_or_default();
+                    if !is_plain(folder) {
+                        let folder = crate::checkpoint::printable(folder);
+                        return Err(fail(format!("module path '{folder}' is no plain name")));
+                    }
+                    pooling.mode = mode(&dir.join(folder).join("config.json"))?;
+                }
+                "Normalize" => pooling.normalized = true,
+                other => {
+                    let what = format!("module '{}'", crate::checkpoint::printable(other));
+                    return Err(unsupported(&path, what));
+                }
+            }
+        }
+        Ok(pooling)
+    }
+
+    /// Writes the vector of a sequence from its states (`tokens × width`).
+    pub(crate) fn forward(self, states: &[f32], out: &mut [f32]) {
+        let mut rows = states.chunks_exact(out.len());
+        out.fill(0.0);
+        if let Some(first) = rows.next() {
+            out.copy_from_slice(first);
+        }
+        match self.mode {
+            Mode::First => {}
+            Mode::Mean => {
+                let count = states.len() / out.len();
+                for row in rows {
+                    out.iter_mut().zip(row).for_each(|(sum, value)| *sum += value);
+                }
+                scale_by(out, 1.0 / count.max(1) as f32);
+            }
+            Mode::Max => {
+                for row in rows {
+                    out.iter_mut().zip(row).for_each(|(max, value)| *max = max.max(*value));
+                }
+            }
+        }
+        if self.normalized {
+            let norm = out.iter().map(|value| value * value).sum::<f32>().sqrt();
+            scale_by(out, 1.0 / norm.max(1e-12));
+        }
+    }
+}
+
+impl fmt::Display for Pooling {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.mode {
+            Mode::Mean => "mean",
+            Mode::First => "cls",
+            Mode::Max => "max",
+        })?;
+        if self.normalized { f.write_str(", normalized") } else { Ok(()) }
+    }
+}
+
+fn scale_by(values: &mut [f32], scale: f32) {
+    for value in values {
+        *value *= scale;
+    }
+}
+
+fn is_plain(folder: &str) -> bool {
+    !folder.starts_with('.')
+        && folder.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
+}
+
+fn unsupported(path: &Path, what: String) -> LoadError {
+    LoadError::Unsupported { path: path.to_path_buf(), what, supported: SUPPORTED }
+}
+
+/// The one mode that a pooling configuration switches on; mean if there is none.
+fn mode(path: &Path) -> Result<Mode, LoadError> {
+    let Some(config) = file::json_if_there(path)? else { return Ok(Mode::Mean) };
+    let named = config.get("pooling_mode").and_then(Value::as_str);
+    let flags = config.as_object().into_iter().flatten();
+    let flags = flags.filter(|(_, value)| **value == Value::Bool(true));
+    let flags = flags.filter_map(|(key, _)| key.strip_prefix("pooling_mode_"));
+    let names: Vec<&str> = named.into_iter().chain(flags).collect();
+    match names[..] {
+        ["mean_tokens" | "mean"] => Ok(Mode::Mean),
+        ["cls_token" | "cls"] => Ok(Mode::First),
+        ["max_tokens" | "max"] => Ok(Mode::Max),
+        [] => Err(unsupported(path, "no pooling mode".into())),
+        _ => {
+            let names = crate::checkpoint::printable(&names.join(" + "));
+            Err(unsupported(path, format!("pooling '{names}'")))
+        }
+    }
+}
