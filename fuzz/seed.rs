@@ -1,0 +1,88 @@
+//! A valid input for every target, made here so that no binary file is kept.
+
+use kvant_index::{AnyShape, BuildOptions, FloatRows, Metric, Spec};
+use kvant_storage::frame::{self, Kind, Section};
+
+/// Magic of the frames of this fuzzer.
+pub const MAGIC: [u8; 8] = *b"KVFUZZ\0\0";
+/// Rows of the index that is fuzzed.
+pub const ROWS: usize = 40;
+/// Their dimension.
+pub const DIM: usize = 4;
+/// A configuration of the smallest BERT.
+pub const CONFIG: &[u8] = br#"{"architectures":["BertModel"],"model_type":"bert","hidden_size":4,
+"num_attention_heads":2,"num_hidden_layers":1,"intermediate_size":8,"vocab_size":5,
+"max_position_embeddings":8,"type_vocab_size":2,"layer_norm_eps":1e-12,"hidden_act":"gelu"}"#;
+
+/// The rows under [`shape`].
+pub fn rows() -> Vec<f32> {
+    (0..ROWS * DIM).map(|at| ((at * 37 % 101) as f32).sin()).collect()
+}
+
+pub(crate) fn frame() -> Vec<u8> {
+    let kind = Kind { magic: MAGIC, version: 1, features: 0 };
+    let sections =
+        [Section { name: "first", data: b"some bytes" }, Section { name: "second", data: &[7; 100] }];
+    frame::to_bytes(&kind, 0, &sections)
+}
+
+pub(crate) fn shape() -> Vec<u8> {
+    let data = rows();
+    let rows = FloatRows::new(&data, DIM, Metric::Euclid);
+    AnyShape::build(&Spec::Hnsw { m: 4 }, &rows, &BuildOptions::default()).to_bytes()
+}
+
+/// A linear4 matrix of 2 × 8: codes, then minimums, then steps.
+pub(crate) fn code() -> Vec<u8> {
+    let mut data = vec![2, 2, 8];
+    data.extend([0x10, 0x32, 0x54, 0x76, 0x98, 0xBA, 0xDC, 0xFE]);
+    for number in [-1.0f32, -0.5, 0.125, 0.25] {
+        data.extend(number.to_le_bytes());
+    }
+    data
+}
+
+pub(crate) fn safetensors() -> Vec<u8> {
+    let header = br#"{"__metadata__":{"format":"pt"},
+        "a.weight":{"dtype":"F32","shape":[2,3],"data_offsets":[0,24]},
+        "b.bias":{"dtype":"F16","shape":[4],"data_offsets":[24,32]},
+        "c":{"dtype":"I64","shape":[1],"data_offsets":[32,40]}}"#;
+    let mut data = (header.len() as u64).to_le_bytes().to_vec();
+    data.extend(header);
+    data.extend((0..40u8).map(|byte| byte % 7));
+    data
+}
+
+pub(crate) fn gguf() -> Vec<u8> {
+    let mut data = b"GGUF".to_vec();
+    data.extend(3u32.to_le_bytes());
+    data.extend(2u64.to_le_bytes()); // tensors
+    data.extend(3u64.to_le_bytes()); // metadata
+    let string = |data: &mut Vec<u8>, text: &str| {
+        data.extend((text.len() as u64).to_le_bytes());
+        data.extend(text.as_bytes());
+    };
+    string(&mut data, "general.architecture");
+    data.extend(8u32.to_le_bytes());
+    string(&mut data, "llama");
+    string(&mut data, "llama.block_count");
+    data.extend(4u32.to_le_bytes());
+    data.extend(1u32.to_le_bytes());
+    string(&mut data, "tokenizer.ggml.tokens");
+    data.extend(9u32.to_le_bytes());
+    data.extend(8u32.to_le_bytes());
+    data.extend(2u64.to_le_bytes());
+    string(&mut data, "a");
+    string(&mut data, "b");
+    for (name, kind, offset) in [("token_embd.weight", 0u32, 0u64), ("blk.0.ffn_up.weight", 2, 128)] {
+        string(&mut data, name);
+        data.extend(2u32.to_le_bytes());
+        data.extend(32u64.to_le_bytes());
+        data.extend(1u64.to_le_bytes());
+        data.extend(kind.to_le_bytes());
+        data.extend(offset.to_le_bytes());
+    }
+    data.resize(data.len().next_multiple_of(32), 0);
+    data.extend((0..146u32).map(|byte| (byte % 5) as u8));
+    data
+}

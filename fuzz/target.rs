@@ -1,0 +1,105 @@
+//! The targets by name.
+
+use std::path::Path;
+
+use kvant_index::{AnyShape, FloatRows, Metric, SearchOptions};
+use kvant_model::{Checkpoint, Summary};
+use kvant_quant::{BlockFormat, BlockMatrix, LinearMatrix, LinearShape};
+use kvant_storage::frame::{Frame, Kind};
+
+use crate::place::{with_file, with_folder};
+use crate::seed;
+
+/// One parser of foreign bytes.
+pub type Target = fn(&[u8]);
+
+/// Every target: its name, the function, a valid input to start from.
+pub const TARGETS: [(&str, Target, fn() -> Vec<u8>); 5] = [
+    ("frame", frame, seed::frame),
+    ("shape", shape, seed::shape),
+    ("code", code, seed::code),
+    ("safetensors", safetensors, seed::safetensors),
+    ("gguf", gguf, seed::gguf),
+];
+
+/// The target called `name`.
+pub fn target(name: &str) -> Option<Target> {
+    TARGETS.iter().find(|(known, _, _)| *known == name).map(|(_, run, _)| *run)
+}
+
+fn frame(data: &[u8]) {
+    let kind = Kind { magic: seed::MAGIC, version: 1, features: 0 };
+    let bytes = kvant_storage::Bytes::copy_of(data);
+    if let Ok(frame) = Frame::open(bytes, Path::new("fuzz"), &kind) {
+        for name in ["first", "second", "absent"] {
+            let _ = frame.section(name);
+        }
+    }
+}
+
+fn shape(data: &[u8]) {
+    let rows_data = seed::rows();
+    let rows = FloatRows::new(&rows_data, seed::DIM, Metric::Euclid);
+    if let Ok(shape) = AnyShape::from_bytes(data, seed::ROWS) {
+        let query = [0.5; seed::DIM];
+        let hits = shape.search(&rows, &query, &SearchOptions { k: 5, ..Default::default() });
+        assert_eq!(hits.len(), 5, "a readable index answers");
+    }
+}
+
+/// The first bytes choose a code and its shape, the rest are its parts.
+fn code(data: &[u8]) {
+    let [kind, rows, cols, rest @ ..] = data else { return };
+    let (rows, cols) = (usize::from(*rows), usize::from(*cols));
+    let restored = match kind % 8 {
+        bits @ 0..=6 => {
+            let shape = LinearShape::new(rows, cols, bits + 2);
+            let (groups, bytes) = (rows * shape.groups(), rows * shape.row_bytes());
+            if rest.len() < bytes + groups * 8 {
+                return;
+            }
+            let number = |at: usize| {
+                let at = bytes + at * 4;
+                f32::from_le_bytes([rest[at], rest[at + 1], rest[at + 2], rest[at + 3]])
+            };
+            let mins = (0..groups).map(number).collect();
+            let steps = (groups..2 * groups).map(number).collect();
+            let matrix = LinearMatrix::from_parts(shape, rest[..bytes].to_vec(), mins, steps);
+            matrix.ok().map(kvant_quant::Coded::Linear)
+        }
+        _ => {
+            let formats = [
+                BlockFormat::Q4_0,
+                BlockFormat::Q4_1,
+                BlockFormat::Q5_0,
+                BlockFormat::Q5_1,
+                BlockFormat::Q8_0,
+            ];
+            let format = formats[usize::from(kind / 8) % formats.len()];
+            let matrix = BlockMatrix::from_parts(format, rows, cols, rest.to_vec());
+            matrix.ok().map(kvant_quant::Coded::Block)
+        }
+    };
+    if let Some(coded) = restored {
+        assert!(coded.decode().iter().all(|value| !value.is_nan()), "checked parts decode to numbers");
+    }
+}
+
+fn safetensors(data: &[u8]) {
+    let files: [(&str, &[u8]); 2] = [("model.safetensors", data), ("config.json", seed::CONFIG)];
+    with_folder(&files, read_all);
+}
+
+fn gguf(data: &[u8]) {
+    with_file("model.gguf", data, read_all);
+}
+
+fn read_all(path: &Path) {
+    if let Ok(checkpoint) = Checkpoint::open(path) {
+        for tensor in checkpoint.tensors().iter().take(16) {
+            let _ = checkpoint.dense(&tensor.name);
+            let _ = checkpoint.weight(&tensor.name);
+        }
+    }
+    let _ = Summary::of(path);
+}
