@@ -1,6 +1,8 @@
 //! A valid input for every target, made here so that no binary file is kept.
 
+use kvant_db::{Collection, Point, PointId, Settings, Tuning};
 use kvant_index::{AnyShape, BuildOptions, FloatRows, Metric, Spec};
+use kvant_storage::MemDir;
 use kvant_storage::frame::{self, Kind, Section};
 
 /// Magic of the frames of this fuzzer.
@@ -21,8 +23,10 @@ pub fn rows() -> Vec<f32> {
 
 pub(crate) fn frame() -> Vec<u8> {
     let kind = Kind { magic: MAGIC, version: 1, features: 0 };
-    let sections =
-        [Section { name: "first", data: b"some bytes" }, Section { name: "second", data: &[7; 100] }];
+    let sections = [
+        Section { name: "first", data: b"some bytes" },
+        Section { name: "second", data: &[7; 100] },
+    ];
     frame::to_bytes(&kind, 0, &sections)
 }
 
@@ -74,7 +78,8 @@ pub(crate) fn gguf() -> Vec<u8> {
     data.extend(2u64.to_le_bytes());
     string(&mut data, "a");
     string(&mut data, "b");
-    for (name, kind, offset) in [("token_embd.weight", 0u32, 0u64), ("blk.0.ffn_up.weight", 2, 128)] {
+    for (name, kind, offset) in [("token_embd.weight", 0u32, 0u64), ("blk.0.ffn_up.weight", 2, 128)]
+    {
         string(&mut data, name);
         data.extend(2u32.to_le_bytes());
         data.extend(32u64.to_le_bytes());
@@ -85,4 +90,91 @@ pub(crate) fn gguf() -> Vec<u8> {
     data.resize(data.len().next_multiple_of(32), 0);
     data.extend((0..146u32).map(|byte| (byte % 5) as u8));
     data
+}
+
+pub(crate) fn jsonl() -> Vec<u8> {
+    br#"{"id":7,"text":"a whale","vector":[0.5,-1e-3,2],"kind":"noun","tags":["x",null]}
+{"id":"6a9f3c1e-0000-4000-8000-00000000000a","text":"\u00e9\ud83d\ude00","vector":[1,2,3]}
+"#
+    .to_vec()
+}
+
+pub(crate) fn npy() -> Vec<u8> {
+    let mut header = String::from("{'descr': '<f4', 'fortran_order': False, 'shape': (2, 3), }");
+    while (header.len() + 11) % 64 != 0 {
+        header.push(' ');
+    }
+    header.push('\n');
+    let mut data = b"\x93NUMPY\x01\x00".to_vec();
+    data.extend((header.len() as u16).to_le_bytes());
+    data.extend(header.as_bytes());
+    for value in [0.5f32, -1.0, 2.0, 3.5, 4.0, -5.25] {
+        data.extend(value.to_le_bytes());
+    }
+    data
+}
+
+pub(crate) fn fvecs() -> Vec<u8> {
+    let mut data = Vec::new();
+    for row in [[0.5f32, 1.0, -2.0], [3.0, 4.0, 5.0]] {
+        data.extend(3i32.to_le_bytes());
+        row.iter().for_each(|value| data.extend(value.to_le_bytes()));
+    }
+    data
+}
+
+pub(crate) fn sts() -> Vec<u8> {
+    b"g\tf\t2012\t1\t5.000\tA man sings.\tA man is singing.\ng\tf\t2012\t2\t0.5\tA cat.\tTwo.\n"
+        .to_vec()
+}
+
+pub(crate) fn retrieval() -> Vec<u8> {
+    br#"{"id":"a","text":"one"}
+{"id":"b","text":"two"}
+{"query":"first","relevant":["a"]}
+"#
+    .to_vec()
+}
+
+pub(crate) fn classify() -> Vec<u8> {
+    b"text,category\nhello there,greet\n\"bye, now\",part\nhi,greet\nso long,part\n".to_vec()
+}
+
+/// A small collection with a sealed segment, a log and a manifest.
+pub(crate) fn stored() -> MemDir {
+    let memory = MemDir::default();
+    let settings = Settings::new(Metric::Euclid, DIM, Spec::Hnsw { m: 4 });
+    let tuning = Tuning { threads: 1, ..Tuning::default() };
+    let mut collection = Collection::create_in(Box::new(memory.clone()), settings, tuning)
+        .expect("a collection in memory");
+    for (batch, rows) in rows().chunks(10 * DIM).enumerate() {
+        let points = rows
+            .chunks_exact(DIM)
+            .enumerate()
+            .map(|(at, row)| Point {
+                id: PointId::Number((batch * 10 + at) as u64),
+                vector: row.to_vec(),
+                payload: serde_json::Map::from_iter([("batch".to_owned(), batch.into())]),
+            })
+            .collect();
+        collection.upsert(points).expect("room in memory");
+        if batch == 2 {
+            collection.flush().expect("room in memory");
+        }
+    }
+    drop(collection);
+    memory
+}
+
+/// The log of [`stored`], chosen by the first byte.
+pub(crate) fn collection() -> Vec<u8> {
+    let files = stored().files();
+    let (choice, (_, data)) = files
+        .iter()
+        .enumerate()
+        .max_by_key(|(_, (name, _))| name.folder().len())
+        .expect("a collection has files");
+    let mut input = vec![choice as u8];
+    input.extend(data);
+    input
 }

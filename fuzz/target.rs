@@ -2,6 +2,9 @@
 
 use std::path::Path;
 
+use kvant_db::source::{Fields, Format, Source};
+use kvant_db::{Collection, Query, Tuning};
+use kvant_eval::task::{Corpus, Labelled, Pairs};
 use kvant_index::{AnyShape, FloatRows, Metric, SearchOptions};
 use kvant_model::{Checkpoint, Summary};
 use kvant_quant::{BlockFormat, BlockMatrix, LinearMatrix, LinearShape};
@@ -14,12 +17,19 @@ use crate::seed;
 pub type Target = fn(&[u8]);
 
 /// Every target: its name, the function, a valid input to start from.
-pub const TARGETS: [(&str, Target, fn() -> Vec<u8>); 5] = [
+pub const TARGETS: [(&str, Target, fn() -> Vec<u8>); 12] = [
     ("frame", frame, seed::frame),
     ("shape", shape, seed::shape),
     ("code", code, seed::code),
     ("safetensors", safetensors, seed::safetensors),
     ("gguf", gguf, seed::gguf),
+    ("jsonl", jsonl, seed::jsonl),
+    ("npy", npy, seed::npy),
+    ("fvecs", fvecs, seed::fvecs),
+    ("sts", sts, seed::sts),
+    ("retrieval", retrieval, seed::retrieval),
+    ("classify", classify, seed::classify),
+    ("collection", collection, seed::collection),
 ];
 
 /// The target called `name`.
@@ -81,7 +91,10 @@ fn code(data: &[u8]) {
         }
     };
     if let Some(coded) = restored {
-        assert!(coded.decode().iter().all(|value| !value.is_nan()), "checked parts decode to numbers");
+        assert!(
+            coded.decode().iter().all(|value| !value.is_nan()),
+            "checked parts decode to numbers"
+        );
     }
 }
 
@@ -102,4 +115,56 @@ fn read_all(path: &Path) {
         }
     }
     let _ = Summary::of(path);
+}
+
+fn records(format: Format, data: &[u8]) {
+    let bytes = kvant_storage::Bytes::copy_of(data);
+    if let Ok(source) = Source::from_bytes(Path::new("fuzz"), format, bytes, &Fields::default()) {
+        for record in source {
+            let Ok(record) = record else { return };
+            let finite = |vector: Vec<f32>| vector.iter().all(|value| value.is_finite());
+            assert!(record.vector.is_none_or(finite), "a vector that was read is finite");
+        }
+    }
+}
+
+fn jsonl(data: &[u8]) {
+    records(Format::Jsonl, data);
+    records(Format::Text, data);
+}
+
+fn npy(data: &[u8]) {
+    records(Format::Npy, data);
+}
+
+fn fvecs(data: &[u8]) {
+    records(Format::Fvecs, data);
+}
+
+fn sts(data: &[u8]) {
+    with_file("pairs.tsv", data, |path| drop(Pairs::read(path)));
+    with_file("pairs.jsonl", data, |path| drop(Pairs::read(path)));
+}
+
+fn retrieval(data: &[u8]) {
+    with_file("corpus.jsonl", data, |path| drop(Corpus::read(path, None)));
+    with_file("corpus.csv", data, |path| drop(Corpus::read(path, None)));
+}
+
+fn classify(data: &[u8]) {
+    with_file("labels.csv", data, |path| drop(Labelled::read(path, None)));
+    with_file("labels.jsonl", data, |path| drop(Labelled::read(path, None)));
+}
+
+/// The first byte chooses a file of a collection, the rest replaces its bytes.
+fn collection(data: &[u8]) {
+    let [choice, bytes @ ..] = data else { return };
+    let memory = seed::stored();
+    let files = memory.files();
+    let (name, _) = &files[usize::from(*choice) % files.len()];
+    memory.put(name, bytes.to_vec());
+    if let Ok(collection) = Collection::open_in(Box::new(memory), Tuning::default()) {
+        let query = Query { vector: vec![0.5; seed::DIM], k: 3, ..Query::default() };
+        let _ = collection.search(&query);
+    }
 }

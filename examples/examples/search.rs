@@ -7,9 +7,8 @@ fn main() -> anyhow::Result<()> {
     let metric = Metric::Cosine;
 
     // Points on a slow spiral: neighbours in number are neighbours in space.
-    let mut data: Vec<f32> = (0..n * dim)
-        .map(|at| ((at / dim) as f32 * 0.003 * (1 + at % dim) as f32).cos())
-        .collect();
+    let mut data: Vec<f32> =
+        (0..n * dim).map(|at| ((at / dim) as f32 * 0.003 * (1 + at % dim) as f32).cos()).collect();
     data.chunks_exact_mut(dim).for_each(|row| metric.prepare(row));
     let rows = FloatRows::new(&data, dim, metric);
 

@@ -10,5 +10,6 @@ fn main() {
         eprintln!("no target '{name}'");
         std::process::exit(2);
     };
-    std::fs::write(std::path::Path::new(&folder).join("seed"), seed()).expect("the seed is written");
+    std::fs::write(std::path::Path::new(&folder).join("seed"), seed())
+        .expect("the seed is written");
 }

@@ -47,7 +47,7 @@ fn mutate(data: &mut Vec<u8>, random: &mut Random) {
 
 #[test]
 fn no_target_breaks() {
-    for (name, run, seed) in TARGETS {
+    for (_, run, seed) in TARGETS {
         let valid = seed();
         run(&valid);
         let step = (valid.len() / 200).max(1);
