@@ -2,15 +2,13 @@
 
 use std::path::Path;
 
+use kvant_compress::REPORT_FILE;
 use kvant_storage::{ReadError, read_file};
 use serde::Deserialize;
 
 use super::DiskError;
 use crate::limits;
 use crate::report::TensorError;
-
-/// The file in a compressed model's directory that says what was done to it.
-const RECORD: &str = "compression.json";
 
 #[derive(Deserialize)]
 struct Record {
@@ -26,15 +24,16 @@ struct Tensor {
     bits_per_weight: Option<f64>,
     mean_abs: Option<f64>,
     max_abs: Option<f64>,
+    kept: Option<String>,
 }
 
-/// The error of each tensor that `compression.json` in `folder` states one for, in file order;
+/// The error of each tensor that `compression.json` in `folder` says was changed, in file order;
 /// none where there is no such file.
 ///
 /// # Errors
 /// [`DiskError`] where the file is there but cannot be used.
 pub fn tensor_errors(folder: &Path) -> Result<Vec<TensorError>, DiskError> {
-    let path = folder.join(RECORD);
+    let path = folder.join(REPORT_FILE);
     let bytes = match read_file(&path) {
         Ok(bytes) => bytes,
         Err(ReadError::Missing { .. }) => return Ok(Vec::new()),
@@ -48,7 +47,7 @@ pub fn tensor_errors(folder: &Path) -> Result<Vec<TensorError>, DiskError> {
     }
     let record: Record = serde_json::from_slice(&bytes)
         .map_err(|error| DiskError::Record { path, what: error.to_string() })?;
-    let stated = record.tensors.into_iter().filter_map(|tensor| {
+    let stated = record.tensors.into_iter().filter(|t| t.kept.is_none()).filter_map(|tensor| {
         Some(TensorError {
             relative: tensor.relative.filter(|relative| *relative >= 0.0)?,
             name: tensor.name,

@@ -47,6 +47,7 @@ fn tensor_errors_are_read_from_the_record() {
         {"name":"a","format":"int8","relative":0.01,"bits_per_weight":8.1,"mean_abs":0.1,
          "max_abs":0.2,"shape":[1,2]},
         {"name":"norm","format":"F32","relative":null},
+        {"name":"bias","format":"F32","relative":0.0,"kept":"one row"},
         {"name":"b","relative":0.5}]}"#;
     std::fs::write(&path, text).unwrap();
     let errors = tensor_errors(folder.path()).unwrap();

@@ -105,5 +105,5 @@ fn axis_y(out: &mut Markup, x: &Scale, y: &Scale, name: &str) {
         line(out, "grid", (x.from, at), (x.to, at));
         text(out, "tick end", (x.from - 8.0, at + 4.0), &format!("{tick:.decimals$}"));
     }
-    text(out, "name", (4.0, y.to - 12.0), name);
+    text(out, "name", (4.0, y.to - 14.0), name);
 }

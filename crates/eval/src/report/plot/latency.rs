@@ -6,6 +6,8 @@ use crate::report::markup::shorten;
 use crate::report::{Latency, Report};
 
 const HEIGHT: f64 = 320.0;
+/// Height of one line of the legend.
+const LEGEND: f64 = 19.0;
 /// Corners of a curve at most; beyond, every so manieth sample is drawn.
 const CORNERS: usize = 200;
 
@@ -23,9 +25,11 @@ pub(in crate::report) fn latencies(report: &Report) -> String {
         return String::new();
     }
     let x = Scale { low: 0.0, high: most * 1.12, from: 50.0, to: WIDTH - 14.0 };
-    let y = Scale { low: 0.0, high: 100.0, from: HEIGHT - 46.0, to: 34.0 };
+    let above = LEGEND * timed.len() as f64;
+    let height = HEIGHT + above;
+    let y = Scale { low: 0.0, high: 100.0, from: height - 46.0, to: 34.0 + above };
     let mut out = Markup::default();
-    open(&mut out, HEIGHT, "Share of single-text calls done within a time");
+    open(&mut out, height, "Share of single-text calls done within a time");
     for share in [0.0, 25.0, 50.0, 75.0, 99.0] {
         let class = if share == 50.0 || share == 99.0 { "level" } else { "grid" };
         line(&mut out, class, (x.from, y.at(share)), (x.to, y.at(share)));
@@ -36,19 +40,16 @@ pub(in crate::report) fn latencies(report: &Report) -> String {
     for (model, label, latency) in &timed {
         curve(&mut out, (&x, &y), *model, latency);
         for (share, at) in [(50.0, latency.p50_ms), (99.0, latency.p99_ms)] {
+            let (series, label) = (colour(*model), escape(label));
+            let (px, py, at) = (x.at(at), y.at(share), milliseconds(at));
             put!(
                 out,
-                "<circle class=\"dot f{}\" cx=\"{:.1}\" cy=\"{:.1}\" r=\"5\"><title>{}: p{share:.0} \
-                 {}</title></circle>",
-                colour(*model),
-                x.at(at),
-                y.at(share),
-                escape(label),
-                milliseconds(at)
+                "<circle class=\"dot f{series}\" cx=\"{px:.1}\" cy=\"{py:.1}\" r=\"5\">\
+                 <title>{label}: p{share:.0} {at}</title></circle>"
             );
         }
     }
-    legend(&mut out, &timed, &y);
+    legend(&mut out, &timed);
     close(&mut out);
     out.into_string()
 }
@@ -66,19 +67,17 @@ fn curve(out: &mut Markup, (x, y): (&Scale, &Scale), model: usize, latency: &Lat
     put!(out, "\"/>\n");
 }
 
-/// Names and percentiles, low at the right where no curve ever is.
-fn legend(out: &mut Markup, timed: &[(usize, &str, &Latency)], y: &Scale) {
-    for (i, (model, label, latency)) in timed.iter().rev().enumerate() {
-        let at = y.from - 14.0 - 19.0 * i as f64;
-        let figures =
-            format!("p50 {} · p99 {}", milliseconds(latency.p50_ms), milliseconds(latency.p99_ms));
-        let right = WIDTH - 20.0;
+/// Names and percentiles, above the plot.
+fn legend(out: &mut Markup, timed: &[(usize, &str, &Latency)]) {
+    for (row, (model, label, latency)) in timed.iter().enumerate() {
+        let (p50, p99) = (milliseconds(latency.p50_ms), milliseconds(latency.p99_ms));
+        let series = colour(*model);
+        let label = escape(&shorten(label, 24));
         put!(
             out,
-            "<text class=\"label end halo\" x=\"{right}\" y=\"{at:.1}\"><tspan class=\"t{}\">●</tspan> \
-             {} <tspan class=\"note\">{figures}</tspan></text>\n",
-            colour(*model),
-            escape(&shorten(label, 16))
+            "<text class=\"label\" x=\"4\" y=\"{:.1}\"><tspan class=\"t{series}\">●</tspan> {label} \
+             <tspan class=\"note\">p50 {p50}, p99 {p99}</tspan></text>\n",
+            14.0 + LEGEND * row as f64
         );
     }
 }

@@ -5,7 +5,7 @@ use crate::report::Report;
 use crate::report::figure::bytes;
 use crate::report::markup::shorten;
 
-const HEIGHT: f64 = 320.0;
+const HEIGHT: f64 = 350.0;
 const MEGABYTE: f64 = 1e6;
 
 struct Point {
@@ -45,11 +45,11 @@ pub(in crate::report) fn scatter(report: &Report) -> String {
                 line(&mut out, &class, (px - 5.0, y.at(end)), (px + 5.0, y.at(end)));
             }
         }
+        let hover = escape(&point.hover);
         put!(
             out,
-            "<circle class=\"dot f{series}\" cx=\"{px:.1}\" cy=\"{py:.1}\" r=\"7\"><title>{}</title>\
-             </circle>",
-            escape(&point.hover)
+            "<circle class=\"dot f{series}\" cx=\"{px:.1}\" cy=\"{py:.1}\" r=\"7\">\
+             <title>{hover}</title></circle>"
         );
         let label = shorten(&point.label, 18);
         let wide = 8.0 * label.chars().count() as f64;

@@ -7,7 +7,7 @@ use crate::metric::median;
 use crate::report::markup::shorten;
 use crate::report::{Report, TensorError};
 
-const HEIGHT: f64 = 320.0;
+const HEIGHT: f64 = 500.0;
 
 /// A dot per tensor and model; nothing where no model states errors.
 pub(in crate::report) fn tensors(report: &Report) -> String {
@@ -29,8 +29,7 @@ pub(in crate::report) fn tensors(report: &Report) -> String {
     if places.is_empty() {
         return String::new();
     }
-    let (low, high) = (least.log10().floor(), most.log10().ceil());
-    let high = if high > low { high } else { low + 1.0 };
+    let (low, high) = (below(least), above(most));
     let legend = 19.0 * stated.len() as f64;
     let height = HEIGHT + legend;
     let y = Scale { low, high, from: height - 30.0, to: 34.0 + legend };
@@ -76,19 +75,41 @@ fn above_zero(tensors: &[TensorError]) -> Vec<&TensorError> {
     tensors.iter().filter(|t| t.relative > 0.0 && t.relative.is_finite()).collect()
 }
 
-/// Grid lines at 1, 2 and 5 times each power of ten, labelled.
+/// Factors of a power of ten that have a grid line.
+const FACTORS: [f64; 3] = [1.0, 2.0, 5.0];
+
+/// The logarithm of the last grid line below `value`.
+fn below(value: f64) -> f64 {
+    let power = value.log10().floor();
+    let fits = |factor: &f64| power + factor.log10() < value.log10();
+    FACTORS.into_iter().rev().find(fits).map_or(power - 1.0, |factor| power + factor.log10())
+}
+
+/// The logarithm of the first grid line above `value`.
+fn above(value: f64) -> f64 {
+    let power = value.log10().floor();
+    let fits = |factor: &f64| power + factor.log10() > value.log10();
+    FACTORS.into_iter().find(fits).map_or(power + 1.0, |factor| power + factor.log10())
+}
+
+/// Grid lines at 1, 2 and 5 times each power of ten, or at the powers alone where they are many.
 fn decades(out: &mut Markup, x: &Scale, y: &Scale) {
-    let powers = (y.high - y.low).clamp(1.0, 20.0) as usize;
-    let factors: &[f64] = if powers > 3 { &[1.0] } else { &[1.0, 2.0, 5.0] };
-    for power in 0..=powers {
+    let first = y.low.floor();
+    let powers = (y.high - first).ceil().clamp(1.0, 700.0) as usize;
+    let every = powers.div_ceil(12);
+    let factors = if powers > 3 { &FACTORS[..1] } else { &FACTORS[..] };
+    for power in (0..=powers).step_by(every) {
+        let power = first + power as f64;
         for factor in factors {
-            let at = y.low + power as f64 + factor.log10();
-            if at > y.high + 1e-9 {
+            let at = power + factor.log10();
+            if at < y.low - 1e-9 || at > y.high + 1e-9 {
                 continue;
             }
             line(out, "grid", (x.from, y.at(at)), (x.to, y.at(at)));
-            let decimals = (-(y.low + power as f64)).clamp(0.0, 12.0) as usize;
-            let shown = format!("{:.decimals$}", 10f64.powf(at));
+            let value = 10f64.powf(at);
+            let plain = (-6.0..6.0).contains(&power);
+            let decimals = (-power).clamp(0.0, 12.0) as usize;
+            let shown = if plain { format!("{value:.decimals$}") } else { format!("{value:.0e}") };
             text(out, "tick end", (x.from - 8.0, y.at(at) + 4.0), &shown);
         }
     }
