@@ -1,16 +1,19 @@
-//! Speed of every kernel at the sizes of a small encoder: `cargo bench -p kvant-kernels`.
+//! Speed of every kernel at the sizes of a small encoder: `cargo bench -p kvant-kernels`,
+//! or `cargo bench -p kvant-kernels --bench gemm -- avx512` for one level.
 //!
-//! One thread; each figure is the best of many runs, so that other load on the machine does not
-//! count. The share of peak is taken from loops that keep the arithmetic units full.
+//! One thread; each figure is the best of several batches of its own processor time.
 
 use std::hint::black_box;
-use std::time::{Duration, Instant};
+use std::sync::LazyLock;
+use std::time::Instant;
 
 use kvant_kernels::{Kernels, Level, Matrix, MatrixMut, PackedF32, PackedI8, RowsI8};
 use kvant_testkit::Random;
 
-/// How long one figure is measured.
-const BUDGET: Duration = Duration::from_millis(200);
+/// A figure is the best of this many batches,
+const BATCHES: u32 = 12;
+/// each at least this long.
+const BATCH_SECONDS: f64 = 0.005;
 /// Rows, outputs, inputs: projections and the two halves of a feed-forward layer.
 const LAYERS: [(usize, usize, usize); 11] = [
     (500, 384, 384),
@@ -28,24 +31,38 @@ const LAYERS: [(usize, usize, usize); 11] = [
 /// Tokens of a sequence, for one attention head of 32.
 const SEQUENCES: [usize; 5] = [5, 20, 64, 128, 256];
 
-/// Seconds of the fastest run.
-fn best(mut run: impl FnMut()) -> f64 {
-    let start = Instant::now();
-    let mut best = Duration::MAX;
-    let mut runs = 0;
-    while runs < 3 || start.elapsed() < BUDGET {
-        let from = Instant::now();
-        run();
-        best = best.min(from.elapsed());
-        runs += 1;
-    }
-    best.as_secs_f64()
+/// Seconds this thread has run. On Linux other load on the machine does not count.
+fn seconds() -> f64 {
+    static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+    // The kernel brings its account up to date when a thread offers to pause.
+    std::thread::yield_now();
+    let account = std::fs::read_to_string("/proc/thread-self/schedstat").ok();
+    let ns = account.and_then(|text| text.split(' ').next()?.parse::<f64>().ok());
+    ns.map_or_else(|| START.elapsed().as_secs_f64(), |ns| ns * 1e-9)
 }
 
-/// Nanoseconds of one call, of many in a row.
-fn best_ns(mut run: impl FnMut()) -> f64 {
-    const CALLS: u32 = 1000;
-    best(|| (0..CALLS).for_each(|_| run())) * 1e9 / f64::from(CALLS)
+/// Seconds of one run, the best of many batches.
+fn best(mut run: impl FnMut()) -> f64 {
+    let mut batch = 1;
+    loop {
+        let start = seconds();
+        (0..batch).for_each(|_| run());
+        if seconds() - start > BATCH_SECONDS {
+            break;
+        }
+        batch *= 2;
+    }
+    let one = |_| {
+        let start = seconds();
+        (0..batch).for_each(|_| run());
+        (seconds() - start) / f64::from(batch)
+    };
+    (0..BATCHES).map(one).fold(f64::INFINITY, f64::min)
+}
+
+/// Nanoseconds of one run.
+fn best_ns(run: impl FnMut()) -> f64 {
+    best(run) * 1e9
 }
 
 fn layers(kernels: &Kernels, random: &mut Random) {
@@ -136,7 +153,11 @@ fn rows(kernels: &Kernels, random: &mut Random) {
 }
 
 fn main() {
+    let asked: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with('-')).collect();
     for level in Level::ALL.into_iter().rev() {
+        if !asked.is_empty() && !asked.iter().any(|name| name == level.name()) {
+            continue;
+        }
         let Some(kernels) = Kernels::at(level) else {
             println!("{level}: not on this CPU");
             continue;

@@ -2,12 +2,12 @@
 //! where rows are few).
 
 use std::arch::x86_64::{
-    __m512, __m512i, __mmask16, _mm512_add_ps, _mm512_castpd_ps, _mm512_castps_pd,
-    _mm512_cvtepi32_ps, _mm512_dpbusd_epi32, _mm512_fmadd_ps, _mm512_load_ps, _mm512_load_si512,
-    _mm512_loadu_epi32, _mm512_loadu_ps, _mm512_mask_storeu_ps, _mm512_maskz_loadu_ps,
-    _mm512_mul_ps, _mm512_set1_epi32, _mm512_set1_ps, _mm512_setzero_ps, _mm512_setzero_si512,
-    _mm512_shuffle_f32x4, _mm512_slli_epi32, _mm512_sub_epi32, _mm512_unpackhi_pd,
-    _mm512_unpackhi_ps, _mm512_unpacklo_pd, _mm512_unpacklo_ps,
+    __m512, __m512i, __mmask16, _MM_HINT_ET0, _mm_prefetch, _mm512_add_ps, _mm512_castpd_ps,
+    _mm512_castps_pd, _mm512_cvtepi32_ps, _mm512_dpbusd_epi32, _mm512_fmadd_ps, _mm512_load_ps,
+    _mm512_load_si512, _mm512_loadu_epi32, _mm512_loadu_ps, _mm512_mask_storeu_ps,
+    _mm512_maskz_loadu_ps, _mm512_mul_ps, _mm512_set1_epi32, _mm512_set1_ps, _mm512_setzero_ps,
+    _mm512_setzero_si512, _mm512_shuffle_f32x4, _mm512_slli_epi32, _mm512_sub_epi32,
+    _mm512_unpackhi_pd, _mm512_unpackhi_ps, _mm512_unpacklo_pd, _mm512_unpacklo_ps,
 };
 use std::array;
 
@@ -104,6 +104,16 @@ fn tile_f32<const R: usize, const P: usize>(product: &mut ProductF32<'_>, tile: 
             }
         }
     }
+    if tile.steps.start > 0 {
+        for i in 0..R {
+            for p in 0..P {
+                // SAFETY: `corner`: row `i < height` of the output has the lanes of the mask.
+                let earlier =
+                    unsafe { _mm512_maskz_loadu_ps(masks[p], out.add(i * out_stride + p * PANEL)) };
+                sums[i][p] = _mm512_add_ps(earlier, sums[i][p]);
+            }
+        }
+    }
     let bias = product.bias.filter(|_| tile.steps.end == k);
     for p in 0..P {
         let from = (tile.panel + p) * PANEL;
@@ -133,7 +143,9 @@ fn tile_i8<const R: usize, const P: usize>(product: &mut ProductI8<'_>, tile: &T
     let (x, w, out) = product.corner(tile);
     let (x_stride, out_stride) = (product.x.stride(), product.out.stride());
     let steps = tile.steps.len();
-    let mut sums = [[_mm512_setzero_si512(); P]; R];
+    prefetch_rows(out, R, out_stride, P);
+    let panels: [_; P] = array::from_fn(|p| panel_scales(product.w, (tile.panel + p) * PANEL));
+    let mut sums = [panels.map(|(start, _)| start); R];
     for j in 0..steps {
         // SAFETY: `corner`: panel `p < width` has line `j < steps`; a line is aligned to 64.
         let lines: [__m512i; P] =
@@ -148,24 +160,34 @@ fn tile_i8<const R: usize, const P: usize>(product: &mut ProductI8<'_>, tile: &T
         }
     }
     for p in 0..P {
-        let from = (tile.panel + p) * PANEL;
         let lanes = product.lanes(tile.panel + p);
-        let (offsets, scales) = panel_scales(product.w, from);
-        let bias =
-            product.bias.map_or(_mm512_setzero_ps(), |b| f32x16_head(&b[from..from + lanes]));
+        let (mask, scales) = (mask16(lanes), panels[p].1);
+        let bias = product.bias.map_or(_mm512_setzero_ps(), |bias| {
+            f32x16_head(&bias[(tile.panel + p) * PANEL..][..lanes])
+        });
         for i in 0..R {
-            let exact = _mm512_cvtepi32_ps(_mm512_sub_epi32(sums[i][p], offsets));
             let scale = _mm512_mul_ps(_mm512_set1_ps(product.x.scales[tile.row + i]), scales);
-            let value = _mm512_fmadd_ps(exact, scale, bias);
+            let value = _mm512_fmadd_ps(_mm512_cvtepi32_ps(sums[i][p]), scale, bias);
             // SAFETY: `corner`: row `i < height` of the output has the lanes of the mask.
             unsafe {
-                _mm512_mask_storeu_ps(out.add(i * out_stride + p * PANEL), mask16(lanes), value);
+                _mm512_mask_storeu_ps(out.add(i * out_stride + p * PANEL), mask, value);
             }
         }
     }
 }
 
-/// `128 · Σ w` and the scales of the 16 outputs from `from`.
+/// Asks for the output lines of a tile, to be there when its sums are done.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn prefetch_rows(out: *const f32, rows: usize, stride: usize, panels: usize) {
+    for i in 0..rows {
+        for p in 0..panels {
+            _mm_prefetch::<_MM_HINT_ET0>(out.wrapping_add(i * stride + p * PANEL).cast());
+        }
+    }
+}
+
+/// What the sums of the 16 outputs from `from` begin with, `−128 · Σ w`, and their scales.
 #[inline]
 #[target_feature(enable = "avx512f")]
 fn panel_scales(w: &PackedI8, from: usize) -> (__m512i, __m512) {
@@ -173,7 +195,8 @@ fn panel_scales(w: &PackedI8, from: usize) -> (__m512i, __m512) {
     // SAFETY: both slices were just cut to 16 elements.
     let (sums, scales) =
         unsafe { (_mm512_loadu_epi32(sums.as_ptr()), _mm512_loadu_ps(scales.as_ptr())) };
-    (_mm512_slli_epi32::<7>(sums), scales)
+    let offsets = _mm512_slli_epi32::<7>(sums);
+    (_mm512_sub_epi32(_mm512_setzero_si512(), offsets), scales)
 }
 
 /// See [`crate::scalar::gemm::transpose`]: squares of 16 × 16.

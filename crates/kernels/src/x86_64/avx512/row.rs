@@ -10,6 +10,8 @@ use std::arch::x86_64::{
     _mm512_set1_ps, _mm512_setzero_ps, _mm512_setzero_si512, _mm512_sub_ps,
 };
 
+use std::array;
+
 use crate::pack::ZERO_CODE;
 use crate::scalar::row::row_scale;
 use crate::series::{EXP, EXP_MIN, GELU, GELU_END, LN2_HIGH, LN2_LOW};
@@ -18,18 +20,8 @@ use crate::x86_64::load::{
 };
 use crate::{Matrix, RowsI8};
 
-/// `x ← f(x)` for every element; lanes past the end hold zeros and are dropped.
-#[inline]
-#[target_feature(enable = "avx512f")]
-fn map(x: &mut [f32], f: impl Fn(__m512) -> __m512) {
-    let (body, tail) = x.as_chunks_mut::<16>();
-    for lanes in body {
-        put_f32x16(lanes, f(f32x16(lanes)));
-    }
-    if !tail.is_empty() {
-        put_f32x16_head(tail, f(f32x16_head(tail)));
-    }
-}
+/// How many registers go through a polynomial side by side, to hide the latency of its steps.
+const ABREAST: usize = 4;
 
 /// Four sums over `x` in steps of 16; lanes past the end hold `fill`.
 #[inline]
@@ -67,39 +59,68 @@ fn add_up([a, b, c, d]: [__m512; 4]) -> f32 {
 /// `c[0] + x·(c[1] + x·(…))`.
 #[inline]
 #[target_feature(enable = "avx512f")]
-fn horner<const N: usize>(x: __m512, coefficients: &[f32; N]) -> __m512 {
-    let mut sum = _mm512_set1_ps(coefficients[N - 1]);
+fn horner<const L: usize, const N: usize>(x: [__m512; L], coefficients: &[f32; N]) -> [__m512; L] {
+    let mut sums = [_mm512_set1_ps(coefficients[N - 1]); L];
     for &c in coefficients.iter().rev().skip(1) {
-        sum = _mm512_fmadd_ps(sum, x, _mm512_set1_ps(c));
+        for i in 0..L {
+            sums[i] = _mm512_fmadd_ps(sums[i], x[i], _mm512_set1_ps(c));
+        }
     }
-    sum
+    sums
 }
 
 /// See [`crate::series::GELU`]: `max(x, 0) − |x|·Φ(−|x|)`.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn gelu_lanes<const L: usize>(x: [__m512; L]) -> [__m512; L] {
+    let end = _mm512_set1_ps(GELU_END);
+    // Where an operand is NaN, max and min give their second one.
+    let a = x.map(|x| _mm512_min_ps(end, _mm512_abs_ps(x)));
+    let t = a.map(|a| _mm512_fmadd_ps(a, _mm512_set1_ps(2.0 / GELU_END), _mm512_set1_ps(-1.0)));
+    let tail = horner(t, &GELU);
+    array::from_fn(|i| {
+        let positive = _mm512_max_ps(_mm512_setzero_ps(), x[i]);
+        let inside = _mm512_cmp_ps_mask::<_CMP_LT_OQ>(a[i], end);
+        _mm512_sub_ps(positive, _mm512_maskz_mul_ps(inside, a[i], tail[i]))
+    })
+}
+
 #[target_feature(enable = "avx512f")]
 pub(super) fn gelu(x: &mut [f32]) {
-    map(x, |x| {
-        let end = _mm512_set1_ps(GELU_END);
-        // Where an operand is NaN, max and min give their second one.
-        let positive = _mm512_max_ps(_mm512_setzero_ps(), x);
-        let a = _mm512_min_ps(end, _mm512_abs_ps(x));
-        let t = _mm512_fmadd_ps(a, _mm512_set1_ps(2.0 / GELU_END), _mm512_set1_ps(-1.0));
-        let inside = _mm512_cmp_ps_mask::<_CMP_LT_OQ>(a, end);
-        _mm512_sub_ps(positive, _mm512_maskz_mul_ps(inside, a, horner(t, &GELU)))
-    });
+    let (body, tail) = x.as_chunks_mut::<16>();
+    let (body, rest) = body.as_chunks_mut::<ABREAST>();
+    for lanes in body {
+        let values = gelu_lanes::<ABREAST>(array::from_fn(|i| f32x16(&lanes[i])));
+        for (lanes, value) in lanes.iter_mut().zip(values) {
+            put_f32x16(lanes, value);
+        }
+    }
+    for lanes in rest {
+        let [value] = gelu_lanes([f32x16(lanes)]);
+        put_f32x16(lanes, value);
+    }
+    if !tail.is_empty() {
+        let [value] = gelu_lanes([f32x16_head(tail)]);
+        put_f32x16_head(tail, value);
+    }
 }
 
 /// See [`crate::series::EXP`].
 #[inline]
 #[target_feature(enable = "avx512f")]
-fn exp(x: __m512) -> __m512 {
-    let turns = _mm512_roundscale_ps::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(
-        _mm512_mul_ps(x, _mm512_set1_ps(std::f32::consts::LOG2_E)),
-    );
-    let rest = _mm512_fnmadd_ps(turns, _mm512_set1_ps(LN2_HIGH), x);
-    let rest = _mm512_fnmadd_ps(turns, _mm512_set1_ps(LN2_LOW), rest);
-    let keep = _mm512_cmp_ps_mask::<_CMP_NLT_UQ>(x, _mm512_set1_ps(EXP_MIN));
-    _mm512_maskz_scalef_ps(keep, horner(rest, &EXP), turns)
+fn exp<const L: usize>(x: [__m512; L]) -> [__m512; L] {
+    const NEAREST: i32 = _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC;
+    let log2_e = _mm512_set1_ps(std::f32::consts::LOG2_E);
+    let turns = x.map(|x| _mm512_roundscale_ps::<NEAREST>(_mm512_mul_ps(x, log2_e)));
+    let rest: [_; L] = array::from_fn(|i| {
+        let rest = _mm512_fnmadd_ps(turns[i], _mm512_set1_ps(LN2_HIGH), x[i]);
+        _mm512_fnmadd_ps(turns[i], _mm512_set1_ps(LN2_LOW), rest)
+    });
+    let power = horner(rest, &EXP);
+    array::from_fn(|i| {
+        let keep = _mm512_cmp_ps_mask::<_CMP_NLT_UQ>(x[i], _mm512_set1_ps(EXP_MIN));
+        _mm512_maskz_scalef_ps(keep, power[i], turns[i])
+    })
 }
 
 /// `x ← exp(scale · (x − max))`; returns the sum.
@@ -111,25 +132,38 @@ pub(super) fn exponentials(x: &mut [f32], scale: f32) -> f32 {
     let max = _mm512_max_ps(_mm512_max_ps(a, b), _mm512_max_ps(c, d));
     let max = _mm512_set1_ps(_mm512_reduce_max_ps(max));
     let scale = _mm512_set1_ps(scale);
+    let shift = |x| _mm512_mul_ps(_mm512_sub_ps(x, max), scale);
     let (body, tail) = x.as_chunks_mut::<16>();
-    let mut sum = _mm512_setzero_ps();
+    let (body, rest) = body.as_chunks_mut::<ABREAST>();
+    let mut sums = [_mm512_setzero_ps(); ABREAST];
     for lanes in body {
-        let value = exp(_mm512_mul_ps(_mm512_sub_ps(f32x16(lanes), max), scale));
+        let values = exp::<ABREAST>(array::from_fn(|i| shift(f32x16(&lanes[i]))));
+        for i in 0..ABREAST {
+            put_f32x16(&mut lanes[i], values[i]);
+            sums[i] = _mm512_add_ps(sums[i], values[i]);
+        }
+    }
+    for (lanes, sum) in rest.iter_mut().zip(&mut sums) {
+        let [value] = exp([shift(f32x16(lanes))]);
         put_f32x16(lanes, value);
-        sum = _mm512_add_ps(sum, value);
+        *sum = _mm512_add_ps(*sum, value);
     }
     if !tail.is_empty() {
-        let value = exp(_mm512_mul_ps(_mm512_sub_ps(f32x16_head(tail), max), scale));
+        let [value] = exp([shift(f32x16_head(tail))]);
         put_f32x16_head(tail, value);
-        sum = _mm512_add_ps(sum, _mm512_maskz_mov_ps(mask16(tail.len()), value));
+        sums[3] = _mm512_add_ps(sums[3], _mm512_maskz_mov_ps(mask16(tail.len()), value));
     }
-    _mm512_reduce_add_ps(sum)
+    add_up(sums)
 }
 
 #[target_feature(enable = "avx512f")]
 pub(super) fn scale(x: &mut [f32], factor: f32) {
     let factor = _mm512_set1_ps(factor);
-    map(x, |x| _mm512_mul_ps(x, factor));
+    let (body, tail) = x.as_chunks_mut::<16>();
+    for lanes in body {
+        put_f32x16(lanes, _mm512_mul_ps(f32x16(lanes), factor));
+    }
+    put_f32x16_head(tail, _mm512_mul_ps(f32x16_head(tail), factor));
 }
 
 #[target_feature(enable = "avx512f")]
