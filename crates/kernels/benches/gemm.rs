@@ -7,7 +7,9 @@ use std::hint::black_box;
 use std::sync::LazyLock;
 use std::time::Instant;
 
-use kvant_kernels::{Kernels, Level, Matrix, MatrixMut, PackedF32, PackedI8, RowsI8};
+use kvant_kernels::{
+    AttentionScratch, Head, Kernels, Level, Matrix, MatrixMut, PackedF32, PackedI8, RowsI8,
+};
 use kvant_testkit::Random;
 
 /// A figure is the best of this many batches,
@@ -89,10 +91,8 @@ fn layers(kernels: &Kernels, random: &mut Random) {
 
 fn heads(kernels: &Kernels, random: &mut Random) {
     const DIM: usize = 32;
-    println!(
-        "{:>6} {:>10} {:>10} {:>10} {:>10}   us per head",
-        "s", "pack k", "q.k", "softmax", "p.v"
-    );
+    print!("{:>6} {:>10} {:>10} {:>10} {:>10}", "s", "pack k", "q.k", "softmax", "p.v");
+    println!(" {:>10}   us per head", "all in one");
     for s in SEQUENCES {
         let data = random.normals(s * 3 * 384);
         let view = |at: usize| Matrix::strided(&data[at..], s, DIM, 3 * 384);
@@ -113,8 +113,14 @@ fn heads(kernels: &Kernels, random: &mut Random) {
             let scores = Matrix::new(&scores, s, s);
             kernels.gemm_f32(scores, &values, None, MatrixMut::new(black_box(&mut out), s, DIM));
         });
-        let [pack, qk, softmax, pv] = [pack, qk, softmax, pv].map(|ns| ns / 1e3);
-        println!("{s:>6} {pack:>10.2} {qk:>10.2} {softmax:>10.2} {pv:>10.2}");
+        let mut scratch = AttentionScratch::default();
+        let head = Head { query: q, key: k, value: v, scale: 0.177 };
+        let all = best_ns(|| {
+            let out = MatrixMut::new(black_box(&mut out), s, DIM);
+            kernels.attention(&head, &mut scratch, out);
+        });
+        let [pack, qk, softmax, pv, all] = [pack, qk, softmax, pv, all].map(|ns| ns / 1e3);
+        println!("{s:>6} {pack:>10.2} {qk:>10.2} {softmax:>10.2} {pv:>10.2} {all:>10.2}");
     }
 }
 

@@ -7,6 +7,7 @@
 //! **Invariant:** this crate imports nothing of the house, does no IO, allocates only packed
 //! operands, and returns no errors: lengths are asserted before any pointer is formed.
 
+mod attention;
 mod level;
 mod matrix;
 mod pack;
@@ -18,6 +19,7 @@ mod table;
 #[expect(unsafe_code, reason = "pointer loads and calls of functions that need CPU features")]
 mod x86_64;
 
+pub use attention::{AttentionScratch, Head};
 pub use level::{Level, LevelError};
 pub use matrix::{Matrix, MatrixMut};
 pub use pack::{PackedF32, PackedI8, RowsI8};

@@ -116,6 +116,19 @@ impl<'a, T> MatrixMut<'a, T> {
         &mut self.data[i * self.stride..i * self.stride + self.cols]
     }
 
+    /// The rows in `range`, same columns, borrowed for a while.
+    pub fn slice_mut(&mut self, range: Range<usize>) -> MatrixMut<'_, T> {
+        assert!(range.start <= range.end && range.end <= self.rows, "rows out of range");
+        let start = (range.start * self.stride).min(self.data.len());
+        let (rows, cols, stride) = (range.len(), self.cols, self.stride);
+        MatrixMut { data: &mut self.data[start..], rows, cols, stride }
+    }
+
+    /// The same elements, to look at.
+    pub fn view(&self) -> Matrix<'_, T> {
+        Matrix { data: self.data, rows: self.rows, cols: self.cols, stride: self.stride }
+    }
+
     /// The underlying elements, from the first of the first row.
     pub fn data_mut(&mut self) -> &mut [T] {
         self.data

@@ -26,6 +26,7 @@ pub struct Kernels {
     pub(crate) gelu: fn(&mut [f32]),
     pub(crate) exponentials: fn(&mut [f32], f32) -> f32,
     pub(crate) scale: fn(&mut [f32], f32),
+    pub(crate) add: fn(&mut [f32], &[f32]),
     pub(crate) layer_norm: fn(&mut [f32], &[f32], &[f32], f32),
     pub(crate) quantize_rows: fn(Matrix<'_, f32>, &mut RowsI8),
 }
@@ -43,6 +44,7 @@ static SCALAR: Kernels = Kernels {
     gelu: scalar::row::gelu,
     exponentials: scalar::row::exponentials,
     scale: scalar::row::scale,
+    add: scalar::row::add,
     layer_norm: scalar::row::layer_norm,
     quantize_rows: scalar::row::quantize_rows,
 };
@@ -81,25 +83,30 @@ impl Kernels {
         self.level
     }
 
-    /// `Σ a·b`.
+    /// `Σ a·b`, off by at most `(n + 3)·u·Σ|a·b|`, with `u = 2⁻²⁴` and `n` the length.
+    ///
+    /// The bound holds for every level whatever the order of adding (Higham, Accuracy and
+    /// Stability of Numerical Algorithms, §4.2). NaN anywhere gives NaN.
     pub fn dot_f32(&self, a: &[f32], b: &[f32]) -> f32 {
         assert_eq!(a.len(), b.len(), "dot of different lengths");
         (self.dot_f32)(a, b)
     }
 
-    /// Squared Euclidean distance, `Σ (a−b)²`.
+    /// Squared Euclidean distance, `Σ (a−b)²`, off by at most `(n + 3)·u` of itself.
     pub fn l2_f32(&self, a: &[f32], b: &[f32]) -> f32 {
         assert_eq!(a.len(), b.len(), "l2 of different lengths");
         (self.l2_f32)(a, b)
     }
 
-    /// Manhattan distance, `Σ |a−b|`.
+    /// Manhattan distance, `Σ |a−b|`, off by at most `(n + 3)·u` of itself.
     pub fn l1_f32(&self, a: &[f32], b: &[f32]) -> f32 {
         assert_eq!(a.len(), b.len(), "l1 of different lengths");
         (self.l1_f32)(a, b)
     }
 
-    /// Cosine similarity in −1..=1; 0 if either vector is zero.
+    /// Cosine similarity in −1..=1, off by at most `2·(n + 4)·u`; 0 if either vector is zero.
+    ///
+    /// The squares of the values must be in the range of f32.
     pub fn cosine_f32(&self, a: &[f32], b: &[f32]) -> f32 {
         assert_eq!(a.len(), b.len(), "cosine of different lengths");
         let [dot, a, b] = (self.products_f32)(a, b).map(f64::from);
@@ -107,7 +114,7 @@ impl Kernels {
         if norm == 0.0 { 0.0 } else { (dot / norm).clamp(-1.0, 1.0) as f32 }
     }
 
-    /// `Σ a·b` in i32, exact up to 2¹⁷ elements.
+    /// `Σ a·b` in i32, exact for fewer than 2¹⁷ elements.
     pub fn dot_i8(&self, a: &[i8], b: &[i8]) -> i32 {
         assert_eq!(a.len(), b.len(), "dot of different lengths");
         (self.dot_i8)(a, b)
@@ -115,7 +122,8 @@ impl Kernels {
 
     /// `out = x · Wᵀ + bias`: `x` is `m × k`, `w` packs `n × k`, `out` is `m × n`.
     ///
-    /// A row of `out` depends only on the same row of `x`, bit for bit, whatever `m` is.
+    /// A row of `out` depends only on the same row of `x`, bit for bit, whatever `m` is. An element
+    /// is off by at most `(k + 2)·u·(Σ|x·w| + |bias|)`, with `u = 2⁻²⁴`.
     pub fn gemm_f32(
         &self,
         x: Matrix<'_, f32>,
@@ -129,7 +137,10 @@ impl Kernels {
         (self.gemm_f32)(x, w, bias, out);
     }
 
-    /// `out = x · Wᵀ + bias` with int8 operands, exact in i32 before the scales are applied.
+    /// `out = x · Wᵀ + bias` with int8 operands: `fma(Σ x·w, scale of x · scale of w, bias)`, the
+    /// sum exact for `k` below 2¹⁶.
+    ///
+    /// The same bits at every level and whatever `m` is.
     pub fn gemm_i8(&self, x: &RowsI8, w: &PackedI8, bias: Option<&[f32]>, out: MatrixMut<'_, f32>) {
         assert_eq!(x.cols(), w.k(), "inner lengths differ");
         assert_eq!((out.rows(), out.cols()), (x.rows(), w.n()), "output shape");
@@ -144,25 +155,42 @@ impl Kernels {
         (self.transpose)(w, &mut packed.data);
     }
 
-    /// Quantizes each row of `x` to int8 by its largest magnitude (`scale = max|x| / 127`).
+    /// Quantizes each row of `x` to int8 by its largest magnitude (`scale = max|x| / 127`, codes
+    /// rounded to even): off by at most half a scale.
+    ///
+    /// The same codes and scales at every level. A row of magnitudes below 1e-30 becomes zeros; one
+    /// with NaN or infinity gets that as its scale, so that its products are NaN.
     pub fn quantize_rows(&self, x: Matrix<'_, f32>, rows: &mut RowsI8) {
         (self.quantize_rows)(x, rows);
     }
 
-    /// GELU in its exact (erf) form, in place.
+    /// GELU in its exact (erf) form, in place: off by at most 2e-6 for `|x| ≤ 8`, beyond that by
+    /// the rounding of `x`. NaN stays NaN.
     pub fn gelu(&self, x: &mut [f32]) {
         (self.gelu)(x);
     }
 
-    /// Softmax of one row, in place.
+    /// Softmax of one row, in place: each value is off by at most `5e-6 + n·u` of itself, with `n`
+    /// the length and `u = 2⁻²⁴`; values under 1.2e-38 of the largest may become 0.
+    ///
+    /// −∞ gives 0. NaN, +∞, or nothing but −∞ make the whole row NaN.
     pub fn softmax(&self, x: &mut [f32]) {
         let sum = (self.exponentials)(x, 1.0);
         (self.scale)(x, 1.0 / sum);
     }
 
     /// Layer normalisation of one row, in place: `(x − mean) / √(var + eps) · gain + bias`.
+    ///
+    /// With `z` the normalised value and `σ = √(var + eps)`, off by at most
+    /// `(n + 6)·u·max|x|/σ·(1 + |z|)·|gain| + 6·u·(|z·gain| + |bias|)`.
     pub fn layer_norm(&self, x: &mut [f32], gain: &[f32], bias: &[f32], eps: f32) {
         assert!(x.len() == gain.len() && x.len() == bias.len(), "layer norm lengths");
         (self.layer_norm)(x, gain, bias, eps);
+    }
+
+    /// `x ← x + other`, the residual of a block.
+    pub fn add(&self, x: &mut [f32], other: &[f32]) {
+        assert_eq!(x.len(), other.len(), "sum of different lengths");
+        (self.add)(x, other);
     }
 }

@@ -44,6 +44,12 @@ pub(crate) fn scale(x: &mut [f32], factor: f32) {
     }
 }
 
+pub(crate) fn add(x: &mut [f32], other: &[f32]) {
+    for (value, other) in x.iter_mut().zip(other) {
+        *value += other;
+    }
+}
+
 pub(crate) fn layer_norm(x: &mut [f32], gain: &[f32], bias: &[f32], eps: f32) {
     let n = x.len() as f32;
     let mean = x.iter().sum::<f32>() / n;

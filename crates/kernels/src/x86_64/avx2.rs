@@ -34,6 +34,8 @@ pub(crate) static TABLE: Kernels = Kernels {
     // SAFETY: the CPU has the features, see above.
     scale: |x, factor| unsafe { row::scale(x, factor) },
     // SAFETY: the CPU has the features, see above.
+    add: |x, other| unsafe { row::add(x, other) },
+    // SAFETY: the CPU has the features, see above.
     layer_norm: |x, gain, bias, eps| unsafe { row::layer_norm(x, gain, bias, eps) },
     // SAFETY: the CPU has the features, see above.
     quantize_rows: |x, rows| unsafe { row::quantize_rows(x, rows) },

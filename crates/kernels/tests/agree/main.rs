@@ -3,6 +3,7 @@
 //! `KVANT_SIMD_REQUIRE=avx512` (or `avx2`) fails where this CPU lacks that level, instead of
 //! passing over it.
 
+mod attention;
 mod distance;
 mod product;
 mod row;

@@ -154,6 +154,20 @@ fn layer_norm_of_384_centred_values_is_within_2e_6() {
 }
 
 #[test]
+fn a_residual_is_added_to_every_element_with_one_rounding() {
+    let mut random = Random::new(4);
+    for n in 0..=130 {
+        let (x, other) = (random.normals(n), random.normals(n));
+        let exact: Vec<f32> = x.iter().zip(&other).map(|(x, other)| x + other).collect();
+        for table in tables() {
+            let mut got = x.clone();
+            table.add(&mut got, &other);
+            assert_eq!(got, exact, "{} n {n}", table.level());
+        }
+    }
+}
+
+#[test]
 fn layer_norm_of_a_constant_row_is_the_bias() {
     for table in tables() {
         for n in 1..=40 {

@@ -75,7 +75,7 @@ pub(super) fn gemm_f32(
     });
 }
 
-/// `R` rows × `P` panels; a sum that began in an earlier block of steps goes on from the output.
+/// `R` rows × `P` panels; the sums of earlier blocks of steps wait in the output.
 #[target_feature(enable = "avx512f")]
 fn tile_f32<const R: usize, const P: usize>(product: &mut ProductF32<'_>, tile: &Tile) {
     assert!(tile.height == R && tile.width == P, "tile size");
@@ -83,15 +83,7 @@ fn tile_f32<const R: usize, const P: usize>(product: &mut ProductF32<'_>, tile: 
     let (x_stride, out_stride, k) = (product.x.stride(), product.out.stride(), product.w.k());
     let masks: [__mmask16; P] = array::from_fn(|p| mask16(product.lanes(tile.panel + p)));
     let mut sums = [[_mm512_setzero_ps(); P]; R];
-    if tile.steps.start > 0 {
-        for i in 0..R {
-            for p in 0..P {
-                // SAFETY: `corner`: row `i < height` of the output has the lanes of the mask.
-                sums[i][p] =
-                    unsafe { _mm512_maskz_loadu_ps(masks[p], out.add(i * out_stride + p * PANEL)) };
-            }
-        }
-    }
+    prefetch_rows(out, R, out_stride, P);
     for j in 0..tile.steps.len() {
         // SAFETY: `corner`: panel `p < width` has line `j < steps`; a line is aligned to 64.
         let lines: [__m512; P] =

@@ -1,27 +1,37 @@
 //! Functions over one row of activations.
 
 use std::arch::x86_64::{
-    __m512, _CMP_LT_OQ, _CMP_NLT_UQ, _MM_FROUND_NO_EXC, _MM_FROUND_TO_NEAREST_INT, _mm512_abs_ps,
-    _mm512_add_epi32, _mm512_add_ps, _mm512_and_si512, _mm512_castps_si512, _mm512_cmp_ps_mask,
-    _mm512_cvtepi32_epi8, _mm512_cvtps_epi32, _mm512_fmadd_ps, _mm512_fnmadd_ps,
-    _mm512_mask_mov_ps, _mm512_maskz_mov_ps, _mm512_maskz_mul_ps, _mm512_maskz_scalef_ps,
-    _mm512_max_epu32, _mm512_max_ps, _mm512_min_ps, _mm512_mul_ps, _mm512_reduce_add_ps,
-    _mm512_reduce_max_epu32, _mm512_reduce_max_ps, _mm512_roundscale_ps, _mm512_set1_epi32,
-    _mm512_set1_ps, _mm512_setzero_ps, _mm512_setzero_si512, _mm512_sub_ps,
+    __m512, __m512i, _CMP_LT_OQ, _CMP_NLT_UQ, _MM_FROUND_NO_EXC, _MM_FROUND_TO_NEAREST_INT,
+    _mm512_abs_ps, _mm512_add_epi32, _mm512_add_ps, _mm512_and_si512, _mm512_castps_si512,
+    _mm512_cmp_ps_mask, _mm512_cvtepi32_epi8, _mm512_cvtps_epi32, _mm512_fmadd_ps,
+    _mm512_fnmadd_ps, _mm512_mask_mov_ps, _mm512_mask3_fnmadd_ps, _mm512_maskz_mov_ps,
+    _mm512_maskz_scalef_ps, _mm512_max_epu32, _mm512_max_ps, _mm512_min_ps, _mm512_mul_ps,
+    _mm512_packs_epi16, _mm512_packs_epi32, _mm512_permutexvar_epi32, _mm512_reduce_add_ps,
+    _mm512_reduce_max_epu32, _mm512_reduce_max_ps, _mm512_roundscale_ps, _mm512_set_epi32,
+    _mm512_set1_epi8, _mm512_set1_epi32, _mm512_set1_ps, _mm512_setzero_ps, _mm512_setzero_si512,
+    _mm512_sub_ps, _mm512_xor_si512,
 };
-
-use std::array;
 
 use crate::pack::ZERO_CODE;
 use crate::scalar::row::row_scale;
 use crate::series::{EXP, EXP_MIN, GELU, GELU_END, LN2_HIGH, LN2_LOW};
 use crate::x86_64::load::{
-    f32x16, f32x16_head, mask16, put_f32x16, put_f32x16_head, put_u8x16_head,
+    f32x16, f32x16_head, mask16, put_f32x16, put_f32x16_head, put_u8x16_head, put_u8x64,
 };
 use crate::{Matrix, RowsI8};
 
-/// How many registers go through a polynomial side by side, to hide the latency of its steps.
-const ABREAST: usize = 4;
+/// `x ← f(x)` for every element; lanes past the end hold zeros and are dropped.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn map(x: &mut [f32], f: impl Fn(__m512) -> __m512) {
+    let (body, tail) = x.as_chunks_mut::<16>();
+    for lanes in body {
+        put_f32x16(lanes, f(f32x16(lanes)));
+    }
+    if !tail.is_empty() {
+        put_f32x16_head(tail, f(f32x16_head(tail)));
+    }
+}
 
 /// Four sums over `x` in steps of 16; lanes past the end hold `fill`.
 #[inline]
@@ -56,71 +66,47 @@ fn add_up([a, b, c, d]: [__m512; 4]) -> f32 {
     _mm512_reduce_add_ps(_mm512_add_ps(_mm512_add_ps(a, b), _mm512_add_ps(c, d)))
 }
 
-/// `c[0] + x·(c[1] + x·(…))`.
+/// `c[0] + x·c[1] + x²·c[2] + …`: even and odd terms apart, which halves the chain of steps that
+/// wait for one another.
 #[inline]
 #[target_feature(enable = "avx512f")]
-fn horner<const L: usize, const N: usize>(x: [__m512; L], coefficients: &[f32; N]) -> [__m512; L] {
-    let mut sums = [_mm512_set1_ps(coefficients[N - 1]); L];
-    for &c in coefficients.iter().rev().skip(1) {
-        for i in 0..L {
-            sums[i] = _mm512_fmadd_ps(sums[i], x[i], _mm512_set1_ps(c));
-        }
+fn polynomial<const N: usize>(x: __m512, coefficients: &[f32; N]) -> __m512 {
+    const { assert!(N.is_multiple_of(2), "as many even terms as odd ones") }
+    let square = _mm512_mul_ps(x, x);
+    let mut even = _mm512_set1_ps(coefficients[N - 2]);
+    let mut odd = _mm512_set1_ps(coefficients[N - 1]);
+    for pair in coefficients.as_chunks::<2>().0.iter().rev().skip(1) {
+        even = _mm512_fmadd_ps(even, square, _mm512_set1_ps(pair[0]));
+        odd = _mm512_fmadd_ps(odd, square, _mm512_set1_ps(pair[1]));
     }
-    sums
+    _mm512_fmadd_ps(odd, x, even)
 }
 
 /// See [`crate::series::GELU`]: `max(x, 0) − |x|·Φ(−|x|)`.
-#[inline]
-#[target_feature(enable = "avx512f")]
-fn gelu_lanes<const L: usize>(x: [__m512; L]) -> [__m512; L] {
-    let end = _mm512_set1_ps(GELU_END);
-    // Where an operand is NaN, max and min give their second one.
-    let a = x.map(|x| _mm512_min_ps(end, _mm512_abs_ps(x)));
-    let t = a.map(|a| _mm512_fmadd_ps(a, _mm512_set1_ps(2.0 / GELU_END), _mm512_set1_ps(-1.0)));
-    let tail = horner(t, &GELU);
-    array::from_fn(|i| {
-        let positive = _mm512_max_ps(_mm512_setzero_ps(), x[i]);
-        let inside = _mm512_cmp_ps_mask::<_CMP_LT_OQ>(a[i], end);
-        _mm512_sub_ps(positive, _mm512_maskz_mul_ps(inside, a[i], tail[i]))
-    })
-}
-
 #[target_feature(enable = "avx512f")]
 pub(super) fn gelu(x: &mut [f32]) {
-    let (body, tail) = x.as_chunks_mut::<16>();
-    let (body, rest) = body.as_chunks_mut::<ABREAST>();
-    for lanes in body {
-        let values = gelu_lanes::<ABREAST>(array::from_fn(|i| f32x16(&lanes[i])));
-        for (lanes, value) in lanes.iter_mut().zip(values) {
-            put_f32x16(lanes, value);
-        }
-    }
-    for lanes in rest {
-        let [value] = gelu_lanes([f32x16(lanes)]);
-        put_f32x16(lanes, value);
-    }
-    if !tail.is_empty() {
-        let [value] = gelu_lanes([f32x16_head(tail)]);
-        put_f32x16_head(tail, value);
-    }
+    map(x, |x| {
+        let end = _mm512_set1_ps(GELU_END);
+        // Where an operand is NaN, max and min give their second one.
+        let positive = _mm512_max_ps(_mm512_setzero_ps(), x);
+        let a = _mm512_min_ps(end, _mm512_abs_ps(x));
+        let t = _mm512_fmadd_ps(a, _mm512_set1_ps(2.0 / GELU_END), _mm512_set1_ps(-1.0));
+        let inside = _mm512_cmp_ps_mask::<_CMP_LT_OQ>(a, end);
+        _mm512_mask3_fnmadd_ps(a, polynomial(t, &GELU), positive, inside)
+    });
 }
 
 /// See [`crate::series::EXP`].
 #[inline]
 #[target_feature(enable = "avx512f")]
-fn exp<const L: usize>(x: [__m512; L]) -> [__m512; L] {
+fn exp(x: __m512) -> __m512 {
     const NEAREST: i32 = _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC;
-    let log2_e = _mm512_set1_ps(std::f32::consts::LOG2_E);
-    let turns = x.map(|x| _mm512_roundscale_ps::<NEAREST>(_mm512_mul_ps(x, log2_e)));
-    let rest: [_; L] = array::from_fn(|i| {
-        let rest = _mm512_fnmadd_ps(turns[i], _mm512_set1_ps(LN2_HIGH), x[i]);
-        _mm512_fnmadd_ps(turns[i], _mm512_set1_ps(LN2_LOW), rest)
-    });
-    let power = horner(rest, &EXP);
-    array::from_fn(|i| {
-        let keep = _mm512_cmp_ps_mask::<_CMP_NLT_UQ>(x[i], _mm512_set1_ps(EXP_MIN));
-        _mm512_maskz_scalef_ps(keep, power[i], turns[i])
-    })
+    let turns = _mm512_mul_ps(x, _mm512_set1_ps(std::f32::consts::LOG2_E));
+    let turns = _mm512_roundscale_ps::<NEAREST>(turns);
+    let rest = _mm512_fnmadd_ps(turns, _mm512_set1_ps(LN2_HIGH), x);
+    let rest = _mm512_fnmadd_ps(turns, _mm512_set1_ps(LN2_LOW), rest);
+    let keep = _mm512_cmp_ps_mask::<_CMP_NLT_UQ>(x, _mm512_set1_ps(EXP_MIN));
+    _mm512_maskz_scalef_ps(keep, polynomial(rest, &EXP), turns)
 }
 
 /// `x ← exp(scale · (x − max))`; returns the sum.
@@ -132,38 +118,36 @@ pub(super) fn exponentials(x: &mut [f32], scale: f32) -> f32 {
     let max = _mm512_max_ps(_mm512_max_ps(a, b), _mm512_max_ps(c, d));
     let max = _mm512_set1_ps(_mm512_reduce_max_ps(max));
     let scale = _mm512_set1_ps(scale);
-    let shift = |x| _mm512_mul_ps(_mm512_sub_ps(x, max), scale);
+    let power = |x| exp(_mm512_mul_ps(_mm512_sub_ps(x, max), scale));
     let (body, tail) = x.as_chunks_mut::<16>();
-    let (body, rest) = body.as_chunks_mut::<ABREAST>();
-    let mut sums = [_mm512_setzero_ps(); ABREAST];
+    let mut sum = _mm512_setzero_ps();
     for lanes in body {
-        let values = exp::<ABREAST>(array::from_fn(|i| shift(f32x16(&lanes[i]))));
-        for i in 0..ABREAST {
-            put_f32x16(&mut lanes[i], values[i]);
-            sums[i] = _mm512_add_ps(sums[i], values[i]);
-        }
-    }
-    for (lanes, sum) in rest.iter_mut().zip(&mut sums) {
-        let [value] = exp([shift(f32x16(lanes))]);
+        let value = power(f32x16(lanes));
         put_f32x16(lanes, value);
-        *sum = _mm512_add_ps(*sum, value);
+        sum = _mm512_add_ps(sum, value);
     }
     if !tail.is_empty() {
-        let [value] = exp([shift(f32x16_head(tail))]);
+        let value = power(f32x16_head(tail));
         put_f32x16_head(tail, value);
-        sums[3] = _mm512_add_ps(sums[3], _mm512_maskz_mov_ps(mask16(tail.len()), value));
+        sum = _mm512_add_ps(sum, _mm512_maskz_mov_ps(mask16(tail.len()), value));
     }
-    add_up(sums)
+    _mm512_reduce_add_ps(sum)
 }
 
 #[target_feature(enable = "avx512f")]
 pub(super) fn scale(x: &mut [f32], factor: f32) {
     let factor = _mm512_set1_ps(factor);
+    map(x, |x| _mm512_mul_ps(x, factor));
+}
+
+#[target_feature(enable = "avx512f")]
+pub(super) fn add(x: &mut [f32], other: &[f32]) {
     let (body, tail) = x.as_chunks_mut::<16>();
-    for lanes in body {
-        put_f32x16(lanes, _mm512_mul_ps(f32x16(lanes), factor));
+    let (other, other_tail) = other.as_chunks::<16>();
+    for (lanes, other) in body.iter_mut().zip(other) {
+        put_f32x16(lanes, _mm512_add_ps(f32x16(lanes), f32x16(other)));
     }
-    put_f32x16_head(tail, _mm512_mul_ps(f32x16_head(tail), factor));
+    put_f32x16_head(tail, _mm512_add_ps(f32x16_head(tail), f32x16_head(other_tail)));
 }
 
 #[target_feature(enable = "avx512f")]
@@ -193,21 +177,49 @@ pub(super) fn layer_norm(x: &mut [f32], gain: &[f32], bias: &[f32], eps: f32) {
 #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
 pub(super) fn quantize_rows(x: Matrix<'_, f32>, rows: &mut RowsI8) {
     rows.reset(x.rows(), x.cols());
-    let stride = rows.stride();
     for m in 0..x.rows() {
-        let row = x.row(m);
-        let (scale, inverse) = row_scale(largest(row));
-        rows.scales[m] = scale;
-        let inverse = _mm512_set1_ps(inverse);
-        let zero_code = _mm512_set1_epi32(ZERO_CODE);
-        let codes = rows.codes[m * stride..][..stride].chunks_mut(16);
-        for (codes, values) in codes.zip(row.chunks(16)) {
-            let scaled = _mm512_mul_ps(f32x16_head(values), inverse);
-            // NaN becomes i32::MIN, whose low byte is that of zero: the code of zero.
-            let code = _mm512_add_epi32(_mm512_cvtps_epi32(scaled), zero_code);
-            put_u8x16_head(codes, _mm512_cvtepi32_epi8(code));
-        }
+        quantize_row(x.row(m), largest(x.row(m)), m, rows);
     }
+}
+
+/// Row `m` of `rows` from `row`, whose largest magnitude has the bits `max`.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+fn quantize_row(row: &[f32], max: u32, m: usize, rows: &mut RowsI8) {
+    let (scale, inverse) = row_scale(max);
+    rows.scales[m] = scale;
+    let stride = rows.stride();
+    let codes = &mut rows.codes[m * stride..][..stride];
+    if inverse == 0.0 {
+        // All zeros, or not finite: then the scale tells.
+        codes.fill(ZERO_CODE as u8);
+        return;
+    }
+    let inverse = _mm512_set1_ps(inverse);
+    let (codes, codes_tail) = codes.split_at_mut(row.len() / 64 * 64);
+    let (values, values_tail) = row.as_chunks::<16>();
+    let (values, values_rest) = values.as_chunks::<4>();
+    let code = |lanes| _mm512_cvtps_epi32(_mm512_mul_ps(lanes, inverse));
+    for (codes, values) in codes.as_chunks_mut().0.iter_mut().zip(values) {
+        let [a, b, c, d] = [0, 1, 2, 3].map(|i| code(f32x16(&values[i])));
+        put_u8x64(codes, narrow(a, b, c, d));
+    }
+    let tail = values_rest.iter().map(|v| f32x16(v)).chain([f32x16_head(values_tail)]);
+    for (codes, lanes) in codes_tail.chunks_mut(16).zip(tail) {
+        let code = _mm512_add_epi32(code(lanes), _mm512_set1_epi32(ZERO_CODE));
+        put_u8x16_head(codes, _mm512_cvtepi32_epi8(code));
+    }
+}
+
+/// 64 numbers in −127..=127 as bytes of code + 128, in order.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw")]
+fn narrow(a: __m512i, b: __m512i, c: __m512i, d: __m512i) -> __m512i {
+    // Packing goes by quarters: quarter q of the result holds quarter q of a, b, c and d.
+    let order = _mm512_set_epi32(15, 11, 7, 3, 14, 10, 6, 2, 13, 9, 5, 1, 12, 8, 4, 0);
+    let packed = _mm512_packs_epi16(_mm512_packs_epi32(a, b), _mm512_packs_epi32(c, d));
+    let ordered = _mm512_permutexvar_epi32(order, packed);
+    _mm512_xor_si512(ordered, _mm512_set1_epi8(i8::MIN))
 }
 
 /// Bits of the largest magnitude, NaN above all.
