@@ -5,6 +5,9 @@ use crate::{Kernels, Matrix, MatrixMut, PackedF32};
 /// Rows of scores made at a time: they stay in L1 or L2 until they are used.
 const ROWS: usize = 48;
 
+/// Floats of a cache line.
+const LINE: usize = 16;
+
 /// One head of scaled dot-product attention (Vaswani et al., 2017, §3.2.1).
 #[derive(Clone, Copy, Debug)]
 pub struct Head<'a> {
@@ -46,19 +49,22 @@ impl Kernels {
         let AttentionScratch { keys: packed_keys, values: packed_values, scores, sums } = scratch;
         self.pack_f32(head.key, packed_keys);
         packed_values.pack_transposed(head.value);
-        scores.resize(ROWS.min(rows) * keys, 0.0);
+        // Rows begin on cache lines: a store at the end of one never holds up a load of the next.
+        let stride = keys.next_multiple_of(LINE);
+        let size = ROWS.min(rows) * stride;
+        scores.resize(size + LINE, 0.0);
+        let aligned = scores.as_ptr().align_offset(LINE * size_of::<f32>()).min(LINE);
+        let scores = &mut scores[aligned..aligned + size];
         for from in (0..rows).step_by(ROWS) {
             let range = from..rows.min(from + ROWS);
-            let scores = &mut scores[..range.len() * keys];
-            let block = MatrixMut::new(scores, range.len(), keys);
+            let block = MatrixMut::strided(scores, range.len(), keys, stride);
             self.gemm_f32(head.query.slice(range.clone()), packed_keys, None, block);
             sums.clear();
             sums.extend(
-                (0..range.len()).map(|i| {
-                    (self.exponentials)(&mut scores[i * keys..(i + 1) * keys], head.scale)
-                }),
+                (0..range.len())
+                    .map(|i| (self.exponentials)(&mut scores[i * stride..][..keys], head.scale)),
             );
-            let block = Matrix::new(scores, range.len(), keys);
+            let block = Matrix::strided(scores, range.len(), keys, stride);
             self.gemm_f32(block, packed_values, None, out.slice_mut(range.clone()));
             for (row, sum) in range.zip(&*sums) {
                 (self.scale)(out.row_mut(row), 1.0 / sum);
