@@ -10,10 +10,12 @@ pub mod cost;
 mod embed;
 pub mod limits;
 pub mod metric;
+mod model;
 pub mod report;
 mod run;
 pub mod task;
 
 pub use embed::{Embed, Failure};
+pub use model::{Model, OpenError};
 pub use report::Report;
 pub use run::{EvalError, Options, Progress, Side, evaluate};

@@ -7,6 +7,9 @@ pub use error::EvalError;
 pub use side::{Options, Progress, Side};
 
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use kvant_model::EmbedOptions;
 
 use crate::Embed;
 use crate::cost::{self, Plan};
@@ -17,8 +20,6 @@ use crate::report::{
 };
 use crate::task::{Corpus, Outcome, Task, Vectors, nearest, spaced, unit_rows};
 
-/// Texts handed to a model at once when the task is embedded; progress is told after each.
-const CHUNK: usize = 512;
 /// Texts whose tokens are counted.
 const COUNTED: usize = 1000;
 /// Documents shown for a question.
@@ -117,14 +118,19 @@ fn lost(side: &Side<'_>, cause: MetricError) -> EvalError {
 fn score(side: &Side<'_>, task: &Task, told: &Told<'_>) -> Result<Scored, EvalError> {
     let texts = task.texts();
     let (dim, threads) = (side.model.dim(), told.options.threads);
-    let mut vectors = Vec::with_capacity(texts.len().saturating_mul(dim));
-    for chunk in texts.chunks(CHUNK) {
-        vectors.extend(embed(side, chunk, threads)?);
+    let (before, total) = (told.before * texts.len(), told.of * texts.len());
+    let embedded = AtomicUsize::new(before);
+    let finished = |count| {
+        let done = embedded.fetch_add(count, Ordering::Relaxed) + count;
         if let Some(progress) = told.options.progress {
-            let done = told.before * texts.len() + vectors.len() / dim;
-            progress(Progress::Embed { done, total: told.of * texts.len() });
+            progress(Progress::Embed { done, total });
         }
-    }
+    };
+    let vectors = embed(
+        side,
+        &texts,
+        &EmbedOptions { threads, progress: Some(&finished), ..EmbedOptions::default() },
+    )?;
     let outcome = task
         .score(Vectors::new(&vectors, dim, threads))
         .map_err(|cause| EvalError::Task { label: side.label.clone(), cause })?;
@@ -132,10 +138,14 @@ fn score(side: &Side<'_>, task: &Task, told: &Told<'_>) -> Result<Scored, EvalEr
 }
 
 /// Vectors of length 1, checked.
-fn embed(side: &Side<'_>, texts: &[&str], threads: usize) -> Result<Vec<f32>, EvalError> {
+fn embed(
+    side: &Side<'_>,
+    texts: &[&str],
+    options: &EmbedOptions<'_>,
+) -> Result<Vec<f32>, EvalError> {
     let label = || side.label.clone();
     let dim = side.model.dim();
-    let vectors = side.model.embed(texts, threads);
+    let vectors = side.model.embed(texts, options);
     let mut vectors = vectors.map_err(|cause| EvalError::Embed { label: label(), cause })?;
     let expected = texts.len() * dim;
     if vectors.len() != expected || dim == 0 {
@@ -273,7 +283,8 @@ fn ask(
     if texts.is_empty() {
         return Ok(());
     }
-    let vectors = embed(side, &texts, threads)?;
+    let options = EmbedOptions { threads, ..EmbedOptions::default() };
+    let vectors = embed(side, &texts, &options)?;
     let queries = Vectors::new(&vectors, scored.dim, threads);
     let documents = corpus.documents();
     let rows = Vectors::new(&scored.vectors, scored.dim, threads).slice(0..documents.len());

@@ -75,8 +75,8 @@ fn legend(out: &mut Markup, timed: &[(usize, &str, &Latency)]) {
         let label = escape(&shorten(label, 24));
         put!(
             out,
-            "<text class=\"label\" x=\"4\" y=\"{:.1}\"><tspan class=\"t{series}\">●</tspan> {label} \
-             <tspan class=\"note\">p50 {p50}, p99 {p99}</tspan></text>\n",
+            "<text class=\"label\" x=\"4\" y=\"{:.1}\"><tspan class=\"t{series}\">●</tspan> \
+             {label} <tspan class=\"note\">p50 {p50}, p99 {p99}</tspan></text>\n",
             14.0 + LEGEND * row as f64
         );
     }
