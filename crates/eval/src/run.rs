@@ -145,7 +145,7 @@ fn embed(
 ) -> Result<Vec<f32>, EvalError> {
     let label = || side.label.clone();
     let dim = side.model.dim();
-    let vectors = side.model.embed(texts, options);
+    let vectors = side.model.embed_with(texts, options);
     let mut vectors = vectors.map_err(|cause| EvalError::Embed { label: label(), cause })?;
     let expected = texts.len() * dim;
     if vectors.len() != expected || dim == 0 {

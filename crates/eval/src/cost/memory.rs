@@ -2,26 +2,15 @@
 //!
 //! Several models in one process share an allocator that keeps what it was once given, so their
 //! figures cannot be told apart. Each model is therefore measured in a child process that does
-//! nothing else: [`memory_of`] starts it, [`answer_memory`] is what it does. Pages of mapped files
-//! count as resident while they are, as they do for everyone who looks at the process.
+//! nothing else: [`in_child`] runs it, a [`Meter`] inside it measures. Pages of mapped files count
+//! as resident while they are, as they do for everyone who looks at the process.
 
 use std::fs;
 use std::io::{self, Read, Write};
-use std::path::Path;
 use std::process::{Command, Stdio};
 
-use kvant_model::{EmbedError, EmbedOptions, Encoder, LoadError};
-use serde::{Deserialize, Serialize};
-
-use crate::limits::{ANSWER_BYTES, SIDECAR_BYTES};
+use crate::limits::ANSWER_BYTES;
 use crate::report::Memory;
-
-/// What a child is told on stdin.
-#[derive(Serialize, Deserialize)]
-struct Request<T> {
-    threads: usize,
-    texts: Vec<T>,
-}
 
 /// Takes the memory of this process before, after loading, and at the most.
 ///
@@ -84,62 +73,15 @@ pub enum MemoryError {
     },
 }
 
-/// What `command` says of the memory of embedding `texts`, `None` where the system has no figure.
+/// Gives `command` its `input` on stdin and reads the JSON of a [`Memory`], or `null`, from its
+/// stdout.
 ///
-/// The command is a fresh process that calls [`answer_memory`] with its stdin and the model, and
-/// prints what that returns.
+/// The command is to be a fresh process that takes its memory with a [`Meter`] while it loads one
+/// model and embeds with it; what it is told on stdin is between the caller and the command.
 ///
 /// # Errors
 /// [`MemoryError`] if it does not run, fails, or answers with anything else.
-pub fn memory_of(
-    command: &mut Command,
-    texts: &[&str],
-    threads: usize,
-) -> Result<Option<Memory>, MemoryError> {
-    let request = serde_json::to_vec(&Request { threads, texts: texts.to_vec() });
-    in_child(command, &request.unwrap_or_default())
-}
-
-/// The other side of [`memory_of`]: loads the model at `path`, embeds the texts that `request`
-/// holds, and returns the line to print.
-///
-/// # Errors
-/// [`AnswerError`] for a request that is none, and whatever keeps the model from it.
-pub fn answer_memory(path: &Path, request: impl Read) -> Result<String, AnswerError> {
-    let request: Request<String> = serde_json::from_reader(request.take(SIDECAR_BYTES as u64))
-        .map_err(|error| AnswerError::Request { what: error.to_string() })?;
-    let mut meter = Meter::start();
-    let encoder = Encoder::load(path).map_err(AnswerError::Load)?;
-    if let Some(meter) = &mut meter {
-        meter.loaded();
-    }
-    let options = EmbedOptions { threads: request.threads, ..EmbedOptions::default() };
-    let vectors = encoder.embed(&request.texts, &options).map_err(AnswerError::Embed)?;
-    std::hint::black_box(vectors);
-    let memory = meter.and_then(Meter::finish);
-    Ok(serde_json::to_string(&memory).unwrap_or_else(|_| "null".into()))
-}
-
-/// Why a child process cannot tell its memory.
-#[derive(Debug, thiserror::Error)]
-pub enum AnswerError {
-    /// What it was told makes no sense.
-    #[error("not a request to measure memory: {what}")]
-    Request {
-        /// What is wrong with it.
-        what: String,
-    },
-    /// The model does not load.
-    #[error(transparent)]
-    Load(LoadError),
-    /// The model does not embed.
-    #[error(transparent)]
-    Embed(EmbedError),
-}
-
-/// Gives `command` its `input` on stdin and reads the JSON of a [`Memory`], or `null`, from its
-/// stdout.
-pub(super) fn in_child(command: &mut Command, input: &[u8]) -> Result<Option<Memory>, MemoryError> {
+pub fn in_child(command: &mut Command, input: &[u8]) -> Result<Option<Memory>, MemoryError> {
     let failure = |cause| MemoryError::Io { cause };
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().map_err(failure)?;

@@ -1,17 +1,9 @@
 //! Bytes on disk and in memory, records of compressions, dates.
 
-use std::path::Path;
 use std::process::Command;
-#[cfg(target_os = "linux")]
-use std::sync::Mutex;
 
-use super::memory::in_child;
 use super::*;
 use crate::report::Memory;
-
-/// The mark of the process is one for all its threads, so tests that move it take turns.
-#[cfg(target_os = "linux")]
-static MARK: Mutex<()> = Mutex::new(());
 
 #[test]
 fn weights_and_directory_are_weighed() {
@@ -75,7 +67,6 @@ fn tensor_errors_are_read_from_the_record() {
 #[test]
 fn the_meter_sees_what_is_allocated() {
     const BLOCK: usize = 48 << 20;
-    let _turn = MARK.lock();
     let mut meter = Meter::start().unwrap();
     let held = std::hint::black_box(vec![1u8; BLOCK]);
     meter.loaded();
@@ -109,38 +100,6 @@ fn a_child_answers_with_its_memory() {
     assert_eq!(shell("exit 3", b""), Err(format!("{failed} exit status: 3")));
     let none = in_child(&mut Command::new("no-such-program-here"), b"").unwrap_err();
     assert!(none.to_string().starts_with("cannot run the process that measures memory"));
-}
-
-#[cfg(unix)]
-#[test]
-fn a_child_is_told_the_texts() {
-    // The request comes back as an answer, which it is not, so the error shows it.
-    let mut command = Command::new("sh");
-    command.args(["-c", "cat >&2; exit 1"]);
-    let said = memory_of(&mut command, &["a", "b\n"], 2).unwrap_err().to_string();
-    assert!(said.ends_with(r#"{"threads":2,"texts":["a","b\n"]}"#), "{said}");
-    let none = Path::new("no/such/model");
-    let wrong = answer_memory(none, &b"[]"[..]).unwrap_err().to_string();
-    assert!(wrong.starts_with("not a request to measure memory"), "{wrong}");
-    let absent = answer_memory(none, &br#"{"threads":1,"texts":[]}"#[..]).unwrap_err();
-    assert!(absent.to_string().contains("no/such/model"), "{absent}");
-}
-
-#[cfg(target_os = "linux")]
-#[test]
-fn the_real_model_tells_its_memory() {
-    let Some(model) = kvant_testkit::minilm() else {
-        return kvant_testkit::skip("MiniLM is absent");
-    };
-    let request = br#"{"threads":1,"texts":["a first text","and one more"]}"#;
-    let _turn = MARK.lock();
-    let memory = answer_memory(&model, &request[..]).unwrap();
-    let memory: Option<Memory> = serde_json::from_str(&memory).unwrap();
-    let memory = memory.unwrap();
-    // The file alone is 90.9 MB, whether copied or mapped; pages not touched may stay out.
-    assert!(memory.loaded_bytes > memory.start_bytes + 30_000_000, "{memory:?}");
-    // The kernel counts pages in batches per thread, so the two may disagree by some.
-    assert!(memory.peak_bytes + 1_000_000 > memory.loaded_bytes, "{memory:?}");
 }
 
 #[test]

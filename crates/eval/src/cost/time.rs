@@ -4,8 +4,6 @@
 use std::hint::black_box;
 use std::time::Instant;
 
-use kvant_model::EmbedOptions;
-
 use crate::metric::{median, percentile};
 use crate::report::{Latency, Throughput};
 use crate::{Embed, Failure};
@@ -35,7 +33,6 @@ pub(crate) fn latencies(
     texts: &[&str],
     plan: &Plan<'_>,
 ) -> Result<Vec<Option<Latency>>, Fault> {
-    let options = EmbedOptions { threads: plan.threads, ..EmbedOptions::default() };
     let per_turn = plan.calls.div_ceil(plan.rounds.max(1));
     let mut samples = vec![Vec::new(); models.len()];
     if texts.is_empty() || per_turn == 0 {
@@ -46,7 +43,7 @@ pub(crate) fn latencies(
             let once = |call: usize| {
                 let text = [texts[(round * per_turn + call) % texts.len()]];
                 let start = Instant::now();
-                let vector = models[model].embed(&text, &options);
+                let vector = models[model].embed(&text, plan.threads);
                 let elapsed = start.elapsed();
                 black_box(vector.map_err(|cause| (model, cause))?);
                 Ok::<f64, Fault>(elapsed.as_secs_f64() * 1e3)
@@ -69,7 +66,6 @@ pub(crate) fn throughputs(
     texts: &[&str],
     plan: &Plan<'_>,
 ) -> Result<Vec<Option<Throughput>>, Fault> {
-    let options = EmbedOptions { threads: plan.threads, ..EmbedOptions::default() };
     let mut runs = vec![Vec::new(); models.len()];
     if texts.is_empty() || plan.rounds == 0 {
         return Ok(runs.into_iter().map(throughput).collect());
@@ -77,7 +73,7 @@ pub(crate) fn throughputs(
     for round in 0..=plan.rounds {
         for model in order(models.len(), round) {
             let start = Instant::now();
-            let vectors = models[model].embed(texts, &options);
+            let vectors = models[model].embed(texts, plan.threads);
             let elapsed = start.elapsed().as_secs_f64();
             black_box(vectors.map_err(|cause| (model, cause))?);
             if round > 0 {

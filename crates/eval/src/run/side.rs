@@ -17,7 +17,7 @@ pub struct Side<'a> {
     pub model: &'a dyn Embed,
     /// Its bytes on disk, see [`crate::cost::weigh`]; `loaded_bytes` is filled in if absent.
     pub size: Size,
-    /// Its memory, see [`crate::cost::memory_of`].
+    /// Its memory, see [`crate::cost::in_child`].
     pub memory: Option<Memory>,
     /// The errors of its tensors, see [`crate::cost::tensor_errors`].
     pub tensors: Vec<TensorError>,
