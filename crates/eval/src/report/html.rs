@@ -118,7 +118,10 @@ fn plots(out: &mut Markup, report: &Report) {
     panel(out, "Texts per second in batches", batches, &throughput);
     put!(out, "</div>\n");
     let errors = "Error of the weights before anything is computed with them; names on hover.";
-    panel(out, "Error of each tensor", errors, &plot::tensors(report));
+    // As high as the bars beside it: a bar is 42 high, what surrounds a panel about 95.
+    let beside = [&disk, &memory, &throughput].iter().filter(|bars| !bars.is_empty()).count();
+    let height = beside as f64 * (95.0 + 42.0 * report.models.len() as f64) - 160.0;
+    panel(out, "Error of each tensor", errors, &plot::tensors(report, height));
     put!(out, "</section>\n");
 }
 

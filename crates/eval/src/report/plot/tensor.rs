@@ -7,10 +7,11 @@ use crate::metric::median;
 use crate::report::markup::shorten;
 use crate::report::{Report, TensorError};
 
-const HEIGHT: f64 = 500.0;
+/// The least and most height of the plot without its legend.
+const HEIGHT: (f64, f64) = (300.0, 500.0);
 
-/// A dot per tensor and model; nothing where no model states errors.
-pub(in crate::report) fn tensors(report: &Report) -> String {
+/// A dot per tensor and model, about `height` high; nothing where no model states errors.
+pub(in crate::report) fn tensors(report: &Report, height: f64) -> String {
     let stated: Vec<(usize, &str, Vec<&TensorError>)> = report
         .models
         .iter()
@@ -31,7 +32,7 @@ pub(in crate::report) fn tensors(report: &Report) -> String {
     }
     let (low, high) = (below(least), above(most));
     let legend = 19.0 * stated.len() as f64;
-    let height = HEIGHT + legend;
+    let height = height.clamp(HEIGHT.0, HEIGHT.1) + legend;
     let y = Scale { low, high, from: height - 30.0, to: 34.0 + legend };
     let end = places.len().saturating_sub(1).max(1) as f64;
     let x = Scale { low: 0.0, high: end, from: 66.0, to: WIDTH - 20.0 };
