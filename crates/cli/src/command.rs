@@ -1,0 +1,35 @@
+//! One file for each command: read the flags, call the house, print the result.
+
+mod completions;
+mod compress;
+mod delete;
+mod embed;
+mod eval;
+mod import;
+mod info;
+mod inspect;
+mod measure;
+mod pull;
+mod search;
+
+use crate::args::{Cli, Command};
+
+/// Runs the command that was typed.
+///
+/// # Errors
+/// Whatever the command cannot do.
+pub(crate) fn run(cli: Cli) -> anyhow::Result<()> {
+    match cli.command {
+        Command::Pull(args) => pull::run(&args),
+        Command::Inspect(args) => inspect::run(&args),
+        Command::Compress(args) => compress::run(&args),
+        Command::Embed(args) => embed::run(&args),
+        Command::Import(args) => import::run(&args),
+        Command::Search(args) => search::run(&args),
+        Command::Delete(args) => delete::run(&args),
+        Command::Info(args) => info::run(&args),
+        Command::Eval(args) => eval::run(&args),
+        Command::Measure(args) => measure::run(&args),
+        Command::Completions(args) => completions::run(&args),
+    }
+}

@@ -1,0 +1,73 @@
+//! `kvant compress MODEL --scheme S -o OUT`.
+
+use std::cell::Cell;
+use std::path::Path;
+
+use kvant_compress::{Plan, REPORT_FILE, Report, Step};
+
+use crate::args::Compress;
+use crate::print::{self, Lean, Table};
+use crate::progress::{Audience, Progress, Unit};
+use crate::pull;
+
+/// Tensors shown on the terminal.
+const SHOWN: usize = 5;
+
+pub(super) fn run(args: &Compress) -> anyhow::Result<()> {
+    let audience = Audience::of(args.json);
+    let model = pull::model(&args.model, audience)?;
+    let plan = Plan { threads: args.threads.get(), ..Plan::new(args.scheme) };
+    // The total is known only once the model is open.
+    let bar = Progress::new("encoding", Some(0), Unit::Items, audience);
+    let before = Cell::new(0);
+    let told = |step| match step {
+        Step::Encoded { done, total, .. } => {
+            bar.total(total);
+            bar.advance(done - before.replace(done));
+        }
+        Step::Saving => bar.say("saving"),
+    };
+    let report = kvant_compress::compress(&model, &args.out, &plan, &told)?;
+    drop(bar);
+    if args.json {
+        return print::json(&report);
+    }
+    print::all(&text(&report, &args.out))
+}
+
+/// What became of the model, and the tensors that suffered most.
+fn text(report: &Report, out: &Path) -> String {
+    let mut coded: Vec<_> = report.tensors.iter().filter(|t| t.relative > 0.0).collect();
+    coded.sort_by(|a, b| b.relative.total_cmp(&a.relative).then_with(|| a.name.cmp(&b.name)));
+    let mut table = Table::new(&[
+        ("largest errors", Lean::Left),
+        ("format", Lean::Left),
+        ("bits", Lean::Right),
+        ("relative", Lean::Right),
+        ("mean", Lean::Right),
+        ("max", Lean::Right),
+    ]);
+    for tensor in coded.iter().take(SHOWN) {
+        table.row(vec![
+            tensor.name.clone(),
+            tensor.format.clone(),
+            format!("{:.2}", tensor.bits_per_weight),
+            format!("{:.5}", tensor.relative),
+            format!("{:.2e}", tensor.mean_abs),
+            format!("{:.2e}", tensor.max_abs),
+        ]);
+    }
+    format!(
+        "{}: {} → {}, {:.2} times smaller, {:.2} bits per weight (was {:.2}), {:.1} s\n\n\
+         {table}\nAll {} tensors: {}\n",
+        out.display(),
+        print::size(report.size_bytes_before),
+        print::size(report.size_bytes),
+        report.ratio,
+        report.bits_per_weight,
+        report.bits_per_weight_before,
+        report.seconds,
+        report.tensors.len(),
+        out.join(REPORT_FILE).display(),
+    )
+}

@@ -1,0 +1,209 @@
+//! `kvant embed --model MODEL [TEXT…]`.
+
+use std::io::{IsTerminal, Read};
+use std::path::Path;
+use std::time::Instant;
+
+use anyhow::{Context, bail, ensure};
+use kvant_db::source::{Fields, Format, Record, Source, npy};
+use kvant_model::{EmbedOptions, Encoder};
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use crate::args::Embed;
+use crate::progress::{Audience, Progress, Unit};
+use crate::{place, print, pull};
+
+/// Texts embedded, and printed, at a time.
+const CHUNK: usize = 4096;
+/// Bytes of standard input.
+const STDIN_BYTES_MAX: u64 = 4 << 30;
+
+/// What `--json` prints about `--out`.
+#[derive(Serialize)]
+struct Embedded<'a> {
+    /// The new file.
+    out: &'a Path,
+    /// Vectors in it.
+    texts: usize,
+    /// Components of each.
+    dim: usize,
+    /// Time of embedding, model loading included.
+    seconds: f64,
+}
+
+/// Where the vectors go.
+#[derive(Clone, Copy, PartialEq)]
+enum Form {
+    /// One array a line.
+    Arrays,
+    /// One object a line, as `import` reads it.
+    Objects,
+    /// One array of all.
+    Npy,
+}
+
+pub(super) fn run(args: &Embed) -> anyhow::Result<()> {
+    let began = Instant::now();
+    let audience = Audience::of(args.json);
+    let form = form(args)?;
+    let mut records = records(args)?;
+    let total = records.total.map(|total| total as u64);
+    let encoder = Encoder::load(&pull::model(&args.model, audience)?)?;
+    let bar = Progress::new("embedding", total, Unit::Items, audience);
+    let told = |count: usize| bar.advance(count as u64);
+    let options = EmbedOptions {
+        threads: args.threads.get(),
+        batch_tokens: args.batch_tokens.unwrap_or(EmbedOptions::default().batch_tokens),
+        progress: Some(&told),
+    };
+    let mut output =
+        Output { form, out: args.out.as_deref(), numbers: Vec::new(), lines: String::new() };
+    let mut count = 0;
+    loop {
+        let chunk: Vec<Record> = records.by_ref().take(CHUNK).collect::<Result<_, _>>()?;
+        if chunk.is_empty() {
+            break;
+        }
+        let texts = chunk.iter().map(|record| record.text.as_deref().unwrap_or_default());
+        let vectors = encoder.embed(&texts.collect::<Vec<_>>(), &options)?;
+        count += chunk.len();
+        output.take(chunk, vectors, encoder.dim())?;
+    }
+    drop(bar);
+    ensure!(count > 0, "no texts; give them as arguments, with --from or on standard input");
+    let Some(out) = &args.out else { return Ok(()) };
+    output.write(out, encoder.dim())?;
+    let seconds = began.elapsed().as_secs_f64();
+    if args.json {
+        return print::json(&Embedded { out, texts: count, dim: encoder.dim(), seconds });
+    }
+    let dim = encoder.dim();
+    print::line(&format!("{}: {count} vectors of {dim}, {seconds:.1} s", out.display()))
+}
+
+fn form(args: &Embed) -> anyhow::Result<Form> {
+    let Some(out) = &args.out else {
+        return Ok(if args.json { Form::Objects } else { Form::Arrays });
+    };
+    place::new_file(out)?;
+    match Format::of(out) {
+        Some(Format::Npy) => Ok(Form::Npy),
+        Some(Format::Jsonl) => Ok(Form::Objects),
+        Some(_) | None => bail!("{}: vectors are written as .npy or .jsonl", out.display()),
+    }
+}
+
+/// The texts, from wherever they come.
+struct Records {
+    inner: Box<dyn Iterator<Item = anyhow::Result<Record>>>,
+    total: Option<usize>,
+}
+
+impl Iterator for Records {
+    type Item = anyhow::Result<Record>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.inner.next()
+    }
+}
+
+fn records(args: &Embed) -> anyhow::Result<Records> {
+    if !args.texts.is_empty() {
+        ensure!(args.texts.iter().all(|text| !text.trim().is_empty()), "a text is empty");
+        let texts = args.texts.clone();
+        let total = Some(texts.len());
+        return Ok(Records { inner: Box::new(texts.into_iter().map(|t| Ok(record(t)))), total });
+    }
+    let fields = Fields { text: args.text_field.clone(), ..Fields::default() };
+    let source = match &args.from {
+        Some(path) => Source::open(path, &fields)?,
+        None => stdin(&fields)?,
+    };
+    let total = source.len_hint();
+    let field = args.text_field.clone();
+    let mut source = source;
+    let inner = std::iter::from_fn(move || {
+        let record = source.next()?;
+        let named = |record: Record| {
+            let shown = || {
+                format!(
+                    "{}: {}: no text in field {field:?}",
+                    source.path().display(),
+                    source.place()
+                )
+            };
+            ensure!(record.text.is_some(), "{}; name the field with --text-field", shown());
+            Ok(record)
+        };
+        Some(record.map_err(Into::into).and_then(named))
+    });
+    Ok(Records { inner: Box::new(inner), total })
+}
+
+fn record(text: String) -> Record {
+    let mut payload = Map::new();
+    payload.insert("text".into(), Value::String(text.clone()));
+    Record { text: Some(text), payload, ..Record::default() }
+}
+
+/// Lines of standard input, unless somebody sits there and types.
+fn stdin(fields: &Fields) -> anyhow::Result<Source> {
+    if std::io::stdin().is_terminal() {
+        bail!("no texts; give them as arguments, with --from or on standard input");
+    }
+    let mut bytes = Vec::new();
+    let read = std::io::stdin().lock().take(STDIN_BYTES_MAX + 1).read_to_end(&mut bytes);
+    read.context("standard input: cannot read")?;
+    ensure!(bytes.len() as u64 <= STDIN_BYTES_MAX, "standard input: more than 4 GiB; use --from");
+    Ok(Source::from_bytes(Path::new("standard input"), Format::Text, bytes.into(), fields)?)
+}
+
+/// Vectors on their way out.
+struct Output<'a> {
+    form: Form,
+    out: Option<&'a Path>,
+    numbers: Vec<f32>,
+    lines: String,
+}
+
+impl Output<'_> {
+    fn take(&mut self, records: Vec<Record>, vectors: Vec<f32>, dim: usize) -> anyhow::Result<()> {
+        match self.form {
+            Form::Npy if self.numbers.is_empty() => self.numbers = vectors,
+            Form::Npy => self.numbers.extend(vectors),
+            Form::Arrays | Form::Objects => {
+                for (record, vector) in records.into_iter().zip(vectors.chunks_exact(dim)) {
+                    self.lines += &line(self.form, record, vector)?;
+                    self.lines.push('\n');
+                }
+            }
+        }
+        if self.out.is_none() {
+            print::all(&std::mem::take(&mut self.lines))?;
+        }
+        Ok(())
+    }
+
+    fn write(self, out: &Path, dim: usize) -> anyhow::Result<()> {
+        let bytes = match self.form {
+            Form::Npy => npy::encode(&self.numbers, dim),
+            Form::Arrays | Form::Objects => self.lines.into_bytes(),
+        };
+        Ok(kvant_storage::write_new_file(out, &bytes)?)
+    }
+}
+
+fn line(form: Form, record: Record, vector: &[f32]) -> anyhow::Result<String> {
+    if form == Form::Arrays {
+        return Ok(serde_json::to_string(vector)?);
+    }
+    let mut object = record.payload;
+    if let Some(id) = record.id {
+        object.insert("id".into(), serde_json::to_value(id)?);
+    }
+    let mut text = serde_json::to_string(&object)?;
+    // Appended as text: a number goes out as the shortest f32, not as a double.
+    text.truncate(text.len() - 1);
+    Ok(format!("{text},\"vector\":{}}}", serde_json::to_string(vector)?))
+}
