@@ -145,8 +145,9 @@ mod tests {
     #[test]
     fn scalars_arrays_and_paths() {
         let payload = json!({
-            "lang": "en", "year": 2020, "score": 1.0, "open": true, "none": null, "tags": ["a", 5],
-            "by": {"name": "Ada", "roles": ["x"]}, "a.b": {"c": 1}, "a.b.d": 2, "list": [[1], {"k": 3}],
+            "lang": "en", "year": 2020, "score": 1.0, "open": true, "none": null,
+            "tags": ["a", 5], "by": {"name": "Ada", "roles": ["x"]}, "a.b": {"c": 1}, "a.b.d": 2,
+            "list": [[1], {"k": 3}],
             "big": 9_007_199_254_740_993_u64,
         });
         for yes in [

@@ -274,3 +274,20 @@ fn hnsw_segments_find_what_flat_ones_do() {
     }
     assert!(same * 100 >= all * 95, "recall {same} of {all}");
 }
+
+#[test]
+fn readers_may_share_a_collection() {
+    fn shared<T: Send + Sync>() {}
+    shared::<Collection>();
+    let mut c = create(&MemDir::default());
+    c.upsert((0..9).map(|i| point(i.to_string(), &[i as f32, 0.0], &json!({}))).collect()).unwrap();
+    std::thread::scope(|scope| {
+        for i in 0..4u8 {
+            let c = &c;
+            scope.spawn(move || {
+                let found = c.search(&query(&[f32::from(i), 0.0], 1)).unwrap();
+                assert_eq!(ids(&found), [i.to_string()]);
+            });
+        }
+    });
+}

@@ -1,7 +1,7 @@
 //! A writing process is killed at random moments: nothing it acknowledged is lost.
 #![expect(clippy::unwrap_used, reason = "helpers of a test file")]
 
-use kvant_db::{Collection, Point, PointId, Settings, Tuning};
+use kvant_db::{Collection, OpenError, Point, PointId, Settings, Tuning};
 use kvant_index::{Metric, Spec};
 use kvant_storage::FsDir;
 use kvant_testkit::Random;
@@ -139,4 +139,28 @@ fn nothing_acknowledged_is_lost() {
     let points = scale.batches * scale.batch;
     eprintln!("{kills} kills, {points} points, nothing lost, {:?}", start.elapsed());
     assert!(kills >= 3, "the writer was too quick to be killed often");
+}
+
+#[test]
+fn a_second_process_is_refused() {
+    if let Some(path) = std::env::var_os(PLACE) {
+        let error = Collection::open(Path::new(&path)).unwrap_err();
+        assert!(matches!(error, OpenError::Lock(_)), "{error}");
+        let mut out = std::io::stdout();
+        return writeln!(out, "\nrefused: {error}").unwrap();
+    }
+    let place = tempfile::tempdir().unwrap();
+    let settings = Settings::new(Metric::Dot, 2, Spec::Flat);
+    let held = Collection::create(place.path(), settings).unwrap();
+    let output = Command::new(std::env::current_exe().unwrap())
+        .args(["a_second_process_is_refused", "--exact", "--nocapture"])
+        .env(PLACE, place.path())
+        .output()
+        .unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let holder = format!("already open in process {};", std::process::id());
+    assert!(output.status.success() && text.contains(&holder), "{text}");
+    assert!(text.contains(place.path().to_str().unwrap()), "{text}");
+    drop(held);
+    Collection::open(place.path()).unwrap();
 }

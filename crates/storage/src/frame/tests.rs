@@ -105,7 +105,9 @@ fn hostile_tables_are_refused_without_allocating() {
 
 proptest! {
     #[test]
-    fn any_sections_come_back(parts in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..300), 0..10)) {
+    fn any_sections_come_back(
+        parts in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..300), 0..10),
+    ) {
         let names: Vec<String> = (0..parts.len()).map(|i| format!("s{i}")).collect();
         let sections: Vec<Section<'_>> =
             names.iter().zip(&parts).map(|(name, data)| Section { name, data }).collect();
