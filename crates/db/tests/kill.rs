@@ -25,7 +25,7 @@ struct Scale {
 
 fn scale() -> Scale {
     if std::env::var_os("KVANT_FULL").is_some() {
-        return Scale { dim: 384, batch: 500, batches: 200, kills: 25, seal_points: 20_000 };
+        return Scale { dim: 64, batch: 200, batches: 500, kills: 30, seal_points: 4000 };
     }
     Scale { dim: 16, batch: 50, batches: 400, kills: 8, seal_points: 1000 }
 }
@@ -127,7 +127,7 @@ fn nothing_acknowledged_is_lost() {
     let start = Instant::now();
     while kills < scale.kills && present < scale.batches {
         let time = Duration::from_millis(
-            20 + random.below(if scale.dim > 16 { 4000 } else { 150 }) as u64,
+            20 + random.below(if scale.dim > 16 { 1500 } else { 150 }) as u64,
         );
         let acked = run(&path, Some(time)).max(present);
         present = check(&path, acked, &scale);
