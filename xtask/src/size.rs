@@ -95,7 +95,7 @@ fn over_budget(totals: &BTreeMap<&str, usize>) -> Vec<Finding> {
             }
             Some(_) => {}
             None => {
-                findings.push(Finding::new(&path, 1, "has no line budget in xtask/src/size.rs"))
+                findings.push(Finding::new(&path, 1, "has no line budget in xtask/src/size.rs"));
             }
         }
     }
