@@ -14,14 +14,11 @@ mod spread;
 use graph::Graph;
 use search::{Gate, Scratch};
 
-/// Least candidates of a default search, whatever `k` is.
-const EF_LEAST: usize = 64;
+/// Least candidates of a default search, whatever `k` is: with 64, words looking for their
+/// definitions (MiniLM, 25,000 `WordNet` glosses) found 0.963 of the ten nearest, with 128 0.986.
+const EF_LEAST: usize = 96;
 /// Candidates per wanted row of a default search.
 const EF_PER_K: usize = 4;
-/// Rows a walk measures per candidate it keeps, as seen on text embeddings and synthetic clusters:
-/// when a walk would measure as many rows as are allowed, measuring those is cheaper and exact.
-const MEASURED_PER_CANDIDATE: usize = 16;
-
 /// A graph of near neighbours in levels; a search descends greedily to the lowest level and there
 /// keeps the best `ef` candidates. Holds links only: 8·m bytes a row, and no vectors.
 ///
@@ -81,8 +78,10 @@ impl Hnsw {
             Effort::Default => k.saturating_mul(EF_PER_K).max(EF_LEAST),
             Effort::Ef(ef) => ef.max(k),
         };
-        // A walk meets one allowed row in `len / eligible`.
-        let walked = ef as f64 * MEASURED_PER_CANDIDATE as f64 * self.len() as f64;
+        // A walk meets one allowed row in `len / eligible`, and measures about `m` rows for each it
+        // keeps (seen: 10 to 17 with m = 16). When that is as many as are allowed, measuring those
+        // is no dearer, and exact.
+        let walked = ef as f64 * self.m() as f64 * self.len() as f64;
         if k == 0 || walked >= eligible as f64 * eligible as f64 {
             return flat::scan(rows, query, options);
         }
@@ -109,3 +108,6 @@ impl Hnsw {
         Graph::read(reader, len).map(Self::over)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -11,8 +11,8 @@ use kvant_testkit::{Random, clustered};
 
 const DIM: usize = 24;
 const QUERIES: usize = 50;
-/// Rows of most sets: enough that searches of default effort walk the graph, also behind a filter
-/// that halves the rows.
+/// Rows of most sets: enough that searches of default effort walk the graph; with 8 links also
+/// behind a filter that halves the rows.
 const N: usize = 5000;
 /// What a search of default effort must find of the true neighbours, here and on text embeddings.
 const RECALL_FLOOR: f64 = 0.95;
@@ -234,7 +234,7 @@ fn any_k_on_any_number_of_rows() {
 #[test]
 fn equal_rows_are_found_and_hide_nothing() {
     for metric in Metric::ALL {
-        for equal in [2, 3, 6] {
+        for equal in [2, 6] {
             let mut set = Set::clusters(N, metric);
             // Rows in groups: one in `equal` stays, the others become one and the same row.
             let same = set.rows[..DIM].to_vec();

@@ -59,7 +59,7 @@ fn order(levels: &[u8], seed: u64) -> Vec<Row> {
 
 /// A level `l` has probability `(1/m)^l · (1 − 1/m)`, as `⌊−ln u / ln m⌋` has (Alg. 1, line 4),
 /// in whole numbers so that it is the same everywhere.
-fn level(bits: u64, m: usize) -> u8 {
+pub(super) fn level(bits: u64, m: usize) -> u8 {
     let (mut bits, mut level) = (bits, 0);
     while bits < u64::MAX / m as u64 && level < crate::LEVEL_MAX as u8 {
         bits *= m as u64;
