@@ -60,6 +60,7 @@ pub(super) fn run(args: &Import) -> anyhow::Result<()> {
         encoder: None,
         audience,
         bar,
+        named: None,
         rows: 0,
         written: 0,
         skipped: 0,
@@ -98,6 +99,8 @@ struct Job<'a> {
     encoder: Option<Encoder>,
     audience: Audience,
     bar: Progress,
+    /// Whether the records bring identifiers, once the first was read.
+    named: Option<bool>,
     /// Records read.
     rows: usize,
     written: usize,
@@ -141,6 +144,11 @@ impl Job<'_> {
     fn judge(&mut self, record: Record) -> anyhow::Result<Option<Fresh>> {
         let row = self.rows;
         self.rows += 1;
+        // A row number could be the identifier of another record.
+        ensure!(
+            *self.named.get_or_insert(record.id.is_some()) == record.id.is_some(),
+            "some records have an identifier and some have none; give one to all or to none"
+        );
         let id = record.id.unwrap_or(PointId::Number(row as u64));
         if record.vector.is_none() {
             ensure!(

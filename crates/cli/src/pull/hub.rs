@@ -16,7 +16,7 @@ use crate::reference::is_part;
 mod client;
 mod store;
 
-use client::{Client, Remote};
+use client::{Client, Remote, Trouble};
 
 /// Files of one model at most.
 const FILES_MAX: usize = 2_000;

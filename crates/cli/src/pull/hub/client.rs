@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
 use serde::Deserialize;
+use ureq::config::RedirectAuthHeaders;
 use ureq::http::{Response, StatusCode, Uri, header};
 use ureq::tls::{RootCerts, TlsConfig};
 use ureq::{Agent, Body};
@@ -69,6 +70,15 @@ impl Remote {
     }
 }
 
+/// Why bytes did not come.
+#[derive(Debug)]
+pub(super) enum Trouble {
+    /// The network; asking again may help.
+    Broken(anyhow::Error),
+    /// The hub or the disk refuses; asking again gives the same.
+    Final(anyhow::Error),
+}
+
 impl Client {
     pub(super) fn new(environment: &Environment, repository: &str) -> Self {
         let tls = TlsConfig::builder().root_certs(RootCerts::PlatformVerifier).build();
@@ -76,6 +86,8 @@ impl Client {
             .tls_config(tls)
             .http_status_as_error(false)
             .max_redirects(10)
+            // A mirror may move a file within itself; a store elsewhere gets no token.
+            .redirect_auth_headers(RedirectAuthHeaders::SameHost)
             .timeout_connect(Some(SILENCE))
             .timeout_per_read(Some(SILENCE))
             .user_agent(concat!("kvant/", env!("CARGO_PKG_VERSION")));
@@ -138,18 +150,20 @@ impl Client {
     }
 
     /// The bytes from `start` on, and where they really start (0 where ranges are not known).
-    pub(super) fn bytes(&self, remote: &Remote, start: u64) -> anyhow::Result<(u64, impl Read)> {
+    ///
+    /// # Errors
+    /// [`Trouble`]: only a connection that broke is worth another try.
+    pub(super) fn bytes(&self, remote: &Remote, start: u64) -> Result<(u64, impl Read), Trouble> {
         let mut request = self.agent.get(&remote.url);
         if let Some(token) = &self.token {
-            // The agent drops this header when it is sent on to the store.
             request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
         }
         request = request.header(header::ACCEPT_ENCODING, "identity");
         if start > 0 {
             request = request.header(header::RANGE, format!("bytes={start}-"));
         }
-        let response = request.call().map_err(|error| self.unreachable(&error))?;
-        let response = self.accept(response)?;
+        let response = request.call().map_err(|error| Trouble::Broken(self.unreachable(&error)))?;
+        let response = self.accept(response).map_err(Trouble::Final)?;
         let partial = response.status() == StatusCode::PARTIAL_CONTENT;
         Ok((if partial { start } else { 0 }, response.into_body().into_reader()))
     }

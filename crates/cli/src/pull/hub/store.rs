@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail, ensure};
 use sha2::{Digest, Sha256};
 
-use super::{Client, Remote};
+use super::{Client, Remote, Trouble};
 use crate::progress::Progress;
 
 /// How often a broken connection is resumed.
@@ -123,14 +123,11 @@ fn download(
     let mut attempt = 1;
     while have < remote.size {
         match transfer(client, remote, &mut file, have, progress) {
-            // A full disk does not get better by asking again, a network may.
-            Err(Broken::Disk(error)) => {
-                return Err(error).with_context(|| partial.display().to_string());
-            }
-            Err(Broken::Network(error)) if attempt == ATTEMPTS => {
+            Err(Trouble::Final(error)) => return Err(error),
+            Err(Trouble::Broken(error)) if attempt == ATTEMPTS => {
                 return Err(error.context("the download broke off; pull again to resume it"));
             }
-            Ok(()) | Err(Broken::Network(_)) => {}
+            Ok(()) | Err(Trouble::Broken(_)) => {}
         }
         attempt += 1;
         have = file.stream_position()?;
@@ -151,11 +148,6 @@ fn download(
     Ok(kvant_storage::sync_folder(blob.parent().unwrap_or(blob))?)
 }
 
-enum Broken {
-    Disk(io::Error),
-    Network(anyhow::Error),
-}
-
 /// One request from `have` on; leaves the file's cursor behind the last byte that counts.
 fn transfer(
     client: &Client,
@@ -163,18 +155,20 @@ fn transfer(
     file: &mut File,
     have: u64,
     progress: &Progress,
-) -> Result<(), Broken> {
-    let (start, mut body) = client.bytes(remote, have).map_err(Broken::Network)?;
-    file.seek(SeekFrom::Start(start)).map_err(Broken::Disk)?;
+) -> Result<(), Trouble> {
+    // A full disk does not get better by asking again.
+    let disk = |error: io::Error| Trouble::Final(anyhow::Error::from(error).context("the cache"));
+    let (start, mut body) = client.bytes(remote, have)?;
+    file.seek(SeekFrom::Start(start)).map_err(disk)?;
     let mut left = remote.size - start;
     let mut buffer = vec![0; 1 << 18];
     while left > 0 {
-        let count = body.read(&mut buffer).map_err(|error| Broken::Network(error.into()))?;
+        let count = body.read(&mut buffer).map_err(|error| Trouble::Broken(error.into()))?;
         if count == 0 {
             break;
         }
         let count = count.min(usize::try_from(left).unwrap_or(count));
-        file.write_all(&buffer[..count]).map_err(Broken::Disk)?;
+        file.write_all(&buffer[..count]).map_err(disk)?;
         progress.advance(count as u64);
         left -= count as u64;
     }

@@ -1,0 +1,10 @@
+//! The real binary, as a user runs it.
+
+#![expect(clippy::expect_used, reason = "helpers of a test")]
+
+mod bad;
+mod house;
+mod hub;
+mod model;
+mod pypi;
+mod vector;
