@@ -25,9 +25,9 @@ struct Scale {
 
 fn scale() -> Scale {
     if std::env::var_os("KVANT_FULL").is_some() {
-        return Scale { dim: 64, batch: 200, batches: 500, kills: 30, seal_points: 4000 };
+        return Scale { dim: 64, batch: 200, batches: 500, kills: 40, seal_points: 4000 };
     }
-    Scale { dim: 16, batch: 50, batches: 400, kills: 8, seal_points: 1000 }
+    Scale { dim: 16, batch: 120, batches: 120, kills: 8, seal_points: 1000 }
 }
 
 fn tuning(scale: &Scale) -> Tuning {
@@ -57,15 +57,24 @@ fn write_batches(path: &Path, scale: &Scale) {
         c.upsert(batch(number, scale)).unwrap();
         writeln!(out, "\nacked {number}").unwrap();
         out.flush().unwrap();
-        if number % 64 == 63 {
+        if number % 50 == 49 {
             c.compact().unwrap();
         }
     }
     c.close().unwrap();
 }
 
-/// Runs the writer for `time` at most; the batches it acknowledged, as a count from the first.
-fn run(path: &Path, time: Option<Duration>) -> u64 {
+/// When the writer is killed.
+#[derive(Clone, Copy, Debug)]
+struct Moment {
+    /// After so many acknowledged batches of this run,
+    batches: usize,
+    /// and so much time, which may end inside a seal or a merge.
+    then: Duration,
+}
+
+/// Runs the writer, to its end or to `kill`; the number of the last batch it acknowledged, plus 1.
+fn run(path: &Path, kill: Option<Moment>) -> u64 {
     let mut child = Command::new(std::env::current_exe().unwrap())
         .args(["nothing_acknowledged_is_lost", "--exact", "--nocapture"])
         .env(PLACE, path)
@@ -73,21 +82,19 @@ fn run(path: &Path, time: Option<Duration>) -> u64 {
         .stderr(Stdio::inherit())
         .spawn()
         .unwrap();
-    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    let reader = std::thread::spawn(move || {
-        let numbers = lines
-            .map_while(Result::ok)
-            .filter_map(|line| line.strip_prefix("acked ").and_then(|n| n.parse::<u64>().ok()));
-        numbers.last().map_or(0, |last| last + 1)
-    });
-    if let Some(time) = time {
-        std::thread::sleep(time);
+    let lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
+    let mut numbers = lines.filter_map(|line| line.strip_prefix("acked ")?.parse::<u64>().ok());
+    let mut acked = 0;
+    if let Some(Moment { batches, then }) = kill {
+        acked = numbers.by_ref().take(batches).last().map_or(0, |last| last + 1);
+        std::thread::sleep(then);
         child.kill().unwrap();
-        child.wait().unwrap();
-    } else {
-        assert!(child.wait().unwrap().success());
     }
-    reader.join().unwrap()
+    // What was acknowledged up to the kill is still in the pipe.
+    acked = numbers.last().map_or(acked, |last| last + 1);
+    let status = child.wait().unwrap();
+    assert!(kill.is_some() || status.success(), "{status}");
+    acked
 }
 
 /// Opens what the killed one left and looks at every point; the number of batches there.
@@ -126,19 +133,20 @@ fn nothing_acknowledged_is_lost() {
     let (mut present, mut kills) = (0, 0);
     let start = Instant::now();
     while kills < scale.kills && present < scale.batches {
-        let time = Duration::from_millis(
-            20 + random.below(if scale.dim > 16 { 1500 } else { 150 }) as u64,
-        );
-        let acked = run(&path, Some(time)).max(present);
+        let batches = random.below(2 * (scale.batches / scale.kills) as usize);
+        let longest_ms = [2, 40, 400][random.below(3)];
+        let then = Duration::from_micros(random.below(longest_ms * 1000) as u64);
+        let moment = Moment { batches, then };
+        let acked = run(&path, Some(moment)).max(present);
         present = check(&path, acked, &scale);
         kills += 1;
-        eprintln!("seed {seed}: kill {kills} after {time:?}, {acked} batches acknowledged");
+        eprintln!("seed {seed}: kill {kills} at {moment:?}, {acked} batches acknowledged");
     }
     let acked = run(&path, None).max(present);
     assert_eq!((acked, check(&path, acked, &scale)), (scale.batches, scale.batches));
     let points = scale.batches * scale.batch;
     eprintln!("{kills} kills, {points} points, nothing lost, {:?}", start.elapsed());
-    assert!(kills >= 3, "the writer was too quick to be killed often");
+    assert!(kills * 2 >= scale.kills, "the writer was too quick to be killed often");
 }
 
 #[test]
