@@ -25,7 +25,7 @@ const CHUNK: usize = 64;
 pub struct EmbedOptions<'a> {
     /// Threads, at least 1.
     pub threads: usize,
-    /// Tokens that go through the network together, at least one text; costs about 14 kB each.
+    /// Tokens that go through the network together, at least one text; costs about 16 kB each.
     pub batch_tokens: usize,
     /// Called from any thread with the number of texts finished since the last call.
     pub progress: Option<&'a (dyn Fn(usize) + Sync)>,
@@ -33,7 +33,7 @@ pub struct EmbedOptions<'a> {
 
 impl Default for EmbedOptions<'_> {
     fn default() -> Self {
-        Self { threads: 1, batch_tokens: 1024, progress: None }
+        Self { threads: 1, batch_tokens: 512, progress: None }
     }
 }
 

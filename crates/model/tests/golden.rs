@@ -115,11 +115,11 @@ fn depends_on_its_text_only(place: &Path, texts: &[String]) {
     let together = embed(texts, 1, 4096);
     for (threads, batch_tokens) in [(1, 100), (2, 4096), (2, 700), (5, 1)] {
         let again = embed(texts, threads, batch_tokens);
-        assert!(again == together, "{place:?}: {threads} threads, {batch_tokens} tokens");
+        assert!(again == together, "{}: {threads} threads, {batch_tokens} tokens", place.display());
     }
     for (i, text) in texts.iter().enumerate() {
         let alone = embed(std::slice::from_ref(text), 1, 4096);
-        assert!(alone == together[i * DIM..(i + 1) * DIM], "{place:?}: text {i} alone");
+        assert!(alone == together[i * DIM..(i + 1) * DIM], "{}: text {i} alone", place.display());
     }
 }
 
