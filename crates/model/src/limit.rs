@@ -28,7 +28,7 @@ pub(crate) const HIDDEN: usize = 16_384;
 pub(crate) const LAYERS: usize = 512;
 /// Entries of a vocabulary.
 pub(crate) const VOCABULARY: usize = 1 << 22;
-/// Tokens of a sequence.
-pub(crate) const POSITIONS: usize = 1 << 17;
+/// Tokens of a sequence; attention weights of one head take 4 bytes for each pair of them.
+pub(crate) const POSITIONS: usize = 1 << 14;
 /// Bytes of a text that the tokenizer looks at.
 pub(crate) const TEXT_BYTES: usize = 1 << 20;
