@@ -2,7 +2,7 @@
 
 use std::io::{IsTerminal, Read};
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
 use kvant_db::source::{Fields, Format, Record, Source, npy};
@@ -28,8 +28,10 @@ struct Embedded<'a> {
     texts: usize,
     /// Components of each.
     dim: usize,
-    /// Time of embedding, model loading included.
+    /// Time of everything, model loading included.
     seconds: f64,
+    /// Speed of embedding alone: tokenization to vector, without loading and writing.
+    texts_per_s: f64,
 }
 
 /// Where the vectors go.
@@ -60,13 +62,17 @@ pub(super) fn run(args: &Embed) -> anyhow::Result<()> {
     let mut output =
         Output { form, out: args.out.as_deref(), numbers: Vec::new(), lines: String::new() };
     let mut count = 0;
+    let mut embedding = Duration::ZERO;
     loop {
         let chunk: Vec<Record> = records.by_ref().take(CHUNK).collect::<Result<_, _>>()?;
         if chunk.is_empty() {
             break;
         }
         let texts = chunk.iter().map(|record| record.text.as_deref().unwrap_or_default());
-        let vectors = encoder.embed(&texts.collect::<Vec<_>>(), &options)?;
+        let texts: Vec<&str> = texts.collect();
+        let start = Instant::now();
+        let vectors = encoder.embed(&texts, &options)?;
+        embedding += start.elapsed();
         count += chunk.len();
         output.take(chunk, vectors, encoder.dim())?;
     }
@@ -76,7 +82,9 @@ pub(super) fn run(args: &Embed) -> anyhow::Result<()> {
     output.write(out, encoder.dim())?;
     let seconds = began.elapsed().as_secs_f64();
     if args.json {
-        return print::json(&Embedded { out, texts: count, dim: encoder.dim(), seconds });
+        let texts_per_s = count as f64 / embedding.as_secs_f64().max(1e-9);
+        let dim = encoder.dim();
+        return print::json(&Embedded { out, texts: count, dim, seconds, texts_per_s });
     }
     let dim = encoder.dim();
     print::line(&format!("{}: {count} vectors of {dim}, {seconds:.1} s", out.display()))
