@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use anyhow::{Context, bail, ensure};
-use kvant_db::source::{Record, Source};
+use kvant_db::source::{Fields, Record, Source};
 use kvant_db::{Collection, Point, PointId, Settings};
 use kvant_model::{EmbedOptions, Encoder};
 use serde::Serialize;
@@ -237,7 +237,10 @@ impl Job<'_> {
         let settings = Settings {
             model: self.model.clone(),
             id_field: args.id_field.clone(),
-            text_field: args.text_field.clone(),
+            text_field: args
+                .text_field
+                .clone()
+                .or_else(|| self.model.is_some().then(|| Fields::default().text)),
             vector_field: args.vector_field.clone(),
             ..Settings::new(
                 args.metric.unwrap_or(settings::METRIC),
