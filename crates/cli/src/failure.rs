@@ -1,6 +1,8 @@
 //! From an error to the one line a person reads.
 
 use std::io::{self, Write};
+use std::panic::{UnwindSafe, catch_unwind};
+use std::sync::Mutex;
 
 /// Writes `kvant: …` to standard error; a closed one leaves nobody to tell.
 pub(crate) fn report(error: &anyhow::Error) {
@@ -24,6 +26,31 @@ pub(crate) fn line(error: &anyhow::Error) -> String {
         .filter(|part| !part.is_empty())
         .collect::<Vec<_>>()
         .join(" ")
+}
+
+/// What the last panic said.
+static PANIC: Mutex<Option<String>> = Mutex::new(None);
+
+/// Runs `work` with panics silenced: one that escapes becomes an error of one line, and one that
+/// is caught below (some readers of foreign files panic) leaves no trace on the terminal. With
+/// `RUST_BACKTRACE` set everything is shown as usual.
+///
+/// # Errors
+/// What `work` gives, or that it panicked.
+pub(crate) fn guarded(
+    work: impl FnOnce() -> anyhow::Result<()> + UnwindSafe,
+) -> anyhow::Result<()> {
+    if std::env::var_os("RUST_BACKTRACE").is_none() {
+        std::panic::set_hook(Box::new(|panic| {
+            if let Ok(mut last) = PANIC.lock() {
+                *last = Some(panic.to_string());
+            }
+        }));
+    }
+    catch_unwind(work).unwrap_or_else(|_| {
+        let said = PANIC.lock().ok().and_then(|mut last| last.take()).unwrap_or_default();
+        Err(anyhow::anyhow!("internal error: {said}; this is a bug, please report it"))
+    })
 }
 
 /// Whether the reader of our standard output went away.

@@ -31,7 +31,7 @@ fn main() -> ExitCode {
             return ExitCode::from(code);
         }
     };
-    match command::run(cli) {
+    match failure::guarded(|| command::run(cli)) {
         Ok(()) => ExitCode::SUCCESS,
         // `kvant search … | head` is no failure of ours.
         Err(error) if failure::is_closed_pipe(&error) => ExitCode::SUCCESS,

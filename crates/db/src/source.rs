@@ -13,9 +13,11 @@ use crate::PointId;
 
 mod error;
 mod fvecs;
+mod hdf5;
 mod json;
 mod line;
 pub mod npy;
+mod parquet;
 #[cfg(test)]
 mod tests;
 
@@ -27,6 +29,14 @@ pub mod limits {
     pub const LINE_BYTES_MAX: usize = 16 << 20;
     /// Longest header of a `.npy` file, in bytes.
     pub const NPY_HEADER_BYTES_MAX: usize = 64 << 10;
+    /// Bytes of vectors read from an HDF5 file at a time, and of one of its chunks.
+    pub const HDF5_READ_BYTES_MAX: usize = 64 << 20;
+    /// A file unpacks to at most so many times its size.
+    pub const RATIO_MAX: u64 = 1100;
+    /// Bytes that one page of a parquet file unpacks to.
+    pub const PARQUET_PAGE_BYTES_MAX: i64 = 256 << 20;
+    /// Most columns of a parquet file, nested ones counted.
+    pub const PARQUET_COLUMNS_MAX: usize = 10_000;
     /// Most components of one vector: what a collection takes.
     pub const DIM_MAX: usize = crate::limits::DIM_MAX;
 }
@@ -91,11 +101,15 @@ pub enum Format {
     Npy,
     /// Rows of a little-endian `i32` dimension and that many `f32`: `.fvecs`.
     Fvecs,
+    /// Columns by name, a vector being a list of numbers: `.parquet`.
+    Parquet,
+    /// One dataset of shape (rows, dim), named as the vector field or else `train`: `.hdf5`, `.h5`.
+    Hdf5,
 }
 
 impl Format {
     /// Extensions that [`Format::of`] knows, for messages.
-    pub const KNOWN: &'static str = ".jsonl, .txt, .npy, .fvecs";
+    pub const KNOWN: &'static str = ".jsonl, .txt, .npy, .fvecs, .parquet, .hdf5";
 
     /// The format that the extension of `path` names.
     pub fn of(path: &Path) -> Option<Self> {
@@ -104,6 +118,8 @@ impl Format {
             "txt" => Some(Self::Text),
             "npy" => Some(Self::Npy),
             "fvecs" => Some(Self::Fvecs),
+            "parquet" => Some(Self::Parquet),
+            "hdf5" | "h5" => Some(Self::Hdf5),
             _ => None,
         }
     }
@@ -124,6 +140,8 @@ enum Reader {
     Text(line::Reader),
     Npy(npy::Reader),
     Fvecs(fvecs::Reader),
+    Parquet(Box<parquet::Reader>),
+    Hdf5(Box<hdf5::Reader>),
 }
 
 impl Source {
@@ -156,6 +174,12 @@ impl Source {
             Format::Text => Reader::Text(line::Reader::new(bytes)),
             Format::Npy => Reader::Npy(npy::Reader::new(&bytes).map_err(header)?),
             Format::Fvecs => Reader::Fvecs(fvecs::Reader::new(bytes).map_err(header)?),
+            Format::Parquet => {
+                Reader::Parquet(Box::new(parquet::Reader::new(bytes, fields).map_err(header)?))
+            }
+            Format::Hdf5 => {
+                Reader::Hdf5(Box::new(hdf5::Reader::new(bytes, fields).map_err(header)?))
+            }
         };
         Ok(Self { path: path.to_owned(), reader, place: Place::Row(0), failed: false })
     }
@@ -178,6 +202,8 @@ impl Source {
             Reader::Text(reader) => Some(reader.lines_left()),
             Reader::Npy(reader) => Some(reader.rows_left()),
             Reader::Fvecs(reader) => Some(reader.rows_left()),
+            Reader::Parquet(reader) => Some(reader.rows_left()),
+            Reader::Hdf5(reader) => Some(reader.rows_left()),
         }
     }
 
@@ -189,6 +215,8 @@ impl Source {
             Reader::Text(reader) => reader.skip(count),
             Reader::Npy(reader) => reader.skip(count),
             Reader::Fvecs(reader) => reader.skip(count),
+            Reader::Parquet(reader) => reader.skip(count),
+            Reader::Hdf5(reader) => reader.skip(count),
         }
     }
 
@@ -209,6 +237,14 @@ impl Source {
                 reader.read().map(|vector| Ok(vector_record(vector)))
             }
             Reader::Fvecs(reader) => {
+                self.place = Place::Row(reader.row());
+                reader.read().map(|vector| vector.map(vector_record))
+            }
+            Reader::Parquet(reader) => {
+                self.place = Place::Row(reader.row());
+                reader.read()
+            }
+            Reader::Hdf5(reader) => {
                 self.place = Place::Row(reader.row());
                 reader.read().map(|vector| vector.map(vector_record))
             }

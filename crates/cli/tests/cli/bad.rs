@@ -115,6 +115,8 @@ fn broken_data_files() {
             "ids.jsonl: line 2: some",
         ),
         ("zero.txt", b"", "zero.txt: no records"),
+        ("not.parquet", b"hello", "not.parquet: cannot be read as parquet"),
+        ("not.hdf5", b"hello", "not.hdf5: cannot be read as HDF5"),
         ("a.xls", b"", "a.xls: not a known kind of file"),
     ];
     for (name, bytes, expected) in cases {

@@ -4,6 +4,9 @@ use std::path::PathBuf;
 
 use super::{Format, Place, limits};
 
+/// Longest piece of a foreign text that a message repeats, in characters.
+const QUOTE_MAX: usize = 80;
+
 /// Why a [`super::Source`] cannot give records.
 #[derive(Debug, thiserror::Error)]
 pub enum SourceError {
@@ -81,6 +84,14 @@ pub enum HeaderProblem {
         /// The shape as the file gives it.
         got: String,
     },
+    /// A library that reads the format refuses.
+    #[error("cannot be read as {kind}: {said}")]
+    Unreadable {
+        /// The format.
+        kind: &'static str,
+        /// Its words, shortened.
+        said: String,
+    },
     /// The file ends before its header said.
     #[error("the file is cut short: expected {expected} bytes, got {got}; fetch it again")]
     Truncated {
@@ -89,6 +100,13 @@ pub enum HeaderProblem {
         /// Bytes there.
         got: u64,
     },
+}
+
+impl HeaderProblem {
+    /// What a library said, on one line.
+    pub(super) fn unreadable(kind: &'static str, said: &dyn std::fmt::Display) -> Self {
+        Self::Unreadable { kind, said: quote(&said.to_string()) }
+    }
 }
 
 /// What is wrong with one record.
@@ -100,9 +118,14 @@ pub enum RecordProblem {
     /// Bytes that are no text.
     #[error("not UTF-8; convert the file, for example with iconv -t UTF-8")]
     NotUtf8,
-    /// Not one JSON object.
-    #[error("not a JSON object: {0}")]
-    Json(String),
+    /// The bytes make no record.
+    #[error("{what}: {said}")]
+    Unreadable {
+        /// What they are not.
+        what: &'static str,
+        /// What the parser said, shortened.
+        said: String,
+    },
     /// A field holds the wrong kind of value.
     #[error("field {field:?} must be {expected}, got {got}")]
     Field {
@@ -136,4 +159,20 @@ pub enum RecordProblem {
         /// This row's claim.
         got: i64,
     },
+}
+
+impl RecordProblem {
+    /// What a library said, on one line.
+    pub(super) fn unreadable(what: &'static str, said: &dyn std::fmt::Display) -> Self {
+        Self::Unreadable { what, said: quote(&said.to_string()) }
+    }
+}
+
+/// The beginning of a foreign text, for a message of one line.
+pub(super) fn quote(text: &str) -> String {
+    let mut quoted: String = text.chars().filter(|c| !c.is_control()).take(QUOTE_MAX).collect();
+    if text.chars().nth(QUOTE_MAX).is_some() {
+        quoted.push('…');
+    }
+    quoted
 }

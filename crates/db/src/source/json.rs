@@ -3,11 +3,9 @@
 use kvant_storage::Bytes;
 use serde_json::{Map, Value};
 
+use super::error::quote;
 use super::{Fields, Record, RecordProblem, line};
 use crate::PointId;
-
-/// Longest piece of a foreign value that a message repeats, in characters.
-const QUOTE_MAX: usize = 40;
 
 /// Walks the objects.
 #[derive(Debug)]
@@ -54,12 +52,21 @@ impl Reader {
 }
 
 fn record(line: &str, fields: &Fields) -> Result<Record, RecordProblem> {
-    let mut payload: Map<String, Value> = serde_json::from_str(line).map_err(|error| {
+    let payload: Map<String, Value> = serde_json::from_str(line).map_err(|error| {
         // The parser counts lines inside the line; only its column helps.
         let text = error.to_string();
         let text = text.split(" at line ").next().unwrap_or_default();
-        RecordProblem::Json(format!("{} at column {}", quote(text), error.column()))
+        let said = format!("{text} at column {}", error.column());
+        RecordProblem::unreadable("not a JSON object", &said)
     })?;
+    split(payload, fields)
+}
+
+/// Takes out of an object what means something; the rest stays payload.
+pub(super) fn split(
+    mut payload: Map<String, Value>,
+    fields: &Fields,
+) -> Result<Record, RecordProblem> {
     let id = payload.remove(&fields.id).map(|value| point_id(&fields.id, &value)).transpose()?;
     let vector = match payload.remove(&fields.vector) {
         Some(value) => Some(numbers(&fields.vector, &value)?),
@@ -103,13 +110,4 @@ fn wrong(field: &str, expected: &'static str, got: &Value) -> RecordProblem {
         }
     };
     RecordProblem::Field { field: quote(field), expected, got }
-}
-
-/// The beginning of a foreign text, for a message of one line.
-fn quote(text: &str) -> String {
-    let mut quoted: String = text.chars().filter(|c| !c.is_control()).take(QUOTE_MAX).collect();
-    if text.chars().nth(QUOTE_MAX).is_some() {
-        quoted.push('…');
-    }
-    quoted
 }
