@@ -123,6 +123,14 @@ pub(crate) fn fvecs() -> Vec<u8> {
     data
 }
 
+pub(crate) fn parquet() -> Vec<u8> {
+    include_bytes!("../testdata/golden/source/fixed.parquet").to_vec()
+}
+
+pub(crate) fn hdf5() -> Vec<u8> {
+    include_bytes!("../testdata/golden/source/packed.hdf5").to_vec()
+}
+
 pub(crate) fn sts() -> Vec<u8> {
     b"g\tf\t2012\t1\t5.000\tA man sings.\tA man is singing.\ng\tf\t2012\t2\t0.5\tA cat.\tTwo.\n"
         .to_vec()

@@ -17,7 +17,7 @@ use crate::seed;
 pub type Target = fn(&[u8]);
 
 /// Every target: its name, the function, a valid input to start from.
-pub const TARGETS: [(&str, Target, fn() -> Vec<u8>); 12] = [
+pub const TARGETS: [(&str, Target, fn() -> Vec<u8>); 14] = [
     ("frame", frame, seed::frame),
     ("shape", shape, seed::shape),
     ("code", code, seed::code),
@@ -26,6 +26,8 @@ pub const TARGETS: [(&str, Target, fn() -> Vec<u8>); 12] = [
     ("jsonl", jsonl, seed::jsonl),
     ("npy", npy, seed::npy),
     ("fvecs", fvecs, seed::fvecs),
+    ("parquet", parquet, seed::parquet),
+    ("hdf5", hdf5, seed::hdf5),
     ("sts", sts, seed::sts),
     ("retrieval", retrieval, seed::retrieval),
     ("classify", classify, seed::classify),
@@ -139,6 +141,14 @@ fn npy(data: &[u8]) {
 
 fn fvecs(data: &[u8]) {
     records(Format::Fvecs, data);
+}
+
+fn parquet(data: &[u8]) {
+    records(Format::Parquet, data);
+}
+
+fn hdf5(data: &[u8]) {
+    records(Format::Hdf5, data);
 }
 
 fn sts(data: &[u8]) {

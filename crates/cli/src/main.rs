@@ -16,7 +16,9 @@ mod reference;
 
 use std::process::ExitCode;
 
+use anyhow::{Context, ensure};
 use clap::Parser;
+use kvant_kernels::Level;
 
 /// Exit code of a command that was understood and failed; clap gives 2 for one that was not.
 const FAILED: u8 = 1;
@@ -31,7 +33,7 @@ fn main() -> ExitCode {
             return ExitCode::from(code);
         }
     };
-    match failure::guarded(|| command::run(cli)) {
+    match level().and_then(|()| failure::guarded(|| command::run(cli))) {
         Ok(()) => ExitCode::SUCCESS,
         // `kvant search … | head` is no failure of ours.
         Err(error) if failure::is_closed_pipe(&error) => ExitCode::SUCCESS,
@@ -40,4 +42,13 @@ fn main() -> ExitCode {
             ExitCode::from(FAILED)
         }
     }
+}
+
+/// A `KVANT_SIMD` that cannot be obeyed is said, not silently replaced by another level.
+fn level() -> anyhow::Result<()> {
+    let Some(name) = std::env::var_os("KVANT_SIMD") else { return Ok(()) };
+    let level: Level = name.to_string_lossy().parse().context("KVANT_SIMD")?;
+    let best = Level::best();
+    ensure!(level.available(), "KVANT_SIMD: this processor has no {level}; its best is {best}");
+    Ok(())
 }

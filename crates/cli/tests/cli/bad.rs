@@ -207,3 +207,11 @@ fn standard_input_is_held_to_the_same_rules() {
     };
     assert!(run(b"a\n").starts_with("kvant: absent: no such model"));
 }
+
+/// A level that does not exist must not become another one behind the user's back.
+#[test]
+fn an_unknown_simd_level() {
+    let mut house = with_model();
+    house.set("KVANT_SIMD", "avx1024");
+    says(&house.fail(&["inspect", "model"]), &["KVANT_SIMD", "avx1024", "avx512"]);
+}
