@@ -76,7 +76,12 @@ impl Collection {
     /// [`OpenError::Lock`]; [`OpenError::Save`].
     pub fn create(path: &Path, settings: Settings) -> Result<Self, OpenError> {
         settings.check()?;
-        Self::create_in(Box::new(FsDir::create(path)?), settings, Tuning::default())
+        let dir = FsDir::create(path)?;
+        let ours = [manifest::FOLDER, wal::FOLDER, sealed::FOLDER];
+        if dir.folders()?.iter().any(|folder| !ours.contains(&folder.as_str())) {
+            return Err(OpenError::Exists { path: dir.place() });
+        }
+        Self::create_in(Box::new(dir), settings, Tuning::default())
     }
 
     /// [`create`](Self::create) in a directory of any kind.
@@ -89,11 +94,10 @@ impl Collection {
         tuning: Tuning,
     ) -> Result<Self, OpenError> {
         settings.check()?;
+        // Before the lock too: what is not ours is not touched, not even by a lock file.
+        refuse_used(&*dir)?;
         let lock = dir.lock()?;
-        let used = !dir.list("")?.is_empty() || !dir.list(manifest::FOLDER)?.is_empty();
-        if used {
-            return Err(OpenError::Exists { path: dir.place() });
-        }
+        refuse_used(&*dir)?;
         let id = RandomState::new().build_hasher().finish();
         let next = next_number(&*dir)?;
         let mut collection = Self {
@@ -341,6 +345,19 @@ fn changes(body: &[u8], dim: usize) -> Option<Vec<Change>> {
         out.push(Change::decode(reader.take(len)?, dim)?);
     }
     Some(out)
+}
+
+/// Refuses a directory that holds anything but the traces of a creation that was cut short: an
+/// empty log. Segments or records without a manifest are somebody's data.
+fn refuse_used(dir: &dyn Dir) -> Result<(), OpenError> {
+    let mut used = false;
+    for folder in ["", manifest::FOLDER, sealed::FOLDER] {
+        used |= !dir.list(folder)?.is_empty();
+    }
+    for log in dir.list(wal::FOLDER)? {
+        used |= dir.read(&log)?.len() > wal::HEADER;
+    }
+    if used { Err(OpenError::Exists { path: dir.place() }) } else { Ok(()) }
 }
 
 /// One above every file there is, so that no name is ever used twice.

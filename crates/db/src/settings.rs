@@ -1,7 +1,7 @@
 //! What a collection is created with and keeps for good.
 
 use crate::limits::{DIM_MAX, SETTING_SIZE_MAX};
-use kvant_index::{Metric, Spec};
+use kvant_index::{M_MAX, M_MIN, Metric, Spec};
 use serde::{Deserialize, Serialize};
 
 /// The properties of a collection; they never change.
@@ -38,6 +38,12 @@ pub enum SettingsError {
         /// The dimension.
         got: usize,
     },
+    /// A graph that could not be read back.
+    #[error("{got} links per node of the HNSW graph, expected {M_MIN} to {M_MAX}")]
+    Links {
+        /// The links.
+        got: usize,
+    },
     /// A name is too long.
     #[error("{name} has {got} bytes, at most {SETTING_SIZE_MAX} are allowed")]
     TooLong {
@@ -65,6 +71,11 @@ impl Settings {
     pub(crate) fn check(&self) -> Result<(), SettingsError> {
         if !(1..=DIM_MAX).contains(&self.dim) {
             return Err(SettingsError::Dim { got: self.dim });
+        }
+        if let Spec::Hnsw { m } = self.spec
+            && !(M_MIN..=M_MAX).contains(&m)
+        {
+            return Err(SettingsError::Links { got: m });
         }
         let names = [
             ("model", &self.model),

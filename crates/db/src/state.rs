@@ -28,7 +28,7 @@ pub(crate) struct Part {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Place {
+pub(crate) struct Place {
     /// Position among the parts; [`GROWING`] for the growing segment.
     part: u32,
     row: Row,
@@ -77,23 +77,14 @@ impl State {
 
     /// Takes `parts` for the ones there were. O(points).
     pub(crate) fn set_parts(&mut self, parts: Vec<Part>) -> Result<(), OpenError> {
-        let count = parts.iter().map(|part| part.live_count).sum();
-        let mut places = HashMap::with_capacity(count);
-        for (at, part) in parts.iter().enumerate() {
-            for row in part.live.iter() {
-                let refuse = |what: String| corrupt(part.segment.path(), &what);
-                let id = part
-                    .segment
-                    .id(row)
-                    .ok_or_else(|| refuse(format!("the identifier of row {row} is senseless")))?;
-                let place = Place { part: at as u32, row };
-                if places.insert(id, place).is_some() {
-                    return Err(refuse(format!("the point of row {row} is there twice")));
-                }
-            }
-        }
-        (self.places, self.parts) = (places, parts);
+        let places = places(parts.iter())?;
+        self.replace(places, parts);
         Ok(())
+    }
+
+    /// Takes `parts` whose points are at `places`, as [`places`] gives them.
+    pub(crate) fn replace(&mut self, places: HashMap<PointId, Place>, parts: Vec<Part>) {
+        (self.places, self.parts) = (places, parts);
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -218,4 +209,29 @@ fn check(query: &Query, dim: usize) -> Result<(), SearchError> {
         return Err(SearchError::Limit { max: K_MAX, got: query.k });
     }
     Ok(query.filter.check()?)
+}
+
+/// Where every live point of `parts` is. O(points).
+///
+/// # Errors
+/// [`OpenError`] naming the segment whose identifiers make no sense.
+pub(crate) fn places<'a>(
+    parts: impl Iterator<Item = &'a Part> + Clone,
+) -> Result<HashMap<PointId, Place>, OpenError> {
+    let count = parts.clone().map(|part| part.live_count).sum();
+    let mut places = HashMap::with_capacity(count);
+    for (at, part) in parts.enumerate() {
+        for row in part.live.iter() {
+            let refuse = |what: String| corrupt(part.segment.path(), &what);
+            let id = part
+                .segment
+                .id(row)
+                .ok_or_else(|| refuse(format!("the identifier of row {row} is senseless")))?;
+            let place = Place { part: at as u32, row };
+            if places.insert(id, place).is_some() {
+                return Err(refuse(format!("the point of row {row} is there twice")));
+            }
+        }
+    }
+    Ok(places)
 }

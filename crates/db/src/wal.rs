@@ -27,6 +27,10 @@ const FEATURES: u64 = 0;
 pub(crate) const HEADER: usize = 64;
 /// Bytes of a record before its body; all there is of a mark.
 const HEAD: usize = 16;
+/// How far a later record's number may be ahead of the last one read. What was written behind a
+/// damaged record has the very next numbers; a wide window would take vectors for records and sum
+/// megabytes at every byte of a torn tail.
+const SEQ_AHEAD_MAX: u64 = 1 << 10;
 
 /// Which log the manifest goes with.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -239,7 +243,7 @@ impl Scan<'_> {
     fn valid(&self, at: usize) -> Option<(usize, u64)> {
         let head = self.bytes.get(at..at.checked_add(HEAD)?)?;
         let seq = u64::from_le_bytes(head[8..].try_into().ok()?);
-        if seq < self.last || seq - self.last > 1 << 32 {
+        if seq < self.last || seq - self.last > SEQ_AHEAD_MAX {
             return None;
         }
         let len = u32::from_le_bytes(head[..4].try_into().ok()?);

@@ -291,3 +291,35 @@ fn readers_may_share_a_collection() {
         }
     });
 }
+
+/// A graph of 200 links per node was once accepted, acknowledged and never opened again.
+#[test]
+fn settings_that_could_not_be_read_back_are_refused() {
+    for m in [0, 3, 129, 200] {
+        let settings = Settings::new(Metric::Cosine, 8, Spec::Hnsw { m });
+        let dir = Box::new(MemDir::default());
+        let refused = Collection::create_in(dir, settings, Tuning::default()).unwrap_err();
+        assert!(refused.to_string().contains("4 to 128"), "{refused}");
+    }
+}
+
+/// A collection that lost its manifests still has its points: creating over it would delete them.
+#[test]
+fn what_is_there_is_not_created_over() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("c");
+    let mut collection = Collection::create(&path, settings(Metric::Euclid)).unwrap();
+    collection.upsert(vec![point("1", &[1.0, 2.0], &json!({}))]).unwrap();
+    drop(collection);
+    std::fs::remove_dir_all(path.join("manifest")).unwrap();
+    let refused = Collection::create(&path, settings(Metric::Euclid)).unwrap_err();
+    assert!(matches!(refused, OpenError::Exists { .. }), "{refused}");
+    assert_eq!(std::fs::read_dir(path.join("wal")).unwrap().count(), 1, "the log is still there");
+
+    // The folder above it is no place for a collection either, and nothing in it is touched.
+    let foreign = path.join("wal/.tmp-1-1");
+    std::fs::write(&foreign, "somebody is writing this").unwrap();
+    let refused = Collection::create(folder.path(), settings(Metric::Euclid)).unwrap_err();
+    assert!(matches!(refused, OpenError::Exists { .. }), "{refused}");
+    assert!(foreign.is_file() && !folder.path().join(".lock").exists());
+}

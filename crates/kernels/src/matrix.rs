@@ -2,6 +2,13 @@
 
 use std::ops::Range;
 
+/// Whether the last row ends within `len` elements. Checked arithmetic: the SIMD kernels form
+/// pointers from these numbers.
+fn fits(len: usize, rows: usize, cols: usize, stride: usize) -> bool {
+    let end = |last: usize| last.checked_mul(stride)?.checked_add(cols);
+    rows == 0 || end(rows - 1).is_some_and(|end| end <= len)
+}
+
 /// A borrowed row-major matrix of `rows × cols`, rows `stride` elements apart.
 #[derive(Clone, Copy, Debug)]
 pub struct Matrix<'a, T> {
@@ -27,7 +34,7 @@ impl<'a, T> Matrix<'a, T> {
     /// If the last row ends past `data`, or `stride < cols`.
     pub fn strided(data: &'a [T], rows: usize, cols: usize, stride: usize) -> Self {
         assert!(stride >= cols, "stride {stride} < cols {cols}");
-        assert!(rows == 0 || (rows - 1) * stride + cols <= data.len(), "matrix past its data");
+        assert!(fits(data.len(), rows, cols, stride), "matrix past its data");
         Self { data, rows, cols, stride }
     }
 
@@ -91,7 +98,7 @@ impl<'a, T> MatrixMut<'a, T> {
     /// If the last row ends past `data`, or `stride < cols`.
     pub fn strided(data: &'a mut [T], rows: usize, cols: usize, stride: usize) -> Self {
         assert!(stride >= cols, "stride {stride} < cols {cols}");
-        assert!(rows == 0 || (rows - 1) * stride + cols <= data.len(), "matrix past its data");
+        assert!(fits(data.len(), rows, cols, stride), "matrix past its data");
         Self { data, rows, cols, stride }
     }
 
@@ -132,5 +139,17 @@ impl<'a, T> MatrixMut<'a, T> {
     /// The underlying elements, from the first of the first row.
     pub fn data_mut(&mut self) -> &mut [T] {
         self.data
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `16 · 2⁶⁰` wraps to 0 in release arithmetic; it must not pass for a short slice.
+    #[test]
+    fn views_fit_exactly() {
+        assert!(fits(16, 2, 8, 8) && fits(24, 2, 8, 16) && fits(0, 0, 8, 8));
+        assert!(!fits(15, 2, 8, 8) && !fits(23, 2, 8, 16) && !fits(16, 17, 8, 1 << 60));
     }
 }

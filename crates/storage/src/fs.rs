@@ -41,6 +41,23 @@ impl FsDir {
         Ok(Self { root: root.to_owned() })
     }
 
+    /// The names of the folders directly in this directory, sorted.
+    ///
+    /// # Errors
+    /// [`ReadError`] if it cannot be listed.
+    pub fn folders(&self) -> Result<Vec<String>, ReadError> {
+        let entries = std::fs::read_dir(&self.root).map_err(|e| read_error(&self.root, e))?;
+        let mut names = Vec::new();
+        for entry in entries {
+            let entry = entry.map_err(|e| read_error(&self.root, e))?;
+            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                names.push(entry.file_name().to_string_lossy().into_owned());
+            }
+        }
+        names.sort();
+        Ok(names)
+    }
+
     fn path(&self, name: &Name) -> PathBuf {
         self.root.join(name.as_str())
     }
@@ -168,7 +185,7 @@ impl Dir for FsDir {
         // The number only helps the message of whoever comes second; the lock is the kernel's.
         file.set_len(0).map_err(refuse)?;
         file.write_all(std::process::id().to_string().as_bytes()).map_err(refuse)?;
-        clear_temporary(&self.root, 0);
+        clear_temporary(&self.root);
         Ok(Lock::file(file))
     }
 }
@@ -181,18 +198,26 @@ fn holder(file: &mut File) -> String {
     }
 }
 
-/// Removes what killed writers left behind. Only the lock's holder writes here, so nothing is in
-/// use; a file that cannot be removed costs space and nothing else.
-fn clear_temporary(folder: &Path, depth: usize) {
-    let Ok(entries) = std::fs::read_dir(folder) else { return };
-    for entry in entries.flatten() {
-        let Ok(kind) = entry.file_type() else { continue };
-        if kind.is_dir() && depth + 1 < crate::limits::NAME_SEGMENTS_MAX {
-            clear_temporary(&entry.path(), depth + 1);
-        } else if kind.is_file() && entry.file_name().to_string_lossy().starts_with(TEMPORARY) {
+/// Removes what killed writers left behind, here and in the folders directly below. Only the
+/// lock's holder writes here, so nothing is in use; a file that cannot be removed costs space and
+/// nothing else.
+fn clear_temporary(root: &Path) {
+    let entries = |folder: &Path| std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let below = entries(root).filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+    let folders = below.map(|entry| entry.path()).chain([root.to_owned()]).collect::<Vec<_>>();
+    for entry in folders.iter().flat_map(|folder| entries(folder)) {
+        let is_file = entry.file_type().is_ok_and(|kind| kind.is_file());
+        if is_file && is_temporary(&entry.file_name().to_string_lossy()) {
             let _ = std::fs::remove_file(entry.path());
         }
     }
+}
+
+/// Whether a file is called as [`Staged`] calls its own: process, dash, count.
+fn is_temporary(name: &str) -> bool {
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    let parts = name.strip_prefix(TEMPORARY).and_then(|rest| rest.split_once('-'));
+    parts.is_some_and(|(process, count)| is_number(process) && is_number(count))
 }
 
 struct FsSink(Staged);

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use anyhow::{Context, bail, ensure};
 use kvant_db::source::{Fields, Record, Source};
-use kvant_db::{Collection, Point, PointId, Settings};
+use kvant_db::{Collection, OpenError, Point, PointId, Settings};
 use kvant_model::{EmbedOptions, Encoder};
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -37,7 +37,11 @@ pub(super) fn run(args: &Import) -> anyhow::Result<()> {
     let began = Instant::now();
     let audience = Audience::of(args.json);
     let collection = if args.collection.join("manifest").is_dir() {
-        Some(Collection::open(&args.collection)?)
+        match Collection::open(&args.collection) {
+            // Killed before its first manifest: there is nothing in it yet.
+            Err(OpenError::Missing { .. }) => None,
+            other => Some(other?),
+        }
     } else {
         None
     };

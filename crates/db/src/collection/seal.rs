@@ -6,7 +6,7 @@ use crate::limits::{SEGMENT_POINTS_MAX, SEGMENT_VECTORS_SIZE_MAX};
 use crate::manifest::{self, Listed, Manifest};
 use crate::segment::Columns;
 use crate::segment::sealed::{self, Plan, Sealed};
-use crate::state::Part;
+use crate::state::{self, Part};
 use crate::wal::{self, Pin, Wal};
 use crate::{OpenError, WriteError};
 use kvant_storage::Name;
@@ -179,6 +179,9 @@ impl Collection {
         let kept = self.state.parts.iter().enumerate().filter(|(at, _)| !gone(*at));
         let segments = kept.map(|(_, part)| part.listed()).chain(merged.iter().map(Part::listed));
         let segments = segments.collect();
+        // Before the page turns, so that a damaged identifier leaves everything as it was.
+        let kept = self.state.parts.iter().enumerate().filter(|(at, _)| !gone(*at));
+        let places = state::places(kept.map(|(_, part)| part).chain(&merged))?;
         self.turn(self.pin.first, segments)?;
         let mut parts = std::mem::take(&mut self.state.parts);
         let mut at = 0;
@@ -187,7 +190,7 @@ impl Collection {
             !gone(at - 1)
         });
         parts.extend(merged);
-        self.state.set_parts(parts)?;
+        self.state.replace(places, parts);
         self.clean();
         Ok(())
     }

@@ -14,7 +14,9 @@ const MAGNITUDE_MIN: f32 = 1e-30;
 /// (absolute error ≤ 1.5e-7 in erf).
 pub(crate) fn gelu(x: &mut [f32]) {
     for value in x {
-        *value = 0.5 * *value * (1.0 + erf(*value * FRAC_1_SQRT_2));
+        // Written so that −∞ gives 0, not −∞ · 0.
+        let part = 1.0 + erf(*value * FRAC_1_SQRT_2);
+        *value = if part == 0.0 { 0.0 } else { 0.5 * *value * part };
     }
 }
 

@@ -49,6 +49,9 @@ fn gelu_of_special_values() {
         let mut x = [1e30, 50.0, f32::INFINITY, -1e30, -50.0, -0.0, 1e-40, -1e-40];
         table.gelu(&mut x);
         assert_eq!(x[..6], [1e30, 50.0, f32::INFINITY, 0.0, 0.0, 0.0], "{}", table.level());
+        let mut low = [f32::NEG_INFINITY; 33];
+        table.gelu(&mut low);
+        assert_eq!(low, [0.0; 33], "{}", table.level());
         assert!((x[6] - 5e-41).abs() < 1e-44 && (x[7] + 5e-41).abs() < 1e-44);
     }
 }
