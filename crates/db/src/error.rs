@@ -18,7 +18,7 @@ pub enum OpenError {
         path: PathBuf,
     },
     /// Opening where nothing is.
-    #[error("{path}: no collection here; create one first", path = path.display())]
+    #[error("{path}: no collection here; `kvant import` makes one", path = path.display())]
     Missing {
         /// The directory.
         path: PathBuf,

@@ -175,7 +175,7 @@ impl Source {
             Format::Npy => Reader::Npy(npy::Reader::new(&bytes).map_err(header)?),
             Format::Fvecs => Reader::Fvecs(fvecs::Reader::new(bytes).map_err(header)?),
             Format::Parquet => {
-                Reader::Parquet(Box::new(parquet::Reader::new(bytes, fields).map_err(header)?))
+                Reader::Parquet(Box::new(parquet::Reader::new(&bytes, fields).map_err(header)?))
             }
             Format::Hdf5 => {
                 Reader::Hdf5(Box::new(hdf5::Reader::new(bytes, fields).map_err(header)?))

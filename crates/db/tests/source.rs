@@ -1,7 +1,5 @@
 //! Parquet and HDF5 as other programs write them (`testdata/golden/source`), whole and broken.
 
-#![expect(clippy::expect_used, reason = "helpers of a test file")]
-
 use std::path::{Path, PathBuf};
 
 use kvant_db::PointId;

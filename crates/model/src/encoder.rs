@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::ops::Range;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use kvant_kernels::{Kernels, kernels};
@@ -48,6 +48,7 @@ impl fmt::Debug for EmbedOptions<'_> {
 
 /// A BERT-like sentence encoder ready to run.
 pub struct Encoder {
+    path: PathBuf,
     tokenizer: Tokenizer,
     network: Bert,
     pooling: Pooling,
@@ -94,7 +95,8 @@ impl Encoder {
         let tokenizer = Tokenizer::read(dir, config.positions)?;
         let pooling = Pooling::read(dir)?;
         let network = Bert::load(&checkpoint, config)?;
-        Ok(Self { tokenizer, network, pooling, kernels: kernels(), spare: Mutex::default() })
+        let (path, spare) = (dir.to_path_buf(), Mutex::default());
+        Ok(Self { path, tokenizer, network, pooling, kernels: kernels(), spare })
     }
 
     /// Length of the vectors.
@@ -144,6 +146,10 @@ impl Encoder {
         for (index, (texts, out)) in windows.enumerate() {
             let tokens = self.tokenize_all(index * WINDOW, texts, options.threads)?;
             self.run(&tokens, out, options);
+            if let Some(at) = out.iter().position(|value| !value.is_finite()) {
+                let index = index * WINDOW + at / dim;
+                return Err(EmbedError::NotFinite { path: self.path.clone(), index });
+            }
         }
         Ok(out)
     }

@@ -73,6 +73,18 @@ pub enum LoadError {
 /// A text that could not be embedded.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum EmbedError {
+    /// A weight is NaN or infinite, or so large that the sums are.
+    #[error(
+        "{path}: the network gives NaN or infinity for text {index}; its weights are broken, \
+         get the model again",
+        path = path.display()
+    )]
+    NotFinite {
+        /// Directory of the model.
+        path: PathBuf,
+        /// Place of the text in the list, from 0.
+        index: usize,
+    },
     /// The tokenizer refused it.
     #[error("text {index}: the tokenizer fails: {why}")]
     Tokenize {

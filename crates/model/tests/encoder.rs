@@ -418,3 +418,14 @@ fn a_foreign_tokenizer_is_an_error_of_its_text() {
     fs::write(toy.path().join("tokenizer.json"), "version https://git-lfs").unwrap();
     toy.refuses(&["tokenizer.json"]);
 }
+
+/// A checkpoint with one NaN once gave vectors of NaN and no error.
+#[test]
+fn broken_weights_are_an_error_not_a_vector() {
+    let mut toy = Toy::new();
+    let name = "encoder.layer.1.output.dense.weight";
+    toy.weights.get_mut(name).unwrap().1[7] = f32::NAN;
+    let encoder = toy.write(str::to_owned).load().unwrap();
+    let error = encoder.embed(&["few bits"], &EmbedOptions::default()).unwrap_err().to_string();
+    assert!(error.contains("NaN") && error.contains(&*toy.path().to_string_lossy()), "{error}");
+}

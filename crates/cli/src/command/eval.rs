@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Mutex;
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use kvant_eval::report::{Memory, Size};
-use kvant_eval::task::Task;
+use kvant_eval::task::{Kind, Task};
 use kvant_eval::{Embed, Failure, Options, Report, Side, cost, report};
 use kvant_model::{EmbedOptions, Encoder, Summary};
 
@@ -25,6 +25,10 @@ pub(super) fn run(args: &Eval) -> anyhow::Result<()> {
         place::writable_folder(html)?;
     }
     let task = Task::read(args.task, &args.data, args.test.as_deref())?;
+    ensure!(
+        args.questions.is_empty() || task.kind() == Kind::Retrieval,
+        "--ask needs documents to search; it goes with --task retrieval"
+    );
     let subjects = subjects(args, audience)?;
     let texts = sample(&task);
     let mut sides = Vec::new();

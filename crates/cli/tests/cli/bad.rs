@@ -215,3 +215,23 @@ fn an_unknown_simd_level() {
     house.set("KVANT_SIMD", "avx1024");
     says(&house.fail(&["inspect", "model"]), &["KVANT_SIMD", "avx1024", "avx512"]);
 }
+
+/// Questions need documents; a task without them must not swallow the flag.
+#[test]
+fn questions_without_documents() {
+    let house = with_model();
+    house.write("pairs.tsv", "5.0\tA man sings.\tA man is singing.\n0.5\tA cat.\tTwo.\n");
+    let line = house.fail(&[
+        "eval",
+        "model",
+        "--against",
+        "model",
+        "--task",
+        "sts",
+        "--data",
+        "pairs.tsv",
+        "--ask",
+        "who?",
+    ]);
+    says(&line, &["--ask", "retrieval"]);
+}

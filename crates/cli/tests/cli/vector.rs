@@ -160,3 +160,15 @@ fn a_killed_import_resumes() {
     assert_eq!(sum("written") + sum("skipped"), count as u64);
     assert_eq!(house.json(&import)["skipped"].as_u64(), Some(count as u64));
 }
+
+/// Killed between making its folders and its first manifest, an import left a directory that was
+/// neither a collection nor free.
+#[test]
+fn an_import_killed_at_creation_starts_over() {
+    let house = House::new();
+    house.write("v.npy", npy::encode(&[1.0, 2.0, 3.0, 4.0], 2));
+    std::fs::create_dir_all(house.path("db/c/manifest")).expect("made");
+    std::fs::create_dir_all(house.path("db/c/wal")).expect("made");
+    let done = house.json(&["import", "db/c", "--from", "v.npy"]);
+    assert_eq!(done["points"].as_u64(), Some(2));
+}

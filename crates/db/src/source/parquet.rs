@@ -37,7 +37,7 @@ fn unreadable(said: &dyn std::fmt::Display) -> HeaderProblem {
 
 impl Reader {
     /// Reads the footer and every page header.
-    pub(super) fn new(bytes: Bytes, fields: &Fields) -> Result<Self, HeaderProblem> {
+    pub(super) fn new(bytes: &Bytes, fields: &Fields) -> Result<Self, HeaderProblem> {
         let opened = catch_unwind(AssertUnwindSafe(|| open(bytes)));
         let (rows, count) = opened.map_err(|_| unreadable(&"the metadata makes no sense"))??;
         Ok(Self { rows: Some(rows), fields: fields.clone(), count, row: 0 })
@@ -74,7 +74,7 @@ impl Reader {
     }
 }
 
-fn open(bytes: Bytes) -> Result<(RowIter<'static>, usize), HeaderProblem> {
+fn open(bytes: &Bytes) -> Result<(RowIter<'static>, usize), HeaderProblem> {
     let shared = bytes::Bytes::from_owner(bytes.clone());
     let reader = SerializedFileReader::new(shared).map_err(|error| unreadable(&error))?;
     let meta = reader.metadata().file_metadata();
@@ -86,7 +86,7 @@ fn open(bytes: Bytes) -> Result<(RowIter<'static>, usize), HeaderProblem> {
     // The walk over all rows takes it for granted that every group opens.
     for group in 0..reader.num_row_groups() {
         reader.get_row_group(group).map_err(|error| unreadable(&error))?;
-        check_group(reader.metadata().row_group(group), &bytes)?;
+        check_group(reader.metadata().row_group(group), bytes)?;
     }
     Ok((RowIter::from_file_into(Box::new(reader)), count))
 }

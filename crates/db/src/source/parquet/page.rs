@@ -41,6 +41,9 @@ pub(super) fn check(column: &[u8]) -> Result<(), PageProblem> {
     Ok(())
 }
 
+/// The type that ends a structure.
+const END: u8 = 0;
+
 /// Reads Thrift's compact protocol; `None` where it ends early or makes no sense.
 struct Reader<'a> {
     rest: &'a [u8],
@@ -52,14 +55,14 @@ impl Reader<'_> {
         const INT32: u8 = 5;
         let (mut unpacked, mut packed) = (None, None);
         let mut id = 0;
-        while let Some(kind) = self.field(&mut id)? {
-            match (id, kind) {
-                (2, INT32) => unpacked = Some(self.integer()?),
-                (3, INT32) => packed = Some(self.integer()?),
-                _ => self.skip(kind, DEPTH_MAX)?,
+        loop {
+            match (self.field(&mut id)?, id) {
+                (END, _) => return Some((unpacked, packed)),
+                (INT32, 2) => unpacked = Some(self.integer()?),
+                (INT32, 3) => packed = Some(self.integer()?),
+                (kind, _) => self.skip(kind, DEPTH_MAX)?,
             }
         }
-        Some((unpacked, packed))
     }
 
     fn byte(&mut self) -> Option<u8> {
@@ -86,17 +89,18 @@ impl Reader<'_> {
         Some((value >> 1) as i64 ^ -((value & 1) as i64))
     }
 
-    /// The type of the next field of a structure, its number in `id`; `Some(None)` at the end.
-    fn field(&mut self, id: &mut i64) -> Option<Option<u8>> {
+    /// The type of the next field of a structure, its number in `id`; [`END`] after the last.
+    fn field(&mut self, id: &mut i64) -> Option<u8> {
         let head = self.byte()?;
-        if head == 0 {
-            return Some(None);
+        if head == END {
+            return Some(END);
         }
         *id = match head >> 4 {
             0 => self.integer()?,
             step => id.checked_add(i64::from(step))?,
         };
-        Some(Some(head & 0x0F))
+        // A head of 0 with a step is no field: it would be taken for the end.
+        Some(head & 0x0F).filter(|kind| *kind != END)
     }
 
     fn skip(&mut self, kind: u8, depth: usize) -> Option<()> {
@@ -114,8 +118,11 @@ impl Reader<'_> {
             9 | 10 => self.skip_list(depth)?,
             12 => {
                 let mut id = 0;
-                while let Some(kind) = self.field(&mut id)? {
-                    self.skip(kind, depth)?;
+                loop {
+                    match self.field(&mut id)? {
+                        END => break,
+                        kind => self.skip(kind, depth)?,
+                    }
                 }
             }
             // Page headers hold no maps.
