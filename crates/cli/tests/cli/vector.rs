@@ -141,14 +141,14 @@ fn a_second_process_is_told_that_the_collection_is_in_use() {
 #[test]
 fn a_killed_import_resumes() {
     let house = House::new();
-    let (count, dim) = (6000, 16);
+    let (count, dim) = (40_000, 16);
     house.write("v.npy", npy::encode(&Random::new(9).normals(count * dim), dim));
     let import = ["import", "db/c", "--from", "v.npy", "--batch", "32", "--index", "flat"];
     let mut random = Random::new(1);
     let mut killed = 0;
     for _ in 0..6 {
         let mut child = house.command(&import).spawn().expect("starts");
-        std::thread::sleep(Duration::from_millis(random.below(120) as u64 + 5));
+        std::thread::sleep(Duration::from_millis(random.below(60) as u64 + 5));
         killed += usize::from(child.try_wait().expect("asked").is_none());
         child.kill().expect("killed");
         child.wait().expect("reaped");
