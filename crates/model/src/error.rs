@@ -33,7 +33,7 @@ pub enum LoadError {
         remedy: &'static str,
     },
     /// A weight file whose header is broken or hostile.
-    #[error("{} is damaged: {source}", path.display())]
+    #[error("{} is damaged: {source}; get the file again", path.display())]
     Damaged {
         /// The file.
         path: PathBuf,
