@@ -93,7 +93,8 @@ impl Summary {
         self.max_tokens = size("context_length");
         name.clone_into(&mut self.architecture);
         if let Some(kind) = header.text("tokenizer.ggml.model") {
-            let vocabulary = header.length("tokenizer.ggml.tokens").unwrap_or(0);
+            let vocabulary = header.array("tokenizer.ggml.tokens");
+            let vocabulary = vocabulary.and_then(|tokens| tokens.len()).unwrap_or(0);
             self.tokenizer = Some(TokenizerSummary { kind: kind.to_owned(), vocabulary });
         }
     }

@@ -10,6 +10,7 @@ pub use format::{BLOCK, BlockFormat};
 use half::f16;
 use kvant_kernels::Matrix;
 
+use crate::coded::gather;
 use crate::{EncodeError, LayoutError, Scheme};
 
 /// A matrix whose rows are whole blocks of 32 weights, in the bytes of a GGUF file.
@@ -123,6 +124,11 @@ impl BlockMatrix {
     /// Bytes of the blocks.
     pub fn size_bytes(&self) -> usize {
         self.data.len()
+    }
+
+    pub(crate) fn select_rows(&self, order: &[usize]) -> Self {
+        let row_bytes = self.cols / BLOCK * self.format.block_bytes();
+        Self { rows: order.len(), data: gather(&self.data, row_bytes, order), ..*self }
     }
 
     /// Restores row `row` into `out`.

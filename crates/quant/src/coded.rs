@@ -80,6 +80,19 @@ impl Coded {
         }
     }
 
+    /// The rows `order[0]`, `order[1]`, … as a matrix of their own, codes and scales unchanged.
+    ///
+    /// # Panics
+    /// If a row is not there.
+    #[must_use]
+    pub fn select_rows(&self, order: &[usize]) -> Self {
+        match self {
+            Self::Int8(m) => Self::Int8(m.select_rows(order)),
+            Self::Linear(m) => Self::Linear(m.select_rows(order)),
+            Self::Block(m) => Self::Block(m.select_rows(order)),
+        }
+    }
+
     /// Restores all rows, row-major. Allocates `rows · cols` floats.
     pub fn decode(&self) -> Vec<f32> {
         let (rows, cols) = (self.rows(), self.cols());
@@ -91,6 +104,12 @@ impl Coded {
         }
         out
     }
+}
+
+/// The rows `order` of a row-major table whose rows are `width` long.
+pub(crate) fn gather<T: Copy>(table: &[T], width: usize, order: &[usize]) -> Vec<T> {
+    let rows = order.iter().flat_map(|&row| &table[row * width..(row + 1) * width]);
+    rows.copied().collect()
 }
 
 impl fmt::Display for Coded {

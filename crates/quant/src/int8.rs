@@ -3,6 +3,7 @@
 use kvant_kernels::Matrix;
 
 use crate::affine::{covering_step, nearest};
+use crate::coded::gather;
 use crate::{EncodeError, LayoutError, Scheme};
 
 /// `w = code · scale`, `scale = max|w| / 127` of the row, `code = round(w / scale)` in −127..=127.
@@ -100,6 +101,11 @@ impl Int8Matrix {
     /// Bytes of codes and scales.
     pub fn size_bytes(&self) -> usize {
         self.codes.len() + self.scales.len() * 4
+    }
+
+    pub(crate) fn select_rows(&self, order: &[usize]) -> Self {
+        let codes = gather(&self.codes, self.cols, order);
+        Self { rows: order.len(), codes, scales: gather(&self.scales, 1, order), ..*self }
     }
 
     /// Restores row `row` into `out`.

@@ -4,6 +4,7 @@ use half::f16;
 use kvant_kernels::Matrix;
 
 use crate::affine::{covering_step, nearest};
+use crate::coded::gather;
 use crate::pack::{pack, packed_len, unpack};
 use crate::{EncodeError, LayoutError, Scheme};
 
@@ -171,6 +172,16 @@ impl LinearMatrix {
     /// Bytes of codes, minimums and steps as stored.
     pub fn size_bytes(&self) -> usize {
         self.codes.len() + 2 * self.mins.len() * self.shape.number_bytes()
+    }
+
+    pub(crate) fn select_rows(&self, order: &[usize]) -> Self {
+        let groups = self.shape.groups();
+        Self {
+            shape: LinearShape { rows: order.len(), ..self.shape },
+            codes: gather(&self.codes, self.shape.row_bytes(), order),
+            mins: gather(&self.mins, groups, order),
+            steps: gather(&self.steps, groups, order),
+        }
     }
 
     /// Restores row `row` into `out`.

@@ -163,3 +163,20 @@ fn numbers_below_eight_bits_are_f16() {
         }
     }
 }
+
+#[test]
+fn selected_rows_are_those_rows() {
+    let (rows, cols) = (6, 2 * BLOCK);
+    let weights = Random::new(3).normals(rows * cols);
+    let order = [4, 0, 0, 5];
+    for scheme in Scheme::ALL {
+        let coded = scheme.encode(Matrix::new(&weights, rows, cols)).unwrap();
+        let chosen = coded.select_rows(&order);
+        assert_eq!((chosen.rows(), chosen.cols()), (order.len(), cols), "{scheme}");
+        let (all, some) = (coded.decode(), chosen.decode());
+        for (row, &from) in some.chunks_exact(cols).zip(&order) {
+            assert_eq!(row, &all[from * cols..(from + 1) * cols], "{scheme}");
+        }
+        assert_eq!(chosen.size_bytes() * rows, coded.size_bytes() * order.len(), "{scheme}");
+    }
+}

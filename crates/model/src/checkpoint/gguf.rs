@@ -7,6 +7,8 @@
 
 use std::collections::{BTreeMap, HashSet};
 
+use kvant_storage::Bytes;
+
 use super::format::Format;
 use super::header::HeaderError;
 use super::safetensors::Entry;
@@ -17,16 +19,52 @@ pub(crate) const MAGIC: &[u8; 4] = b"GGUF";
 const DIMENSIONS: u32 = 4;
 const ALIGNMENT: u64 = 32;
 
-/// A metadata value; of an array only the length is kept.
+/// A metadata value.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Value {
     Unsigned(u64),
     Signed(i64),
     Float(f64),
     Bool(bool),
+    /// At most [`GGUF_STRING_BYTES`] of it.
     Text(String),
+    Array(Array),
+}
+
+/// The elements of an array, checked to be inside the file and decoded when asked for.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Array {
+    kind: u32,
+    count: u64,
+    bytes: Bytes,
+}
+
+impl Array {
     /// Number of elements.
-    Array(u64),
+    pub(crate) fn len(&self) -> Option<usize> {
+        usize::try_from(self.count).ok()
+    }
+
+    /// The elements of an array of strings, what is not UTF-8 replaced.
+    pub(crate) fn texts(&self) -> Option<Vec<String>> {
+        let text = |reader: &mut Reader<'_>| reader.text().ok().map(<[u8]>::to_vec);
+        let mut reader = Reader { rest: &self.bytes, what: "an array" };
+        let texts = (0..self.len()?).map(|_| text(&mut reader));
+        let lossy = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+        (self.kind == 8).then(|| texts.map(|bytes| bytes.map(lossy)).collect()).flatten()
+    }
+
+    /// The elements of an array of whole numbers.
+    pub(crate) fn integers(&self) -> Option<Vec<i64>> {
+        let mut reader = Reader { rest: &self.bytes, what: "an array" };
+        let integer = |reader: &mut Reader<'_>| match reader.scalar(self.kind).ok()? {
+            Value::Unsigned(value) => i64::try_from(value).ok(),
+            Value::Signed(value) => Some(value),
+            Value::Bool(value) => Some(i64::from(value)),
+            Value::Float(_) | Value::Text(_) | Value::Array(_) => None,
+        };
+        (0..self.len()?).map(|_| integer(&mut reader)).collect()
+    }
 }
 
 impl Value {
@@ -44,6 +82,8 @@ impl Value {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Header {
     pub(crate) metadata: BTreeMap<String, Value>,
+    /// The same metadata as they stand in the file: key, then type number and value.
+    pub(crate) stored: Vec<(String, Bytes)>,
     pub(crate) entries: Vec<Entry>,
 }
 
@@ -60,10 +100,10 @@ impl Header {
         }
     }
 
-    /// Elements of an array entry.
-    pub(crate) fn length(&self, key: &str) -> Option<usize> {
-        match *self.metadata.get(key)? {
-            Value::Array(count) => usize::try_from(count).ok(),
+    /// An array entry.
+    pub(crate) fn array(&self, key: &str) -> Option<&Array> {
+        match self.metadata.get(key)? {
+            Value::Array(array) => Some(array),
             Value::Unsigned(_)
             | Value::Signed(_)
             | Value::Float(_)
@@ -76,10 +116,32 @@ impl Header {
     pub(crate) fn size(&self, key: &str) -> Option<usize> {
         self.metadata.get(key)?.as_size()
     }
+
+    /// A number entry.
+    pub(crate) fn number(&self, key: &str) -> Option<f64> {
+        match *self.metadata.get(key)? {
+            Value::Float(value) => Some(value),
+            Value::Unsigned(value) => Some(value as f64),
+            Value::Signed(value) => Some(value as f64),
+            Value::Bool(_) | Value::Text(_) | Value::Array(_) => None,
+        }
+    }
+
+    /// A yes-or-no entry.
+    pub(crate) fn flag(&self, key: &str) -> Option<bool> {
+        match *self.metadata.get(key)? {
+            Value::Bool(value) => Some(value),
+            Value::Float(_)
+            | Value::Unsigned(_)
+            | Value::Signed(_)
+            | Value::Text(_)
+            | Value::Array(_) => None,
+        }
+    }
 }
 
 /// Reads the header of `data` and checks it against the length of the file.
-pub(crate) fn parse(data: &[u8]) -> Result<Header, HeaderError> {
+pub(crate) fn parse(data: &Bytes) -> Result<Header, HeaderError> {
     let mut reader = Reader { rest: data, what: "the magic" };
     if reader.array::<4>()? != *MAGIC {
         let (what, expected) = ("the magic", "GGUF");
@@ -95,10 +157,13 @@ pub(crate) fn parse(data: &[u8]) -> Result<Header, HeaderError> {
     let tensors = bounded("the number of tensors", reader.u64()?, GGUF_TENSORS)?;
     let entries = bounded("the number of metadata entries", reader.u64()?, GGUF_ENTRIES)?;
     let mut metadata = BTreeMap::new();
+    let mut stored = Vec::new();
     for _ in 0..entries {
         reader.what = "the metadata";
         let key = reader.name()?;
-        let value = reader.value()?;
+        let start = data.len() - reader.rest.len();
+        let value = reader.value(data)?;
+        stored.push((key.clone(), data.slice(start..data.len() - reader.rest.len())));
         if metadata.insert(key.clone(), value).is_some() {
             let why = format!("metadata key '{}' twice", super::header::printable(&key));
             return Err(HeaderError::Syntax { why });
@@ -108,7 +173,7 @@ pub(crate) fn parse(data: &[u8]) -> Result<Header, HeaderError> {
     let infos = (0..tensors).map(|_| reader.info()).collect::<Result<Vec<_>, _>>()?;
     let start = (data.len() - reader.rest.len()).next_multiple_of(alignment);
     let entries = place(infos, start, alignment, data.len())?;
-    Ok(Header { metadata, entries })
+    Ok(Header { metadata, stored, entries })
 }
 
 fn bounded(what: &'static str, got: u64, limit: u64) -> Result<u64, HeaderError> {
@@ -217,8 +282,15 @@ impl<'a> Reader<'a> {
             .map_err(|_| HeaderError::Syntax { why: "a name is not UTF-8".into() })
     }
 
-    fn value(&mut self) -> Result<Value, HeaderError> {
+    fn value(&mut self, data: &Bytes) -> Result<Value, HeaderError> {
         let kind = self.u32()?;
+        if kind == 9 {
+            return self.list(data).map(Value::Array);
+        }
+        self.scalar(kind)
+    }
+
+    fn scalar(&mut self, kind: u32) -> Result<Value, HeaderError> {
         Ok(match kind {
             0 => Value::Unsigned(u64::from(self.array::<1>()?[0])),
             1 => Value::Signed(i64::from(i8::from_le_bytes(self.array()?))),
@@ -233,7 +305,6 @@ impl<'a> Reader<'a> {
                 let kept = bytes.get(..GGUF_STRING_BYTES).unwrap_or(bytes);
                 Value::Text(String::from_utf8_lossy(kept).into_owned())
             }
-            9 => self.list()?,
             10 => Value::Unsigned(self.u64()?),
             11 => Value::Signed(i64::from_le_bytes(self.array()?)),
             12 => Value::Float(f64::from_le_bytes(self.array()?)),
@@ -241,26 +312,28 @@ impl<'a> Reader<'a> {
         })
     }
 
-    /// Walks over an array, checking that it is inside the file.
-    fn list(&mut self) -> Result<Value, HeaderError> {
+    /// Walks over an array of `data`, checking that it is inside the file.
+    fn list(&mut self, data: &Bytes) -> Result<Array, HeaderError> {
         let kind = self.u32()?;
         let count = self.u64()?;
+        let start = data.len() - self.rest.len();
         let width = match kind {
             0 | 1 | 7 => 1,
             2 | 3 => 2,
             4..=6 => 4,
             10..=12 => 8,
-            8 => {
-                for _ in 0..count {
-                    self.text()?;
-                }
-                return Ok(Value::Array(count));
-            }
+            8 => 0,
             _ => return Err(unknown_kind(kind)),
         };
+        if kind == 8 {
+            for _ in 0..count {
+                self.text()?;
+            }
+        }
         let length = usize::try_from(count).ok().and_then(|count| count.checked_mul(width));
         self.take(length.ok_or(HeaderError::Truncated { what: self.what })?)?;
-        Ok(Value::Array(count))
+        let bytes = data.slice(start..data.len() - self.rest.len());
+        Ok(Array { kind, count, bytes })
     }
 
     fn info(&mut self) -> Result<Info, HeaderError> {

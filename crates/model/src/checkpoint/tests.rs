@@ -79,6 +79,10 @@ fn small_gguf(version: u32) -> Vec<u8> {
     file.data(64, 148)
 }
 
+fn parse(data: &[u8]) -> Result<gguf::Header, HeaderError> {
+    gguf::parse(&Bytes::copy_of(data))
+}
+
 fn refuses(data: &[u8], words: &str) {
     let error = safetensors::parse(data).unwrap_err().to_string();
     assert!(error.contains(words), "'{error}' does not say '{words}'");
@@ -86,7 +90,7 @@ fn refuses(data: &[u8], words: &str) {
 }
 
 fn gguf_refuses(data: &[u8], words: &str) {
-    let error = gguf::parse(data).unwrap_err().to_string();
+    let error = parse(data).unwrap_err().to_string();
     assert!(error.contains(words), "'{error}' does not say '{words}'");
 }
 
@@ -189,7 +193,7 @@ fn a_small_gguf_file_opens_in_both_versions() {
 #[test]
 fn gguf_headers_that_lie_are_refused() {
     let none = |version| Gguf::new(version, 0, 0).0;
-    assert!(gguf::parse(&none(3)).unwrap().entries.is_empty());
+    assert!(parse(&none(3)).unwrap().entries.is_empty());
     gguf_refuses(&none(1), "the version is 1");
     gguf_refuses(&none(4), "the version is 4");
     gguf_refuses(&none(3 << 24), "big endian");
@@ -222,7 +226,7 @@ fn gguf_tensors_stay_inside_the_file() {
     let one = |shape: &[u64], id: u32, offset: u64| {
         Gguf::new(3, 1, 0).info("t", shape, id, offset).data(32, 64)
     };
-    assert_eq!(gguf::parse(&one(&[16], 0, 0)).unwrap().entries.len(), 1);
+    assert_eq!(parse(&one(&[16], 0, 0)).unwrap().entries.len(), 1);
     gguf_refuses(&one(&[17], 0, 0), "leave the file");
     gguf_refuses(&one(&[16], 0, 32), "leave the file");
     gguf_refuses(&one(&[8], 0, 16), "not aligned");
@@ -237,7 +241,7 @@ fn gguf_tensors_stay_inside_the_file() {
         let mut file = Gguf::new(3, 2, 0);
         file.info("a", &[16], 0, 0).info("b", &[8], 0, second).data(32, 96)
     };
-    assert_eq!(gguf::parse(&pair(64)).unwrap().entries.len(), 2);
+    assert_eq!(parse(&pair(64)).unwrap().entries.len(), 2);
     gguf_refuses(&pair(32), "overlaps another");
 }
 
@@ -305,7 +309,7 @@ fn truncated_files_are_refused() {
         assert!(safetensors::parse(&a[..end]).is_err(), "{end} of {} bytes", a.len());
     }
     for end in (0..b.len()).step_by(3) {
-        assert!(gguf::parse(&b[..end]).is_err(), "{end} of {} bytes", b.len());
+        assert!(parse(&b[..end]).is_err(), "{end} of {} bytes", b.len());
     }
 }
 
@@ -329,7 +333,7 @@ proptest! {
         let length = data.len();
         data[at % length] = with;
         data[usize::from(flip) % length] ^= 1 << (flip % 8);
-        if let Ok(header) = gguf::parse(&data) {
+        if let Ok(header) = parse(&data) {
             prop_assert!(header.entries.iter().all(|entry| entry.range.end <= length));
         }
     }
@@ -345,4 +349,27 @@ fn the_real_model_is_summarised() {
     assert_eq!((summary.max_tokens, summary.tensors.len()), (Some(256), 104));
     let tokenizer = summary.tokenizer.unwrap();
     assert_eq!((tokenizer.kind.as_str(), tokenizer.vocabulary), ("WordPiece", 30_522));
+}
+
+#[test]
+fn gguf_metadata_keep_their_arrays_and_their_bytes() {
+    let mut file = Gguf::new(3, 0, 4);
+    file.text("words").u32(9).u32(8).u64(2).text("one").0.extend(2u64.to_le_bytes());
+    file.0.extend([0xFF, b'x']);
+    file.text("kinds").u32(9).u32(5).u64(2).u32(3).u32(u32::MAX);
+    file.text("eps").u32(6).0.extend(0.5f32.to_le_bytes());
+    file.text("flag").u32(7).0.push(1);
+    let header = parse(&file.0).unwrap();
+    assert_eq!(header.array("words").unwrap().texts().unwrap(), ["one", "\u{FFFD}x"]);
+    assert_eq!(header.array("words").unwrap().integers(), None);
+    assert_eq!(header.array("kinds").unwrap().integers().unwrap(), [3, -1]);
+    assert_eq!(header.array("kinds").unwrap().texts(), None);
+    assert_eq!((header.number("eps"), header.flag("flag")), (Some(0.5), Some(true)));
+    let mut again = Gguf::new(3, 0, 4).0;
+    for (key, value) in &header.stored {
+        again.extend((key.len() as u64).to_le_bytes());
+        again.extend(key.as_bytes());
+        again.extend_from_slice(value);
+    }
+    assert_eq!(again, file.0);
 }
