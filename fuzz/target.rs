@@ -7,7 +7,7 @@ use kvant_db::{Collection, Query, Tuning};
 use kvant_eval::task::{Corpus, Labelled, Pairs};
 use kvant_index::{AnyShape, FloatRows, Metric, SearchOptions};
 use kvant_model::{Checkpoint, Summary};
-use kvant_quant::{BlockFormat, BlockMatrix, LinearMatrix, LinearShape};
+use kvant_quant::{BlockFormat, BlockMatrix, LinearMatrix, LinearShape, Span};
 use kvant_storage::frame::{Frame, Kind};
 
 use crate::place::{with_file, with_folder};
@@ -65,8 +65,10 @@ fn code(data: &[u8]) {
     let (rows, cols) = (usize::from(*rows), usize::from(*cols));
     let restored = match kind % 8 {
         bits @ 0..=6 => {
-            let shape = LinearShape::new(rows, cols, bits + 2);
-            let (groups, bytes) = (rows * shape.groups(), rows * shape.row_bytes());
+            let spans = [Span::Group(64), Span::Channel, Span::Tensor];
+            let span = spans[rest.len() % spans.len()];
+            let shape = LinearShape { rows, cols, bits: bits + 2, span };
+            let (groups, bytes) = (shape.numbers(), rows * shape.row_bytes());
             if rest.len() < bytes + groups * 8 {
                 return;
             }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use kvant_compress::{CompressError, PassError, Plan, REPORT_FILE, Step, compress};
 use kvant_model::{Checkpoint, SaveError, Weight};
-use kvant_quant::Scheme;
+use kvant_quant::{BlockFormat, Scheme};
 use kvant_testkit::Random;
 use tempfile::TempDir;
 
@@ -77,7 +77,8 @@ fn run(source: &Path, out: &Path, scheme: Scheme) -> Result<(), CompressError> {
 fn what_a_scheme_cannot_hold_stays_and_is_listed() {
     let (place, source) = ordinary();
     let out = place.path().join("out");
-    let report = compress(&source, &out, &Plan::new(Scheme::Q4_0), &|_| {}).unwrap();
+    let report =
+        compress(&source, &out, &Plan::new(Scheme::Block(BlockFormat::Q4_0)), &|_| {}).unwrap();
     let of = |name: &str| report.tensors.iter().find(|t| t.name == name).unwrap();
     for (name, format, why) in [
         ("a.weight", "q4_0", None),
@@ -116,7 +117,7 @@ fn the_weights_do_not_depend_on_the_threads() {
     let mut files = Vec::new();
     for threads in [0, 1, 2, 7] {
         let out = place.path().join(format!("out{threads}"));
-        let plan = Plan { threads, ..Plan::new(Scheme::Linear { bits: 4 }) };
+        let plan = Plan { threads, ..Plan::new("linear4".parse().unwrap()) };
         let mut report = compress(&source, &out, &plan, &|_| {}).unwrap();
         report.seconds = 0.0;
         let weights = fs::read(out.join("model.safetensors")).unwrap();
@@ -176,7 +177,7 @@ fn a_file_is_refused_by_its_kind() {
 fn a_compressed_model_is_refused() {
     let (place, source) = ordinary();
     let (once, twice) = (place.path().join("once"), place.path().join("twice"));
-    for scheme in [Scheme::Int8, Scheme::Linear { bits: 3 }, Scheme::Q8_0] {
+    for scheme in [Scheme::Int8, "linear3".parse().unwrap(), Scheme::Block(BlockFormat::Q8_0)] {
         run(&source, &once, scheme).unwrap();
         let error = run(&once, &twice, Scheme::Int8).unwrap_err();
         let CompressError::Pass(PassError::Coded { format, .. }) = &error else {
@@ -214,11 +215,11 @@ fn broken_weights_are_named_and_leave_nothing() {
 fn a_model_that_would_not_change_is_refused() {
     let (place, source) = model(&[float("w", &[64, 40], &Random::new(4).normals(64 * 40))]);
     let out = place.path().join("out");
-    let error = run(&source, &out, Scheme::Q4_0).unwrap_err();
+    let error = run(&source, &out, Scheme::Block(BlockFormat::Q4_0)).unwrap_err();
     assert!(matches!(error, CompressError::Nothing { .. }), "{error}");
     assert!(error.to_string().contains("40 columns"), "{error}");
     assert_eq!(names(place.path()), ["model"]);
-    run(&source, &out, Scheme::Linear { bits: 5 }).unwrap();
+    run(&source, &out, "linear5".parse().unwrap()).unwrap();
     assert_eq!(names(place.path()), ["model", "out"], "no temporary directory stays");
     let expected = ["compression.json", "config.json", "model.safetensors", "tokenizer.json"];
     assert_eq!(names(&out), expected);

@@ -1,14 +1,16 @@
 //! The errors on every matrix of the real MiniLM are those of independent implementations.
 
 use kvant_model::Checkpoint;
-use kvant_quant::{Scheme, measure};
+use kvant_quant::{BlockFormat, Scheme, measure};
 use kvant_testkit::{minilm, shared, skip};
 
 /// Numpy's int8 per row, and ggml's own quantizers.
-const SCHEMES: [(&str, Scheme); 3] = [
+const SCHEMES: [(&str, Scheme); 5] = [
     ("int8_absmax_channel", Scheme::Int8),
-    ("ggml_q4_0", Scheme::Q4_0),
-    ("ggml_q8_0", Scheme::Q8_0),
+    ("ggml_q4_0", Scheme::Block(BlockFormat::Q4_0)),
+    ("ggml_q4_1", Scheme::Block(BlockFormat::Q4_1)),
+    ("ggml_q5_0", Scheme::Block(BlockFormat::Q5_0)),
+    ("ggml_q8_0", Scheme::Block(BlockFormat::Q8_0)),
 ];
 
 /// Relative difference allowed: roundings at ties, and nothing else.
@@ -41,5 +43,5 @@ fn errors_are_those_of_the_reference() {
         }
         compared += 1;
     }
-    assert_eq!(compared, 3 * 39, "39 matrices in three schemes");
+    assert_eq!(compared, 5 * 39, "39 matrices in five schemes");
 }

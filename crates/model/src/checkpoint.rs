@@ -17,7 +17,7 @@ use kvant_quant::Coded;
 use kvant_storage::Bytes;
 use serde_json::Value;
 
-pub(crate) use coded::{Record, records};
+pub(crate) use coded::{Record, VERSION, records};
 pub(crate) use format::{Content, Format};
 pub use header::HeaderError;
 pub(crate) use header::printable;

@@ -11,12 +11,12 @@ use half::f16;
 use kvant_kernels::Matrix;
 
 use crate::coded::gather;
-use crate::{EncodeError, LayoutError, Scheme};
+use crate::{Cut, EncodeError, Grid, LayoutError, Levels, Scheme};
 
 /// A matrix whose rows are whole blocks of 32 weights, in the bytes of a GGUF file.
 ///
 /// Every block starts with an f16 scale `d` (and, for `q4_1` and `q5_1`, an f16 minimum `m`);
-/// the layouts and the decoding are those of [`BlockFormat`]. Encoding (`q4_0`, `q8_0`) gives the
+/// the layouts and the decoding are those of [`BlockFormat`]. Encoding gives the
 /// bytes of ggml's reference quantizer: codes from the f32 scale, which is then rounded to f16.
 ///
 /// With `u = max(2^−11·|d|, 2^−25)`, the rounding of `d`, the error is at most
@@ -33,23 +33,20 @@ pub struct BlockMatrix {
     data: Vec<u8>,
 }
 
+/// Writes a block of weights.
+type EncodeBlock = fn(&[f32; BLOCK], &mut [u8]);
+
 impl BlockMatrix {
-    /// Encodes finite rows in `q4_0`.
-    pub(crate) fn encode_q4_0(w: Matrix<'_, f32>) -> Result<Self, EncodeError> {
-        Self::encode(w, (BlockFormat::Q4_0, Scheme::Q4_0), q4::SCALE_DIVISOR, q4::encode_q4_0)
-    }
-
-    /// Encodes finite rows in `q8_0`.
-    pub(crate) fn encode_q8_0(w: Matrix<'_, f32>) -> Result<Self, EncodeError> {
-        Self::encode(w, (BlockFormat::Q8_0, Scheme::Q8_0), q8::SCALE_DIVISOR, q8::encode_q8_0)
-    }
-
-    fn encode(
-        w: Matrix<'_, f32>,
-        (format, scheme): (BlockFormat, Scheme),
-        divisor: f32,
-        encode: fn(&[f32; BLOCK], &mut [u8]),
-    ) -> Result<Self, EncodeError> {
+    /// Encodes finite rows as ggml's reference quantizer does.
+    pub(crate) fn encode(w: Matrix<'_, f32>, format: BlockFormat) -> Result<Self, EncodeError> {
+        let scheme = Scheme::Block(format);
+        let (divisor, encode): (f32, EncodeBlock) = match format {
+            BlockFormat::Q4_0 => (8.0, q4::encode_q4_0),
+            BlockFormat::Q4_1 => (1.0, q4::encode_q4_1),
+            BlockFormat::Q5_0 => (16.0, q5::encode_q5_0),
+            BlockFormat::Q5_1 => (1.0, q5::encode_q5_1),
+            BlockFormat::Q8_0 => (127.0, q8::encode_q8_0),
+        };
         if !w.cols().is_multiple_of(BLOCK) {
             return Err(EncodeError::BlockCols { scheme, cols: w.cols() });
         }
@@ -151,6 +148,38 @@ impl BlockMatrix {
         let values = out.as_chunks_mut::<BLOCK>().0;
         for (values, bytes) in values.iter_mut().zip(bytes.chunks_exact(size)) {
             decode(bytes, values);
+        }
+    }
+}
+
+impl BlockMatrix {
+    /// The levels of every block.
+    pub(crate) fn grid(&self) -> Grid {
+        let blocks = self.data.chunks_exact(self.format.block_bytes());
+        let scales: Vec<f32> = blocks.clone().map(|block| number(block, 0)).collect();
+        let (count, zero) = self.format.levels();
+        let zeros = if zero == 0.0 { Vec::new() } else { vec![zero; scales.len()] };
+        let offsets = match self.format.numbers().len() {
+            2 => blocks.map(|block| number(block, 1)).collect(),
+            _ => Vec::new(),
+        };
+        let (rows, cols, cut) = (self.rows, self.cols, Cut::Rows(BLOCK));
+        Grid { rows, cols, cut, levels: Levels::Uniform(count), scales, zeros, offsets }
+    }
+
+    pub(crate) fn grid_codes(&self) -> Vec<u8> {
+        let mut codes = vec![0; self.rows * self.cols];
+        let blocks = self.data.chunks_exact(self.format.block_bytes());
+        for (codes, block) in codes.as_chunks_mut::<BLOCK>().0.iter_mut().zip(blocks) {
+            self.format.unpack(block, codes);
+        }
+        codes
+    }
+
+    pub(crate) fn set_grid_codes(&mut self, codes: &[u8]) {
+        let blocks = self.data.chunks_exact_mut(self.format.block_bytes());
+        for (codes, block) in codes.as_chunks::<BLOCK>().0.iter().zip(blocks) {
+            self.format.pack(codes, block);
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::{BlockMatrix, Int8Matrix, LinearMatrix, Scheme};
+use crate::{BlockMatrix, Grid, Int8Matrix, LinearMatrix, Scheme};
 
 /// An encoded weight matrix: one row per output, as the f32 matrix it came from.
 #[derive(Clone, Debug, PartialEq)]
@@ -34,23 +34,18 @@ impl Coded {
         }
     }
 
-    /// The scheme that writes this format; `None` for the blocks that are only read
-    /// (`q4_1`, `q5_0`, `q5_1`), whose name is in [`Coded::format`].
-    pub fn scheme(&self) -> Option<Scheme> {
+    /// The scheme of this format.
+    pub fn scheme(&self) -> Scheme {
         match self {
-            Self::Int8(_) => Some(Scheme::Int8),
-            Self::Linear(m) => Some(Scheme::Linear { bits: m.shape().bits }),
-            Self::Block(m) => Scheme::of_block(m.format()),
+            Self::Int8(_) => Scheme::Int8,
+            Self::Linear(m) => m.shape().scheme(),
+            Self::Block(m) => Scheme::Block(m.format()),
         }
     }
 
     /// The name of the format: `int8`, `linear4`, `q4_1`, …
     pub fn format(&self) -> String {
-        match self {
-            Self::Int8(_) => Scheme::Int8.to_string(),
-            Self::Linear(m) => Scheme::Linear { bits: m.shape().bits }.to_string(),
-            Self::Block(m) => m.format().to_string(),
-        }
+        self.scheme().to_string()
     }
 
     /// Bytes of the codes and of everything needed to decode them, as stored.
@@ -90,6 +85,38 @@ impl Coded {
             Self::Int8(m) => Self::Int8(m.select_rows(order)),
             Self::Linear(m) => Self::Linear(m.select_rows(order)),
             Self::Block(m) => Self::Block(m.select_rows(order)),
+        }
+    }
+
+    /// The levels among which each weight was chosen: exactly the values that
+    /// [`Coded::decode_row`] restores.
+    pub fn grid(&self) -> Grid {
+        match self {
+            Self::Int8(m) => m.grid(),
+            Self::Linear(m) => m.grid(),
+            Self::Block(m) => m.grid(),
+        }
+    }
+
+    /// The codes as indices into the levels of [`Coded::grid`], row-major.
+    pub fn codes(&self) -> Vec<u8> {
+        match self {
+            Self::Int8(m) => m.grid_codes(),
+            Self::Linear(m) => m.grid_codes(),
+            Self::Block(m) => m.grid_codes(),
+        }
+    }
+
+    /// Replaces the codes; scales stay.
+    ///
+    /// # Panics
+    /// If there is not one code per weight, row-major, each below [`Grid::count`].
+    pub fn set_codes(&mut self, codes: &[u8]) {
+        assert_eq!(codes.len(), self.rows() * self.cols(), "one code per weight");
+        match self {
+            Self::Int8(m) => m.set_grid_codes(codes),
+            Self::Linear(m) => m.set_grid_codes(codes),
+            Self::Block(m) => m.set_grid_codes(codes),
         }
     }
 

@@ -81,7 +81,7 @@ pub enum LayoutError {
         /// The value found.
         value: f32,
     },
-    /// A minimum or step below 8 bits that is no f16.
+    /// A minimum or step of a group that is no f16.
     #[error("{part} {index} is {value}, which is not an f16 number")]
     Precision {
         /// Which part.

@@ -4,7 +4,7 @@ use kvant_kernels::Matrix;
 
 use crate::affine::{covering_step, nearest};
 use crate::coded::gather;
-use crate::{EncodeError, LayoutError, Scheme};
+use crate::{Cut, EncodeError, Grid, LayoutError, Levels, Scheme};
 
 /// `w = code · scale`, `scale = max|w| / 127` of the row, `code = round(w / scale)` in −127..=127.
 ///
@@ -118,6 +118,29 @@ impl Int8Matrix {
         let codes = &self.codes[row * self.cols..(row + 1) * self.cols];
         for (value, &code) in out.iter_mut().zip(codes) {
             *value = f32::from(code) * scale;
+        }
+    }
+    /// The levels: `−127 · scale` to `127 · scale` per row.
+    pub(crate) fn grid(&self) -> Grid {
+        Grid {
+            rows: self.rows,
+            cols: self.cols,
+            cut: Cut::Rows(self.cols.max(1)),
+            levels: Levels::Uniform(2 * LEVELS as u16 + 1),
+            scales: self.scales.clone(),
+            zeros: vec![LEVELS; self.rows],
+            offsets: Vec::new(),
+        }
+    }
+
+    pub(crate) fn grid_codes(&self) -> Vec<u8> {
+        // A foreign file may hold −128, which this format itself never writes.
+        self.codes.iter().map(|&code| (i16::from(code) + 127).max(0) as u8).collect()
+    }
+
+    pub(crate) fn set_grid_codes(&mut self, codes: &[u8]) {
+        for (code, &index) in self.codes.iter_mut().zip(codes) {
+            *code = (i16::from(index) - 127) as i8;
         }
     }
 }

@@ -6,6 +6,9 @@
 //! per row), [`LinearMatrix`] (minimum and step per group, 2 to 8 bits) and [`BlockMatrix`]
 //! (the 32-weight blocks of ggml, byte for byte).
 //!
+//! A format and the choice of codes are two things: [`Grid`] says which levels the codes of a
+//! [`Coded`] stand for, and whoever chooses better codes puts them in.
+//!
 //! **Invariant:** this crate does no IO and holds no randomness: the same matrix always gives the
 //! same bytes. NaN and infinities are refused on the way in, so none come out.
 
@@ -13,6 +16,8 @@ pub mod affine;
 mod block;
 mod coded;
 mod error;
+mod fit;
+mod grid;
 mod int8;
 mod linear;
 mod measure;
@@ -22,7 +27,9 @@ mod scheme;
 pub use block::{BLOCK, BlockFormat, BlockMatrix};
 pub use coded::Coded;
 pub use error::{EncodeError, LayoutError, SchemeError};
+pub use fit::{Fit, Observer};
+pub use grid::{Cut, Grid, Group, Levels};
 pub use int8::Int8Matrix;
-pub use linear::{GROUP, LinearMatrix, LinearShape};
+pub use linear::{LinearMatrix, LinearShape};
 pub use measure::{ErrorStats, measure};
-pub use scheme::Scheme;
+pub use scheme::{Scheme, Span};

@@ -6,14 +6,11 @@ use kvant_kernels::Matrix;
 use crate::affine::{covering_step, nearest};
 use crate::coded::gather;
 use crate::pack::{pack, packed_len, unpack};
-use crate::{EncodeError, LayoutError, Scheme};
+use crate::{Cut, EncodeError, Grid, LayoutError, Levels, Scheme, Span};
 
-/// Weights per group below 8 bits.
-pub const GROUP: usize = 64;
-
-/// Largest magnitude that a group below 8 bits may hold: its minimum is stored in f16.
+/// Largest magnitude that a group may hold: its minimum is stored in f16.
 const F16_MAX: f32 = 65504.0;
-/// Widest range of an 8-bit row: `min + 255 · step` must not overflow f32.
+/// Widest range of a row or tensor: `min + 255 · step` must not overflow f32.
 const RANGE_MAX: f32 = f32::MAX / 2.0;
 /// Codes unpacked at a time; a multiple of 8, so that every piece starts on a byte.
 const PIECE: usize = 512;
@@ -27,21 +24,27 @@ pub struct LinearShape {
     pub cols: usize,
     /// Bits per code, 2 to 8.
     pub bits: u8,
-    /// Weights per group along a row, at least 1; the last group of a row may be shorter.
-    pub group: usize,
+    /// Weights that share minimum and step.
+    pub span: Span,
 }
 
 impl LinearShape {
-    /// The shape that [`Scheme::Linear`] writes: groups of the whole row at 8 bits, else of
-    /// [`GROUP`].
-    pub fn new(rows: usize, cols: usize, bits: u8) -> Self {
-        let group = if bits == 8 { cols.max(1) } else { GROUP };
-        Self { rows, cols, bits, group }
+    /// Minimums of the whole matrix; as many steps.
+    pub fn numbers(&self) -> usize {
+        match self.span {
+            Span::Tensor => usize::from(self.rows * self.cols > 0),
+            Span::Channel | Span::Group(_) => self.rows * self.groups(),
+        }
     }
 
-    /// Groups of one row.
+    /// Minimums that a row takes; as many steps.
     pub fn groups(&self) -> usize {
-        self.cols.div_ceil(self.group)
+        self.cols.div_ceil(self.span.weights(self.cols))
+    }
+
+    /// The number of the first minimum and step of row `row`.
+    fn first(&self, row: usize) -> usize {
+        if self.span == Span::Tensor { 0 } else { row * self.groups() }
     }
 
     /// Bytes of the codes of one row, padded to a whole byte.
@@ -49,16 +52,25 @@ impl LinearShape {
         packed_len(self.cols, self.bits)
     }
 
-    /// Bytes of one stored minimum or step: f32 at 8 bits, f16 below.
+    /// Bytes of one stored minimum or step: f16 in groups, f32 per row or tensor.
     pub fn number_bytes(&self) -> usize {
-        if self.bits == 8 { 4 } else { 2 }
+        if self.is_half() { 2 } else { 4 }
+    }
+
+    /// The scheme that writes this shape.
+    pub fn scheme(&self) -> Scheme {
+        Scheme::Linear { bits: self.bits, span: self.span }
+    }
+
+    fn is_half(&self) -> bool {
+        matches!(self.span, Span::Group(_))
     }
 
     fn check(&self) -> Result<(), LayoutError> {
         if !(2..=8).contains(&self.bits) {
             return Err(LayoutError::Bits { bits: self.bits });
         }
-        if self.group == 0 {
+        if self.span == Span::Group(0) {
             return Err(LayoutError::Group);
         }
         let overflow = LayoutError::Overflow { rows: self.rows, cols: self.cols };
@@ -69,12 +81,12 @@ impl LinearShape {
 
 /// `w = min + code · step`, `code = round((w − min) / (max − min) · (2^n − 1))` per group.
 ///
-/// Rounding is to nearest, ties to even. At 8 bits a group is the whole row and `min`, `step` are
-/// f32; below, a group is 64 weights and they are f16, `min` rounded down and `step` up, so that
-/// the codes still reach both ends. The error of a weight is at most `step / 2`, and
-/// `2^−21 · max|w|` more for the roundings of f32. A group of one value that f16 (at 8 bits: f32)
-/// holds has step 0 and stays exact. `8 + 64 / cols` or `n + 32 / 64` bits per weight (whole
-/// groups and bytes). The formula is [`affine::Linear`](crate::affine::Linear).
+/// Rounding is to nearest, ties to even. Per row or per tensor `min` and `step` are f32; in
+/// groups they are f16, `min` rounded down and `step` up, so that the codes still reach both
+/// ends. The error of a weight is at most `step / 2`, and `2^−21 · max|w|` more for the roundings
+/// of f32. A span of one value that f16 (without groups: f32) holds has step 0 and stays exact.
+/// `n + 32 / g` bits per weight in groups of `g`, `n + 64 / cols` per row (whole groups and
+/// bytes). The formula is [`affine::Linear`](crate::affine::Linear).
 #[derive(Clone, Debug, PartialEq)]
 pub struct LinearMatrix {
     shape: LinearShape,
@@ -85,37 +97,54 @@ pub struct LinearMatrix {
 
 impl LinearMatrix {
     /// Encodes finite rows.
-    pub(crate) fn encode(w: Matrix<'_, f32>, bits: u8) -> Result<Self, EncodeError> {
+    pub(crate) fn encode(w: Matrix<'_, f32>, bits: u8, span: Span) -> Result<Self, EncodeError> {
         if !(2..=8).contains(&bits) {
             return Err(EncodeError::Bits { bits });
         }
-        let shape = LinearShape::new(w.rows(), w.cols(), bits);
-        let numbers = shape.rows * shape.groups();
+        let shape = LinearShape { rows: w.rows(), cols: w.cols(), bits, span };
         let mut out = Self {
             shape,
             codes: vec![0; shape.rows * shape.row_bytes()],
-            mins: Vec::with_capacity(numbers),
-            steps: Vec::with_capacity(numbers),
+            mins: Vec::with_capacity(shape.numbers()),
+            steps: Vec::with_capacity(shape.numbers()),
         };
-        let mut codes = vec![0u8; shape.cols];
-        let row_bytes = shape.row_bytes();
-        for i in 0..w.rows() {
-            for (group, codes) in w.row(i).chunks(shape.group).zip(codes.chunks_mut(shape.group)) {
-                let (min, step) = grid(group, bits).map_err(|(magnitude, limit)| {
-                    let scheme = Scheme::Linear { bits };
-                    EncodeError::Range { scheme, row: i, magnitude, limit }
+        for row in 0..w.rows() {
+            if span == Span::Tensor && row > 0 {
+                break;
+            }
+            let values = if span == Span::Tensor { w.data() } else { w.row(row) };
+            let len = if span == Span::Tensor { values.len() } else { span.weights(shape.cols) };
+            for group in values.chunks(len.max(1)) {
+                let (min, step) = range(group, &shape).map_err(|(magnitude, limit)| {
+                    let scheme = Scheme::Linear { bits, span };
+                    EncodeError::Range { scheme, row, magnitude, limit }
                 })?;
                 out.mins.push(min);
                 out.steps.push(step);
-                encode_group(group, (min, step), i32::from(u8::MAX >> (8 - bits)), codes);
             }
-            pack(&codes, bits, &mut out.codes[i * row_bytes..(i + 1) * row_bytes]);
         }
+        out.round(w);
         Ok(out)
     }
 
+    /// Takes the nearest code for every weight.
+    fn round(&mut self, w: Matrix<'_, f32>) {
+        let LinearShape { rows, cols, bits, span } = self.shape;
+        let mut codes = vec![0u8; cols];
+        let (len, row_bytes) = (span.weights(cols), self.shape.row_bytes());
+        for row in 0..rows {
+            let numbers = self.shape.first(row);
+            let groups = w.row(row).chunks(len).zip(codes.chunks_mut(len)).enumerate();
+            for (group, (values, codes)) in groups {
+                let (min, step) = (self.mins[numbers + group], self.steps[numbers + group]);
+                encode_group(values, (min, step), i32::from(u8::MAX >> (8 - bits)), codes);
+            }
+            pack(&codes, bits, &mut self.codes[row * row_bytes..(row + 1) * row_bytes]);
+        }
+    }
+
     /// Puts stored parts together: packed `codes` row by row ([`LinearShape::row_bytes`] each),
-    /// `mins` and `steps` one per group, row by row. Below 8 bits these must be f16 numbers.
+    /// `mins` and `steps` one per span, row by row. In groups these must be f16 numbers.
     ///
     /// # Errors
     /// [`LayoutError`] when a length does not follow from the shape, or a number does not give
@@ -127,7 +156,7 @@ impl LinearMatrix {
         steps: Vec<f32>,
     ) -> Result<Self, LayoutError> {
         shape.check()?;
-        let groups = shape.rows * shape.groups();
+        let groups = shape.numbers();
         let lengths = [
             ("codes", shape.rows * shape.row_bytes(), codes.len()),
             ("minimums", groups, mins.len()),
@@ -139,7 +168,7 @@ impl LinearMatrix {
             }
         }
         for (part, numbers) in [("minimum", &mins), ("step", &steps)] {
-            check_numbers(part, numbers, shape.bits)?;
+            check_numbers(part, numbers, shape.is_half())?;
         }
         let levels = f32::from(u8::MAX >> (8 - shape.bits));
         let ends = mins.iter().zip(&steps).map(|(min, step)| min + levels * step);
@@ -149,7 +178,7 @@ impl LinearMatrix {
         Ok(Self { shape, codes, mins, steps })
     }
 
-    /// Rows, columns, bits and group.
+    /// Rows, columns, bits and span.
     pub fn shape(&self) -> LinearShape {
         self.shape
     }
@@ -159,12 +188,12 @@ impl LinearMatrix {
         &self.codes
     }
 
-    /// One minimum per group, row by row; below 8 bits every one is an f16 number.
+    /// One minimum per span, row by row; in groups every one is an f16 number.
     pub fn mins(&self) -> &[f32] {
         &self.mins
     }
 
-    /// One step per group, row by row; below 8 bits every one is an f16 number.
+    /// One step per span, row by row; in groups every one is an f16 number.
     pub fn steps(&self) -> &[f32] {
         &self.steps
     }
@@ -175,12 +204,15 @@ impl LinearMatrix {
     }
 
     pub(crate) fn select_rows(&self, order: &[usize]) -> Self {
-        let groups = self.shape.groups();
+        let shared = self.shape.span == Span::Tensor;
+        let numbers = |numbers: &Vec<f32>| {
+            if shared { numbers.clone() } else { gather(numbers, self.shape.groups(), order) }
+        };
         Self {
             shape: LinearShape { rows: order.len(), ..self.shape },
             codes: gather(&self.codes, self.shape.row_bytes(), order),
-            mins: gather(&self.mins, groups, order),
-            steps: gather(&self.steps, groups, order),
+            mins: numbers(&self.mins),
+            steps: numbers(&self.steps),
         }
     }
 
@@ -189,7 +221,7 @@ impl LinearMatrix {
     /// # Panics
     /// If there is no such row, or `out` does not hold exactly `cols` values.
     pub fn decode_row(&self, row: usize, out: &mut [f32]) {
-        let LinearShape { rows, cols, bits, group } = self.shape;
+        let LinearShape { rows, cols, bits, span } = self.shape;
         assert!(row < rows, "row {row} of {rows}");
         assert_eq!(out.len(), cols, "one value per column");
         let row_bytes = self.shape.row_bytes();
@@ -202,9 +234,9 @@ impl LinearMatrix {
                 *value = f32::from(code);
             }
         }
-        let numbers = row * self.shape.groups();
+        let numbers = self.shape.first(row);
         let (mins, steps) = (&self.mins[numbers..], &self.steps[numbers..]);
-        for ((values, min), step) in out.chunks_mut(group).zip(mins).zip(steps) {
+        for ((values, min), step) in out.chunks_mut(span.weights(cols)).zip(mins).zip(steps) {
             for value in values {
                 *value = min + *value * step;
             }
@@ -212,15 +244,53 @@ impl LinearMatrix {
     }
 }
 
+impl LinearMatrix {
+    /// The levels: `min + code · step` per group.
+    pub(crate) fn grid(&self) -> Grid {
+        let LinearShape { rows, cols, bits, span } = self.shape;
+        Grid {
+            rows,
+            cols,
+            cut: Cut::of(span, rows, cols),
+            levels: Levels::Uniform(1 << bits),
+            scales: self.steps.clone(),
+            zeros: Vec::new(),
+            offsets: self.mins.clone(),
+        }
+    }
+
+    pub(crate) fn grid_codes(&self) -> Vec<u8> {
+        let LinearShape { rows, cols, bits, .. } = self.shape;
+        let mut codes = vec![0; rows * cols];
+        if cols > 0 {
+            let rows = codes.chunks_exact_mut(cols);
+            for (codes, bytes) in rows.zip(self.codes.chunks_exact(self.shape.row_bytes())) {
+                unpack(bytes, bits, codes);
+            }
+        }
+        codes
+    }
+
+    pub(crate) fn set_grid_codes(&mut self, codes: &[u8]) {
+        let LinearShape { cols, bits, .. } = self.shape;
+        if cols > 0 {
+            let rows = self.codes.chunks_exact_mut(self.shape.row_bytes());
+            for (codes, bytes) in codes.chunks_exact(cols).zip(rows) {
+                pack(codes, bits, bytes);
+            }
+        }
+    }
+}
+
 /// Minimum and step of a group as stored, or the magnitude that does not fit and the limit.
-fn grid(group: &[f32], bits: u8) -> Result<(f32, f32), (f32, f32)> {
+fn range(group: &[f32], shape: &LinearShape) -> Result<(f32, f32), (f32, f32)> {
     let (mut low, mut high) = (f32::INFINITY, f32::NEG_INFINITY);
     for &v in group {
         low = if v < low { v } else { low };
         high = if v > high { v } else { high };
     }
-    let levels = f64::from(u8::MAX >> (8 - bits));
-    if bits == 8 {
+    let levels = f64::from(u8::MAX >> (8 - shape.bits));
+    if !shape.is_half() {
         let span = f64::from(high) - f64::from(low);
         if span > f64::from(RANGE_MAX) {
             return Err((span as f32, RANGE_MAX));
@@ -261,12 +331,12 @@ fn at_most(x: f32) -> f32 {
     f16::from_bits(below).to_f32()
 }
 
-fn check_numbers(part: &'static str, numbers: &[f32], bits: u8) -> Result<(), LayoutError> {
+fn check_numbers(part: &'static str, numbers: &[f32], half: bool) -> Result<(), LayoutError> {
     for (index, &value) in numbers.iter().enumerate() {
         if !value.is_finite() {
             return Err(LayoutError::Scale { part, index, value });
         }
-        if bits < 8 && f16::from_f32(value).to_f32() != value {
+        if half && f16::from_f32(value).to_f32() != value {
             return Err(LayoutError::Precision { part, index, value });
         }
     }
@@ -296,10 +366,12 @@ mod tests {
 
     #[test]
     fn shapes_say_their_lengths() {
-        let shape = LinearShape::new(3, 130, 3);
-        assert_eq!((shape.group, shape.groups(), shape.row_bytes()), (64, 3, 49));
-        let shape = LinearShape::new(3, 130, 8);
-        assert_eq!((shape.group, shape.groups(), shape.row_bytes()), (130, 1, 130));
-        assert_eq!(LinearShape::new(3, 0, 8).groups(), 0);
+        let shape = |span| LinearShape { rows: 3, cols: 130, bits: 3, span };
+        let lengths = |shape: LinearShape| (shape.groups(), shape.numbers(), shape.row_bytes());
+        assert_eq!(lengths(shape(Span::Group(64))), (3, 9, 49));
+        assert_eq!(lengths(shape(Span::Channel)), (1, 3, 49));
+        assert_eq!(lengths(shape(Span::Tensor)), (1, 1, 49));
+        let empty = LinearShape { cols: 0, ..shape(Span::Tensor) };
+        assert_eq!(lengths(empty), (0, 0, 0));
     }
 }

@@ -1,77 +1,99 @@
 //! The names of the ways to encode a matrix.
 
+mod span;
+
 use std::fmt;
 use std::str::FromStr;
 
 use kvant_kernels::Matrix;
 
-use crate::{BlockFormat, BlockMatrix, Coded, EncodeError, Int8Matrix, LinearMatrix, SchemeError};
+pub use span::Span;
 
-/// A way to encode a weight matrix. `Display` and `FromStr` are inverse of one another.
+use crate::{
+    BlockFormat, BlockMatrix, Coded, EncodeError, Fit, Int8Matrix, LinearMatrix, SchemeError,
+};
+
+/// What codes and scales look like: the levels, their number, and how many weights share a scale.
+/// How codes are *chosen* is not part of it. `Display` and `FromStr` are inverse of one another;
+/// a name without a [`Span`] gets the one of its family.
 ///
 /// ```
-/// use kvant_quant::Scheme;
+/// use kvant_quant::{BlockFormat, Scheme, Span};
 ///
-/// assert_eq!("linear4".parse(), Ok(Scheme::Linear { bits: 4 }));
-/// assert_eq!(Scheme::Q8_0.to_string(), "q8_0");
+/// assert_eq!("linear4".parse(), Ok(Scheme::Linear { bits: 4, span: Span::Group(32) }));
+/// assert_eq!("linear4:g32".parse(), "linear4".parse::<Scheme>());
+/// assert_eq!("linear8:channel".parse(), Ok(Scheme::Linear { bits: 8, span: Span::Channel }));
+/// assert_eq!(Scheme::Block(BlockFormat::Q8_0).to_string(), "q8_0");
 /// assert!("int3".parse::<Scheme>().unwrap_err().to_string().contains("q4_0"));
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Scheme {
     /// `int8`: symmetric, one f32 scale per row ([`Int8Matrix`]).
     Int8,
-    /// `linear2` to `linear8`: minimum and step per group of 64, at 8 bits per row
-    /// ([`LinearMatrix`]).
+    /// `linear2` to `linear8`: minimum and step per span ([`LinearMatrix`]).
     Linear {
         /// Bits per code, 2 to 8.
         bits: u8,
+        /// Weights that share minimum and step.
+        span: Span,
     },
-    /// `q4_0`: ggml blocks of 32 codes of 4 bits and one f16 scale.
-    Q4_0,
-    /// `q8_0`: ggml blocks of 32 codes of 8 bits and one f16 scale.
-    Q8_0,
+    /// `q4_0`, `q8_0`, …: the blocks of ggml ([`BlockMatrix`]).
+    Block(BlockFormat),
 }
 
-const KNOWN: &str =
-    "int8, linear2, linear3, linear4, linear5, linear6, linear7, linear8, q4_0, q8_0";
+/// Weights per group where a name does not say.
+const GROUP: Span = Span::Group(32);
+
+const KNOWN: &str = "int8, linear2 to linear8, q4_0, q4_1, q5_0, q5_1, q8_0; behind linearN \
+                     may stand :tensor, :channel or :g and the weights of a group, as linear4:g64";
 
 impl Scheme {
-    /// Every scheme, in the order of the list that [`SchemeError`] prints.
-    pub const ALL: [Self; 10] = [
+    /// One scheme of every family and number of bits, with the span of its family.
+    pub const ALL: [Self; 13] = [
         Self::Int8,
-        Self::Linear { bits: 2 },
-        Self::Linear { bits: 3 },
-        Self::Linear { bits: 4 },
-        Self::Linear { bits: 5 },
-        Self::Linear { bits: 6 },
-        Self::Linear { bits: 7 },
-        Self::Linear { bits: 8 },
-        Self::Q4_0,
-        Self::Q8_0,
+        Self::Linear { bits: 2, span: GROUP },
+        Self::Linear { bits: 3, span: GROUP },
+        Self::Linear { bits: 4, span: GROUP },
+        Self::Linear { bits: 5, span: GROUP },
+        Self::Linear { bits: 6, span: GROUP },
+        Self::Linear { bits: 7, span: GROUP },
+        Self::Linear { bits: 8, span: GROUP },
+        Self::Block(BlockFormat::Q4_0),
+        Self::Block(BlockFormat::Q4_1),
+        Self::Block(BlockFormat::Q5_0),
+        Self::Block(BlockFormat::Q5_1),
+        Self::Block(BlockFormat::Q8_0),
     ];
 
-    /// Encodes `w` (one row per output), to nearest. One pass over the weights, `O(rows · cols)`.
+    /// Encodes `w` (one row per output): ranges from minimum to maximum, every weight to the
+    /// nearest level. One pass over the weights, `O(rows · cols)`.
     ///
     /// # Errors
-    /// [`EncodeError`] when a value is NaN or infinite, when the rows are no whole blocks
-    /// (`q4_0`, `q8_0`), or when a number is past what the scheme's scales express.
+    /// [`EncodeError`] when a value is NaN or infinite, when the rows are no whole blocks, or
+    /// when a number is past what the scheme's scales express.
     pub fn encode(&self, w: Matrix<'_, f32>) -> Result<Coded, EncodeError> {
         refuse_not_finite(w)?;
         Ok(match *self {
             Self::Int8 => Coded::Int8(Int8Matrix::encode(w)?),
-            Self::Linear { bits } => Coded::Linear(LinearMatrix::encode(w, bits)?),
-            Self::Q4_0 => Coded::Block(BlockMatrix::encode_q4_0(w)?),
-            Self::Q8_0 => Coded::Block(BlockMatrix::encode_q8_0(w)?),
+            Self::Linear { bits, span } => Coded::Linear(LinearMatrix::encode(w, bits, span)?),
+            Self::Block(format) => Coded::Block(BlockMatrix::encode(w, format)?),
         })
     }
 
-    /// The scheme that writes blocks of `format`, if there is one.
-    pub fn of_block(format: BlockFormat) -> Option<Self> {
-        match format {
-            BlockFormat::Q4_0 => Some(Self::Q4_0),
-            BlockFormat::Q8_0 => Some(Self::Q8_0),
-            BlockFormat::Q4_1 | BlockFormat::Q5_0 | BlockFormat::Q5_1 => None,
+    /// Fits the scales to `w` and rounds every weight to the nearest level. To choose the codes
+    /// otherwise, take the [`Coded::grid`] of the result and hand other codes to
+    /// [`Coded::set_codes`].
+    ///
+    /// # Errors
+    /// As [`Scheme::encode`].
+    ///
+    /// # Panics
+    /// If there is not one importance per column.
+    pub fn fit(&self, w: Matrix<'_, f32>, fit: &Fit<'_>) -> Result<Coded, EncodeError> {
+        if let Some(importance) = fit.importance {
+            assert_eq!(importance.len(), w.cols(), "one importance per column");
         }
+        self.encode(w)
     }
 }
 
@@ -86,12 +108,15 @@ fn refuse_not_finite(w: Matrix<'_, f32>) -> Result<(), EncodeError> {
 
 impl fmt::Display for Scheme {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Int8 => f.pad("int8"),
-            Self::Linear { bits } => f.pad(&format!("linear{bits}")),
-            Self::Q4_0 => f.pad("q4_0"),
-            Self::Q8_0 => f.pad("q8_0"),
-        }
+        let spanned = |name: &str, bits: u8, span: Span| match span {
+            GROUP => format!("{name}{bits}"),
+            Span::Tensor | Span::Channel | Span::Group(_) => format!("{name}{bits}:{span}"),
+        };
+        f.pad(&match *self {
+            Self::Int8 => "int8".to_owned(),
+            Self::Linear { bits, span } => spanned("linear", bits, span),
+            Self::Block(format) => format.to_string(),
+        })
     }
 }
 
@@ -99,11 +124,33 @@ impl FromStr for Scheme {
     type Err = SchemeError;
 
     fn from_str(text: &str) -> Result<Self, SchemeError> {
-        Self::ALL
-            .into_iter()
-            .find(|scheme| scheme.to_string() == text)
-            .ok_or_else(|| SchemeError { name: text.to_owned(), known: KNOWN })
+        parse(text).ok_or_else(|| SchemeError { name: text.to_owned(), known: KNOWN })
     }
+}
+
+fn parse(text: &str) -> Option<Scheme> {
+    let (name, span) = match text.split_once(':') {
+        Some((name, span)) => (name, Some(span.parse::<Span>().ok()?)),
+        None => (text, None),
+    };
+    match (name, span) {
+        ("int8", None | Some(Span::Channel)) => return Some(Scheme::Int8),
+        (_, None) => {
+            if let Ok(format) = name.parse() {
+                return Some(Scheme::Block(format));
+            }
+        }
+        _ => {}
+    }
+    let span = span.unwrap_or(GROUP);
+    let bits = |family| name.strip_prefix(family).and_then(digit);
+    bits("linear").map(|bits| Scheme::Linear { bits, span })
+}
+
+/// A number of bits, 2 to 8, as one digit.
+fn digit(text: &str) -> Option<u8> {
+    let &[digit @ b'2'..=b'8'] = text.as_bytes() else { return None };
+    Some(digit - b'0')
 }
 
 #[cfg(test)]
@@ -111,17 +158,38 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_name_reads_back_and_is_listed() {
-        let names: Vec<String> = Scheme::ALL.iter().map(Scheme::to_string).collect();
-        assert_eq!(names.join(", "), KNOWN);
-        for (scheme, name) in Scheme::ALL.iter().zip(&names) {
-            assert_eq!(name.parse::<Scheme>(), Ok(*scheme));
+    fn every_name_reads_back() {
+        for scheme in Scheme::ALL {
+            assert_eq!(scheme.to_string().parse::<Scheme>(), Ok(scheme));
         }
+        for bits in 2..=8 {
+            for span in [Span::Tensor, Span::Channel, Span::Group(1), Span::Group(77)] {
+                let scheme = Scheme::Linear { bits, span };
+                assert_eq!(scheme.to_string().parse::<Scheme>(), Ok(scheme));
+            }
+        }
+        assert_eq!("int8:channel".parse(), Ok(Scheme::Int8));
     }
 
     #[test]
     fn other_names_are_refused_with_the_list() {
-        for name in ["", "INT8", "linear", "linear1", "linear9", "linear04", "q4_1", " int8"] {
+        let wrong = [
+            "",
+            "INT8",
+            "linear",
+            "linear1",
+            "linear9",
+            "linear04",
+            " int8",
+            "linear4:",
+            "q4_0:g32",
+            "linear4:g0",
+            "linear4:g",
+            "linear4:row",
+            "linear4:g-1",
+            "linear4:g99999999999999999999",
+        ];
+        for name in wrong {
             let error = name.parse::<Scheme>().unwrap_err();
             assert_eq!((error.name.as_str(), error.known), (name, KNOWN));
         }
@@ -142,7 +210,8 @@ mod tests {
     #[test]
     fn bits_outside_two_to_eight_are_refused() {
         for bits in [0, 1, 9, 255] {
-            let error = Scheme::Linear { bits }.encode(Matrix::new(&[1.0], 1, 1)).unwrap_err();
+            let scheme = Scheme::Linear { bits, span: GROUP };
+            let error = scheme.encode(Matrix::new(&[1.0], 1, 1)).unwrap_err();
             assert_eq!(error, EncodeError::Bits { bits });
         }
     }

@@ -2,7 +2,7 @@
 
 use kvant_kernels::Matrix;
 use kvant_quant::affine::{Linear, Symmetric};
-use kvant_quant::{BLOCK, Coded, EncodeError, Scheme, measure};
+use kvant_quant::{BLOCK, BlockFormat, Coded, EncodeError, Scheme, Span, measure};
 use kvant_testkit::Random;
 use proptest::prelude::*;
 
@@ -15,7 +15,8 @@ fn bounds(coded: &Coded, row: usize, weights: &[f32]) -> Vec<f64> {
         }
         Coded::Linear(m) => {
             let first = row * m.shape().groups();
-            let groups = weights.chunks(m.shape().group).zip(&m.steps()[first..]);
+            let groups =
+                weights.chunks(m.shape().span.weights(weights.len())).zip(&m.steps()[first..]);
             groups
                 .flat_map(|(group, &step)| {
                     let bound = f64::from(step) / 2.0 + 2f64.powi(-21) * max_abs(group);
@@ -24,24 +25,34 @@ fn bounds(coded: &Coded, row: usize, weights: &[f32]) -> Vec<f64> {
                 .collect()
         }
         Coded::Block(m) => {
-            let (divisor, levels) =
-                if m.format().to_string() == "q4_0" { (8.0, 8.0) } else { (127.0, 127.0) };
-            let block_bounds = |block: &[f32]| {
-                let largest =
-                    block.iter().fold(0.0f32, |m, v| if v.abs() > m.abs() { *v } else { m });
-                let d = f64::from(largest).abs() / divisor;
-                let rounding = levels * (2f64.powi(-11) * d).max(2f64.powi(-25));
-                let within = move |w: &f32| {
-                    let opposite = divisor == 8.0
-                        && w.is_sign_negative() != largest.is_sign_negative()
-                        && f64::from(w.abs()) > 7.499 * d;
-                    (if opposite { d } else { d / 2.0 }) * (1.0 + 2f64.powi(-14)) + rounding
-                };
-                block.iter().map(within).collect::<Vec<f64>>()
-            };
-            weights.chunks(BLOCK).flat_map(block_bounds).collect()
+            let bounds = |block: &[f32]| block_bounds(m.format(), block);
+            weights.chunks(BLOCK).flat_map(bounds).collect()
         }
     }
+}
+
+/// Codes follow from the f32 scale and minimum, which are then rounded to f16.
+fn block_bounds(format: BlockFormat, block: &[f32]) -> Vec<f64> {
+    let rounding = |x: f64| (2f64.powi(-11) * x.abs()).max(2f64.powi(-25));
+    let largest = block.iter().fold(0.0f32, |m, v| if v.abs() > m.abs() { *v } else { m });
+    let low = block.iter().copied().fold(f32::INFINITY, f32::min);
+    let high = block.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let (d, levels, least) = match format {
+        BlockFormat::Q4_0 => (f64::from(largest).abs() / 8.0, 8.0, 0.0),
+        BlockFormat::Q5_0 => (f64::from(largest).abs() / 16.0, 16.0, 0.0),
+        BlockFormat::Q8_0 => (f64::from(largest).abs() / 127.0, 127.0, 0.0),
+        BlockFormat::Q4_1 => (f64::from(high - low) / 15.0, 15.0, f64::from(low)),
+        BlockFormat::Q5_1 => (f64::from(high - low) / 31.0, 31.0, f64::from(low)),
+    };
+    let signed = matches!(format, BlockFormat::Q4_0 | BlockFormat::Q5_0);
+    let least = if least == 0.0 { 0.0 } else { rounding(least) + 2f64.powi(-22) * least.abs() };
+    let within = |w: &f32| {
+        let opposite = signed
+            && w.is_sign_negative() != largest.is_sign_negative()
+            && f64::from(w.abs()) > (levels - 0.501) * d;
+        (if opposite { d } else { d / 2.0 }) * (1.0 + 2f64.powi(-14)) + levels * rounding(d) + least
+    };
+    block.iter().map(within).collect()
 }
 
 fn max_abs(values: &[f32]) -> f64 {
@@ -50,7 +61,7 @@ fn max_abs(values: &[f32]) -> f64 {
 
 fn check(scheme: Scheme, weights: &[f32], rows: usize, cols: usize) -> Result<Coded, EncodeError> {
     let coded = scheme.encode(Matrix::new(weights, rows, cols))?;
-    assert_eq!((coded.rows(), coded.cols(), coded.scheme()), (rows, cols, Some(scheme)));
+    assert_eq!((coded.rows(), coded.cols(), coded.scheme()), (rows, cols, scheme));
     let restored = coded.decode();
     for row in 0..rows {
         let weights = &weights[row * cols..(row + 1) * cols];
@@ -84,6 +95,12 @@ fn matrix(seed: u64, rows: usize, cols: usize) -> Vec<f32> {
     out
 }
 
+/// `linearN` per row at 8 bits, else in groups of 64.
+fn linear(bits: u8) -> Scheme {
+    let span = if bits == 8 { Span::Channel } else { Span::Group(64) };
+    Scheme::Linear { bits, span }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
 
@@ -99,7 +116,7 @@ proptest! {
     fn rows_of_any_length_keep_it_too(seed: u64, rows in 0usize..4, cols in 0usize..150) {
         let weights = matrix(seed, rows, cols);
         for scheme in Scheme::ALL {
-            if !matches!(scheme, Scheme::Q4_0 | Scheme::Q8_0) {
+            if !matches!(scheme, Scheme::Block(_)) {
                 check(scheme, &weights, rows, cols).unwrap();
             }
         }
@@ -131,9 +148,10 @@ proptest! {
     fn steps_are_no_wider_than_they_must_be(seed: u64, cols in 1usize..150) {
         let weights = matrix(seed, 1, cols);
         for bits in 2..=8u8 {
-            let coded = check(Scheme::Linear { bits }, &weights, 1, cols).unwrap();
-            let Coded::Linear(linear) = coded else { unreachable!("linear") };
-            for (group, step) in weights.chunks(linear.shape().group).zip(linear.steps()) {
+            let coded = check(linear(bits), &weights, 1, cols).unwrap();
+            let Coded::Linear(matrix) = coded else { unreachable!("linear") };
+            let groups = weights.chunks(matrix.shape().span.weights(cols));
+            for (group, step) in groups.zip(matrix.steps()) {
                 let low = group.iter().copied().fold(f32::INFINITY, f32::min);
                 let high = group.iter().copied().fold(f32::NEG_INFINITY, f32::max);
                 let exact = f64::from(Linear { min: low, max: high, bits }.step());
@@ -159,8 +177,8 @@ proptest! {
             prop_assert!((place - f64::from(*code)).abs() <= 0.5 + 1e-4);
             prop_assert!((formula.code(*w) - i32::from(*code)).abs() <= 1);
         }
-        let linear = check(Scheme::Linear { bits: 8 }, &weights, 1, cols).unwrap();
-        let Coded::Linear(linear) = linear else { unreachable!() };
+        let coded = check(linear(8), &weights, 1, cols).unwrap();
+        let Coded::Linear(linear) = coded else { unreachable!() };
         let min = linear.mins()[0];
         let max = weights.iter().copied().fold(f32::NEG_INFINITY, f32::max);
         let formula = Linear { min, max, bits: 8 };
@@ -179,7 +197,9 @@ fn constants_and_zeros_come_back_exactly() {
             let weights = vec![value; 3 * 64];
             let coded = check(scheme, &weights, 3, 64).unwrap();
             let back = coded.decode();
-            if matches!(scheme, Scheme::Linear { .. }) || value == 0.0 {
+            let ranged = [BlockFormat::Q4_1, BlockFormat::Q5_1].map(Scheme::Block);
+            let ranged = ranged.contains(&scheme) || matches!(scheme, Scheme::Linear { .. });
+            if ranged || value == 0.0 {
                 assert_eq!(back, weights, "{scheme} {value}");
             } else {
                 assert!(measure(&weights, &back).relative < 1e-3, "{scheme} {value}");
@@ -188,14 +208,14 @@ fn constants_and_zeros_come_back_exactly() {
     }
     // A constant that f16 does not hold is exact in linear8, and within one f16 ulp below.
     let weights = [0.1f32; 65];
-    assert_eq!(check(Scheme::Linear { bits: 8 }, &weights, 1, 65).unwrap().decode(), weights);
-    let back = check(Scheme::Linear { bits: 2 }, &weights, 1, 65).unwrap().decode();
+    assert_eq!(check(linear(8), &weights, 1, 65).unwrap().decode(), weights);
+    let back = check(linear(2), &weights, 1, 65).unwrap().decode();
     assert!(measure(&weights, &back).max_abs < 0.1 * 2f64.powi(-10));
 }
 
 #[test]
 fn single_columns_and_empty_matrices() {
-    for scheme in [Scheme::Int8, Scheme::Linear { bits: 3 }, Scheme::Linear { bits: 8 }] {
+    for scheme in [Scheme::Int8, linear(3), linear(8)] {
         let weights = [0.25f32, -3.0, 0.0, 1e-20, 2048.0];
         let back = check(scheme, &weights, 5, 1).unwrap().decode();
         assert!(measure(&weights, &back).relative < 1e-6, "{scheme} {back:?}");
@@ -207,7 +227,7 @@ fn single_columns_and_empty_matrices() {
 #[test]
 fn sizes_are_what_the_formats_say() {
     let weights = Random::new(1).normals(4 * 128);
-    let expected = [8.25, 2.5, 3.5, 4.5, 5.5, 6.5, 7.5, 8.5, 4.5, 8.5];
+    let expected = [8.25, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0, 4.5, 5.0, 5.5, 6.0, 8.5];
     for (scheme, bits) in Scheme::ALL.into_iter().zip(expected) {
         let coded = check(scheme, &weights, 4, 128).unwrap();
         assert_eq!(coded.bits_per_weight(), bits, "{scheme}");
@@ -220,7 +240,7 @@ fn more_bits_lose_less() {
     let weights = Random::new(3).normals(16 * 256);
     let mut last = f64::INFINITY;
     for bits in 2..=8 {
-        let coded = check(Scheme::Linear { bits }, &weights, 16, 256).unwrap();
+        let coded = check(linear(bits), &weights, 16, 256).unwrap();
         let now = measure(&weights, &coded.decode()).relative;
         assert!(now < last * 0.75, "{bits} bits: {now} after {last}");
         last = now;
@@ -239,7 +259,7 @@ fn a_strided_view_encodes_as_its_dense_copy() {
 
 #[test]
 fn rows_that_are_no_whole_blocks_name_the_remedy() {
-    for scheme in [Scheme::Q4_0, Scheme::Q8_0] {
+    for scheme in [Scheme::Block(BlockFormat::Q4_0), Scheme::Block(BlockFormat::Q8_0)] {
         for cols in [1, 31, 33] {
             let error = scheme.encode(Matrix::new(&vec![1.0; cols], 1, cols)).unwrap_err();
             assert_eq!(error, EncodeError::BlockCols { scheme, cols });
@@ -253,10 +273,10 @@ fn rows_that_are_no_whole_blocks_name_the_remedy() {
 fn magnitudes_past_the_scale_are_refused() {
     let limits = [
         (Scheme::Int8, f32::MAX / 2.0),
-        (Scheme::Linear { bits: 7 }, 65504.0),
-        (Scheme::Linear { bits: 8 }, f32::MAX / 2.0),
-        (Scheme::Q4_0, 65504.0 * 8.0),
-        (Scheme::Q8_0, 65504.0 * 127.0),
+        (linear(7), 65504.0),
+        (linear(8), f32::MAX / 2.0),
+        (Scheme::Block(BlockFormat::Q4_0), 65504.0 * 8.0),
+        (Scheme::Block(BlockFormat::Q8_0), 65504.0 * 127.0),
     ];
     for (scheme, limit) in limits {
         let mut weights = vec![0.0f32; BLOCK];

@@ -3,10 +3,16 @@
 use kvant_kernels::Matrix;
 use kvant_quant::{
     BLOCK, BlockFormat, BlockMatrix, Coded, Int8Matrix, LayoutError, LinearMatrix, LinearShape,
-    Scheme,
+    Scheme, Span,
 };
 use kvant_testkit::Random;
 use proptest::prelude::*;
+
+/// Per row at 8 bits, else in groups of 64.
+fn shape(rows: usize, cols: usize, bits: u8) -> LinearShape {
+    let span = if bits == 8 { Span::Channel } else { Span::Group(64) };
+    LinearShape { rows, cols, bits, span }
+}
 
 /// The matrix that the parts of `coded` make.
 fn again(coded: &Coded) -> Result<Coded, LayoutError> {
@@ -37,6 +43,27 @@ proptest! {
         }
     }
 
+    /// The grid holds exactly what the decoder restores, and codes go in and out unchanged.
+    #[test]
+    fn grids_are_what_decoders_restore(seed: u64, rows in 0usize..4, blocks in 0usize..4) {
+        let cols = blocks * BLOCK;
+        let weights = Random::new(seed).normals(rows * cols);
+        for scheme in Scheme::ALL {
+            let mut coded = scheme.encode(Matrix::new(&weights, rows, cols)).unwrap();
+            let (grid, codes) = (coded.grid(), coded.codes());
+            prop_assert!(cols == 0 || grid.scales.len() == grid.groups());
+            prop_assert_eq!(grid.restore(&codes), coded.decode());
+            let before = coded.clone();
+            coded.set_codes(&codes);
+            prop_assert_eq!(&coded, &before, "{}", scheme);
+            let last = (grid.count() - 1) as u8;
+            let other: Vec<u8> = codes.iter().map(|code| last - code).collect();
+            coded.set_codes(&other);
+            prop_assert_eq!(coded.codes(), other, "{}", scheme);
+            prop_assert_eq!(coded.grid(), grid, "{}", scheme);
+        }
+    }
+
     /// Whatever bytes a file holds, decoding them gives finite weights or the parts are refused.
     #[test]
     fn foreign_blocks_decode_to_finite_weights(
@@ -55,7 +82,7 @@ proptest! {
         min in any::<f32>(), step in any::<f32>(), codes in prop::collection::vec(any::<u8>(), 8)
     ) {
         for bits in 2..=8u8 {
-            let shape = LinearShape::new(1, 64 / usize::from(bits), bits);
+            let shape = shape(1, 64 / usize::from(bits), bits);
             let codes = codes[..shape.row_bytes()].to_vec();
             if let Ok(m) = LinearMatrix::from_parts(shape, codes, vec![min], vec![step]) {
                 prop_assert!(Coded::Linear(m).decode().iter().all(|w| w.is_finite()));
@@ -80,7 +107,7 @@ fn wrong_lengths_are_refused() {
         let got = Int8Matrix::from_parts(2, 3, vec![0; codes], vec![1.0; scales]);
         assert_eq!(got, Err(error));
     }
-    let shape = LinearShape::new(2, 65, 3);
+    let shape = shape(2, 65, 3);
     let (bytes, groups) = (2 * 25, 4);
     for (codes, mins, steps, error) in [
         (bytes - 1, groups, groups, length("codes", bytes, bytes - 1)),
@@ -104,7 +131,7 @@ fn shapes_that_overflow_are_refused() {
     let (rows, cols) = (usize::MAX / 2, 64);
     let overflow = LayoutError::Overflow { rows, cols };
     assert_eq!(Int8Matrix::from_parts(rows, cols, vec![], vec![]), Err(overflow.clone()));
-    let shape = LinearShape::new(rows, cols, 4);
+    let shape = shape(rows, cols, 4);
     assert_eq!(LinearMatrix::from_parts(shape, vec![], vec![], vec![]), Err(overflow.clone()));
     for format in BlockFormat::ALL {
         assert_eq!(BlockMatrix::from_parts(format, rows, cols, vec![]), Err(overflow.clone()));
@@ -114,11 +141,11 @@ fn shapes_that_overflow_are_refused() {
 #[test]
 fn shapes_that_mean_nothing_are_refused() {
     for bits in [0, 1, 9, 255] {
-        let shape = LinearShape { rows: 1, cols: 1, bits, group: 64 };
+        let shape = LinearShape { rows: 1, cols: 1, bits, span: Span::Group(64) };
         let error = LinearMatrix::from_parts(shape, vec![0], vec![0.0], vec![0.0]);
         assert_eq!(error, Err(LayoutError::Bits { bits }));
     }
-    let shape = LinearShape { rows: 1, cols: 1, bits: 4, group: 0 };
+    let shape = LinearShape { rows: 1, cols: 1, bits: 4, span: Span::Group(0) };
     let error = LinearMatrix::from_parts(shape, vec![0], vec![0.0], vec![0.0]);
     assert_eq!(error, Err(LayoutError::Group));
     let error = BlockMatrix::from_parts(BlockFormat::Q5_1, 1, 33, vec![]);
@@ -130,7 +157,7 @@ fn numbers_that_are_not_finite_are_refused() {
     for value in [f32::NAN, f32::INFINITY, -f32::INFINITY, f32::MAX] {
         let error = Int8Matrix::from_parts(2, 1, vec![0; 2], vec![1.0, value]).unwrap_err();
         assert!(matches!(error, LayoutError::Scale { part: "scale", index: 1, .. }), "{error}");
-        let shape = LinearShape::new(2, 1, 8);
+        let shape = shape(2, 1, 8);
         let error = LinearMatrix::from_parts(shape, vec![0; 2], vec![0.0; 2], vec![0.0, value])
             .unwrap_err();
         assert!(matches!(error, LayoutError::Scale { part: "step", index: 1, .. }), "{error}");
@@ -147,10 +174,10 @@ fn numbers_that_are_not_finite_are_refused() {
 }
 
 #[test]
-fn numbers_below_eight_bits_are_f16() {
+fn numbers_of_groups_are_f16() {
     let third = 1.0 / 3.0;
     for bits in 2..=8 {
-        let shape = LinearShape::new(1, 1, bits);
+        let shape = shape(1, 1, bits);
         let parts = |min, step| LinearMatrix::from_parts(shape, vec![0], vec![min], vec![step]);
         assert!(parts(0.25, 0.5).is_ok());
         for (result, name) in [(parts(third, 0.5), "minimum"), (parts(0.25, third), "step")] {

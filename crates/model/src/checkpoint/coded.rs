@@ -5,37 +5,21 @@
 //! I8 tensor with a scale beside it is int8 by itself (compressed-tensors, `int-quantized`).
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::path::Path;
 
-use kvant_quant::{BlockFormat, BlockMatrix, Coded, Int8Matrix, LinearMatrix, LinearShape};
+use kvant_quant::{BlockMatrix, Coded, Int8Matrix, LinearMatrix, LinearShape, Scheme};
 use serde_json::{Map, Value};
 
 use super::{Checkpoint, Content, Raw, decode};
 use crate::LoadError;
 
-/// How the codes of a tensor are to be read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Layout {
-    Int8,
-    Linear { bits: u8, group: usize },
-    Block(BlockFormat),
-}
-
-impl fmt::Display for Layout {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Int8 => f.write_str("int8"),
-            Self::Linear { bits, .. } => write!(f, "linear{bits}"),
-            Self::Block(format) => write!(f, "{format}"),
-        }
-    }
-}
+/// The version of the tensor table. Version 1 gave linear schemes a `group_size`.
+pub(crate) const VERSION: u64 = 2;
 
 /// What the configuration says of one coded tensor.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Record {
-    pub(crate) scheme: Layout,
+    pub(crate) scheme: Scheme,
     /// Rows and columns of the weights.
     pub(crate) shape: [usize; 2],
 }
@@ -53,10 +37,10 @@ pub(crate) fn records(path: &Path, config: &Value) -> Result<BTreeMap<String, Re
     };
     let Some(own) = own else { return Ok(BTreeMap::new()) };
     let version = own.get("version").and_then(Value::as_u64);
-    if version != Some(1) {
+    if version != Some(VERSION) {
         let version = version.map_or("no version".into(), |version| format!("version {version}"));
         let what = format!("quantization of {version}");
-        let supported = "version 1; use a newer kvant";
+        let supported = "version 2; compress the original model again, or use a newer kvant";
         return Err(LoadError::Unsupported { path: path.to_path_buf(), what, supported });
     }
     let tensors = own
@@ -79,15 +63,7 @@ fn record(value: &Map<String, Value>) -> Option<Record> {
     let [rows, cols] = shape.as_slice() else { return None };
     let shape = [size(rows)?, size(cols)?];
     shape[0].checked_mul(shape[1])?;
-    let name = value.get("scheme")?.as_str()?;
-    let scheme = if name == "int8" {
-        Layout::Int8
-    } else if let Ok(format) = name.parse() {
-        Layout::Block(format)
-    } else {
-        let bits = name.strip_prefix("linear")?.parse().ok().filter(|b| (2..=8).contains(b))?;
-        Layout::Linear { bits, group: size(value.get("group_size")?)? }
-    };
+    let scheme = value.get("scheme")?.as_str()?.parse().ok()?;
     Some(Record { scheme, shape })
 }
 
@@ -103,7 +79,7 @@ impl Checkpoint {
         let [rows, cols] = raw.shape[..] else { return None };
         let int8 =
             raw.format.content == Content::Int8 && self.raw.contains_key(&format!("{name}_scale"));
-        int8.then_some(Record { scheme: Layout::Int8, shape: [rows, cols] })
+        int8.then_some(Record { scheme: Scheme::Int8, shape: [rows, cols] })
     }
 
     /// Whether `name` holds the scales or minima of another tensor.
@@ -128,15 +104,15 @@ impl Checkpoint {
         let [rows, cols] = record.shape;
         let raw = self.raw(name)?;
         let expected = match record.scheme {
-            Layout::Int8 => Content::Int8,
-            Layout::Linear { .. } | Layout::Block(_) => Content::Bytes,
+            Scheme::Int8 => Content::Int8,
+            Scheme::Linear { .. } | Scheme::Block(_) => Content::Bytes,
         };
         if raw.format.content != expected {
             let why = format!("{} codes cannot be of type {}", record.scheme, raw.format.name);
             return Err(self.fail(name, why));
         }
         let coded = match record.scheme {
-            Layout::Int8 => {
+            Scheme::Int8 => {
                 if self.raw.contains_key(&format!("{name}_zero_point")) {
                     return Err(self.fail(name, "int8 with zero points is not read".into()));
                 }
@@ -144,13 +120,13 @@ impl Checkpoint {
                 let scales = self.floats(&format!("{name}_scale"))?;
                 Int8Matrix::from_parts(rows, cols, codes, scales).map(Coded::Int8)
             }
-            Layout::Linear { bits, group } => {
-                let shape = LinearShape { rows, cols, bits, group };
+            Scheme::Linear { bits, span } => {
+                let shape = LinearShape { rows, cols, bits, span };
                 let steps = self.floats(&format!("{name}_scale"))?;
                 let mins = self.floats(&format!("{name}_min"))?;
                 LinearMatrix::from_parts(shape, raw.bytes.to_vec(), mins, steps).map(Coded::Linear)
             }
-            Layout::Block(format) => {
+            Scheme::Block(format) => {
                 BlockMatrix::from_parts(format, rows, cols, raw.bytes.to_vec()).map(Coded::Block)
             }
         };
@@ -171,10 +147,10 @@ impl Checkpoint {
 }
 
 /// The parts that the codes of a layout need beside them.
-fn parts(scheme: Layout) -> &'static [&'static str] {
+fn parts(scheme: Scheme) -> &'static [&'static str] {
     match scheme {
-        Layout::Int8 => &PARTS[..1],
-        Layout::Linear { .. } => &PARTS,
-        Layout::Block(_) => &[],
+        Scheme::Int8 => &PARTS[..1],
+        Scheme::Linear { .. } => &PARTS,
+        Scheme::Block(_) => &[],
     }
 }

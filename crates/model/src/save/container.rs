@@ -76,9 +76,10 @@ fn coded_pieces<'a>(name: &str, coded: &'a Coded) -> Vec<Piece<'a>> {
         }
         Coded::Linear(matrix) => {
             let shape = matrix.shape();
-            let numbers = if shape.bits == 8 { floats } else { halves };
-            let part = |suffix: &str, values| {
-                numbers(format!("{name}_{suffix}"), vec![rows, shape.groups()], values)
+            let numbers = if shape.number_bytes() == 4 { floats } else { halves };
+            let part = |suffix: &str, values: &'a [f32]| {
+                let shape = vec![values.len() / shape.groups().max(1), shape.groups()];
+                numbers(format!("{name}_{suffix}"), shape, values)
             };
             vec![
                 codes("U8", Cow::Borrowed(matrix.codes())),

@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::{SaveError, Stored};
 use crate::LoadError;
+use crate::checkpoint::VERSION;
 
 /// `config` with the description of the coded tensors, or without any if none is coded.
 pub(super) fn describe(
@@ -32,18 +33,14 @@ pub(super) fn describe(
     } else if coded.iter().all(|(_, coded)| matches!(coded, Coded::Int8(_))) {
         config.insert("quantization_config".into(), int_quantized(stored, &tensors));
     } else {
-        let own = json!({ "quant_method": "kvant", "version": 1, "tensors": tensors });
+        let own = json!({ "quant_method": "kvant", "version": VERSION, "tensors": tensors });
         config.insert("quantization_config".into(), own);
     }
     Ok(Value::Object(config))
 }
 
 fn entry(coded: &Coded) -> Value {
-    let mut entry = json!({ "scheme": coded.format(), "shape": [coded.rows(), coded.cols()] });
-    if let Coded::Linear(matrix) = coded {
-        entry["group_size"] = matrix.shape().group.into();
-    }
-    entry
+    json!({ "scheme": coded.format(), "shape": [coded.rows(), coded.cols()] })
 }
 
 /// The int8 layout of compressed-tensors: symmetric, one scale per output row.
@@ -82,6 +79,6 @@ fn int_quantized(stored: &[(&str, Stored<'_>)], tensors: &Map<String, Value>) ->
             },
             "output_activations": null,
         }},
-        "kvant": { "version": 1, "tensors": tensors },
+        "kvant": { "version": VERSION, "tensors": tensors },
     })
 }

@@ -88,7 +88,7 @@ fn a_saved_model_saves_again_unchanged() {
     let folder = tempfile::tempdir().unwrap();
     let source = toy(folder.path());
     let (one, two) = (folder.path().join("one"), folder.path().join("two"));
-    save(&one, &source, &encode(&source, Scheme::Linear { bits: 3 })).unwrap();
+    save(&one, &source, &encode(&source, "linear3".parse().unwrap())).unwrap();
     let model = Checkpoint::open(&one).unwrap();
     let kept: Vec<_> =
         model.tensors().iter().map(|tensor| (tensor.name.clone(), SavedTensor::Kept)).collect();
@@ -148,7 +148,7 @@ fn damaged_codes_and_tables_are_refused() {
     let folder = tempfile::tempdir().unwrap();
     let source = toy(folder.path());
     let out = folder.path().join("out");
-    save(&out, &source, &encode(&source, Scheme::Linear { bits: 4 })).unwrap();
+    save(&out, &source, &encode(&source, "linear4:g64".parse().unwrap())).unwrap();
     let good = fs::read_to_string(out.join("config.json")).unwrap();
     let with = |from: &str, to: &str| {
         assert!(good.contains(from), "{good}");
@@ -157,12 +157,12 @@ fn damaged_codes_and_tables_are_refused() {
         opened.and_then(|model| model.weight("layer.weight")).unwrap_err().to_string()
     };
     for (from, to, words) in [
-        ("\"version\": 1", "\"version\": 2", "version 2"),
-        ("\"linear4\"", "\"linear9\"", "no known scheme"),
-        ("\"linear4\"", "\"linear5\"", "layer.weight"),
-        ("\"linear4\"", "\"int8\"", "type U8"),
-        ("\"group_size\": 64", "\"group_size\": 32", "layer.weight"),
-        ("\"group_size\": 64", "\"group_size\": 0", "layer.weight"),
+        ("\"version\": 2", "\"version\": 1", "version 1"),
+        ("\"linear4:g64\"", "\"linear9\"", "no known scheme"),
+        ("\"linear4:g64\"", "\"linear5:g64\"", "layer.weight"),
+        ("\"linear4:g64\"", "\"int8\"", "type U8"),
+        (":g64\"", ":g32\"", "layer.weight"),
+        (":g64\"", ":g0\"", "no known scheme"),
         ("        8,", "        9,", "layer.weight"),
         ("        8,", "        18446744073709551615,", "no known scheme"),
     ] {

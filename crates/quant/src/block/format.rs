@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use super::{q4, q5};
 use crate::SchemeError;
 
 /// Weights per block.
@@ -47,6 +48,37 @@ impl BlockFormat {
         match self {
             Self::Q4_0 | Self::Q5_0 | Self::Q8_0 => &["scale"],
             Self::Q4_1 | Self::Q5_1 => &["scale", "minimum"],
+        }
+    }
+
+    /// How many levels there are, and which of them is 0.
+    pub(super) const fn levels(self) -> (u16, f32) {
+        match self {
+            Self::Q4_0 => (16, 8.0),
+            Self::Q4_1 => (16, 0.0),
+            Self::Q5_0 => (32, 16.0),
+            Self::Q5_1 => (32, 0.0),
+            Self::Q8_0 => (256, 128.0),
+        }
+    }
+
+    /// Reads the codes of a block as numbers of levels.
+    pub(super) fn unpack(self, block: &[u8], codes: &mut [u8; BLOCK]) {
+        let bytes = &block[2 * self.numbers().len()..];
+        match self {
+            Self::Q4_0 | Self::Q4_1 => q4::unpack(bytes, codes),
+            Self::Q5_0 | Self::Q5_1 => q5::unpack(bytes, codes),
+            Self::Q8_0 => codes.iter_mut().zip(bytes).for_each(|(code, byte)| *code = byte ^ 0x80),
+        }
+    }
+
+    /// Writes the codes of a block, given as numbers of levels.
+    pub(super) fn pack(self, codes: &[u8; BLOCK], block: &mut [u8]) {
+        let bytes = &mut block[2 * self.numbers().len()..];
+        match self {
+            Self::Q4_0 | Self::Q4_1 => q4::pack(codes, bytes),
+            Self::Q5_0 | Self::Q5_1 => q5::pack(codes, bytes),
+            Self::Q8_0 => bytes.iter_mut().zip(codes).for_each(|(byte, code)| *byte = code ^ 0x80),
         }
     }
 }

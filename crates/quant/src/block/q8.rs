@@ -5,13 +5,10 @@ use half::f16;
 use super::q4::inverse;
 use super::{BLOCK, number};
 
-/// `d = amax / 127`.
-pub(super) const SCALE_DIVISOR: f32 = 127.0;
-
 /// `d = max|w| / 127`, `q = round(w / d)` to nearest, halves away from zero.
 pub(super) fn encode_q8_0(weights: &[f32; BLOCK], out: &mut [u8]) {
     let max = weights.iter().fold(0.0f32, |max, w| max.max(w.abs()));
-    let d = max / SCALE_DIVISOR;
+    let d = max / 127.0;
     let inverse = inverse(d);
     out[..2].copy_from_slice(&f16::from_f32(d).to_le_bytes());
     for (byte, &w) in out[2..].iter_mut().zip(weights) {
