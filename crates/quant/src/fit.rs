@@ -1,5 +1,8 @@
 //! How the scales of a format are fitted to the weights.
 
+#[cfg_attr(not(test), expect(dead_code, reason = "no format searches yet"))]
+pub(crate) mod search;
+
 /// How a group's range is chosen from its weights: the calibration observers of the field.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Observer {
