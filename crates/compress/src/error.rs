@@ -5,6 +5,18 @@ use std::path::PathBuf;
 use kvant_model::{LoadError, SaveError};
 use kvant_quant::EncodeError;
 
+/// A name that stands for nothing.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no {what} is called {name:?}; there are {known}")]
+pub struct NameError {
+    /// What the name should stand for.
+    pub what: &'static str,
+    /// The name.
+    pub name: String,
+    /// The names that exist.
+    pub known: &'static str,
+}
+
 /// Why a pass gave up.
 #[derive(Debug, thiserror::Error)]
 pub enum PassError {

@@ -9,19 +9,23 @@
 
 mod draft;
 mod error;
+mod method;
 mod pass;
 mod place;
 mod plan;
 mod quantize;
+mod quantizer;
 mod recipe;
 mod report;
 mod select;
 
 pub use draft::Draft;
-pub use error::{CompressError, PassError};
+pub use error::{CompressError, NameError, PassError};
+pub use method::Method;
 pub use pass::{Pass, Run, Step};
 pub use plan::Plan;
 pub use quantize::Round;
+pub use quantizer::{Quantizer, QuantizerError};
 pub use recipe::compress;
 pub use report::{REPORT_FILE, Report, TensorReport};
 pub use select::{Reason, Select};
