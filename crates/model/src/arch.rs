@@ -1,3 +1,4 @@
 //! Network architectures.
 
 pub(crate) mod bert;
+pub(crate) mod llama;

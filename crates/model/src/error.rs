@@ -70,6 +70,50 @@ pub enum LoadError {
     },
 }
 
+/// A sequence that a language model could not be run on.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ForwardError {
+    /// The tokenizer refused it.
+    #[error("the tokenizer fails: {why}")]
+    Tokenize {
+        /// The tokenizer's words.
+        why: String,
+    },
+    /// The tokenizer and the network do not belong together.
+    #[error(
+        "token {token} is outside the {vocabulary} words of the network; the tokenizer belongs \
+         to another model"
+    )]
+    Vocabulary {
+        /// The token.
+        token: u32,
+        /// Entries of the word table.
+        vocabulary: usize,
+    },
+    /// A sequence without a position to compute, or longer than the model was trained on.
+    #[error("{tokens} tokens, expected from {} to {context}", from + 1)]
+    Length {
+        /// Tokens of the sequence.
+        tokens: usize,
+        /// The first position that is wanted.
+        from: usize,
+        /// The context length of the model.
+        context: usize,
+    },
+    /// A weight is NaN or infinite, or so large that the sums are.
+    #[error(
+        "{path}: the network gives NaN or infinity at position {position}; its weights are \
+         broken, get the model again",
+        path = path.display()
+    )]
+    NotFinite {
+        /// The model.
+        path: PathBuf,
+        /// Place of the token in the sequence, from 0.
+        position: usize,
+    },
+}
+
 /// A text that could not be embedded.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum EmbedError {

@@ -10,6 +10,7 @@
 mod arch;
 mod checkpoint;
 mod config;
+mod decoder;
 mod encoder;
 mod error;
 mod file;
@@ -18,13 +19,16 @@ mod limit;
 mod pool;
 mod save;
 mod summary;
+mod tap;
 mod tokenizer;
 mod weight;
 mod worker;
 
 pub use checkpoint::{Checkpoint, HeaderError, TensorInfo};
+pub use decoder::{Decoder, ForwardOptions};
 pub use encoder::{EmbedOptions, Encoder};
-pub use error::{EmbedError, LoadError};
+pub use error::{EmbedError, ForwardError, LoadError};
 pub use save::{SaveError, SavedTensor, save};
 pub use summary::{Summary, TokenizerSummary};
+pub use tap::Tap;
 pub use weight::{Dense, Weight};

@@ -30,5 +30,7 @@ pub(crate) const LAYERS: usize = 512;
 pub(crate) const VOCABULARY: usize = 1 << 22;
 /// Tokens of a sequence; attention weights of one head take 4 bytes for each pair of them.
 pub(crate) const POSITIONS: usize = 1 << 14;
+/// Tokens of the longest sequence of a language model.
+pub(crate) const CONTEXT: usize = 1 << 24;
 /// Bytes of a text that the tokenizer looks at.
 pub(crate) const TEXT_BYTES: usize = 1 << 20;

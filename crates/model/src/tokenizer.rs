@@ -1,11 +1,15 @@
 //! Text to tokens, cut to the length the network takes.
 
+mod gguf;
+
 use std::path::Path;
 
 use serde_json::Value;
 
 use crate::limit::{TEXT_BYTES, TOKENIZER_BYTES};
 use crate::{LoadError, file};
+
+pub(crate) use gguf::from_gguf;
 
 /// Characters per token that a first look takes; a second one looks at twice as many.
 const GLANCE: usize = 20;
@@ -30,15 +34,8 @@ impl Tokenizer {
     /// `tokenizer.json`, else `positions`; never more than `positions`.
     pub(crate) fn read(dir: &Path, positions: usize) -> Result<Self, LoadError> {
         let path = dir.join("tokenizer.json");
-        if !path.exists() {
-            let what = "tokenizer.json";
-            let remedy = "copy it from the model's source; Kvant does not build it from vocab.txt";
-            return Err(LoadError::Missing { path: dir.to_path_buf(), what, remedy });
-        }
         let fail = |why: String| LoadError::Config { path: path.clone(), why };
-        let bytes = file::read_bounded(&path, TOKENIZER_BYTES)?;
-        let mut inner = tokenizers::Tokenizer::from_bytes(&bytes)
-            .map_err(|error| fail(format!("not a tokenizer: {}", one_line(&error.to_string()))))?;
+        let mut inner = parse(dir)?;
         let own_limit = inner.get_truncation().map(|truncation| truncation.max_length);
         inner
             .with_truncation(None)
@@ -92,6 +89,31 @@ impl Tokenizer {
     }
 }
 
+/// The tokenizer of `tokenizer.json` in `dir`, which neither cuts nor pads.
+pub(crate) fn from_directory(dir: &Path) -> Result<tokenizers::Tokenizer, LoadError> {
+    let mut inner = parse(dir)?;
+    inner.with_padding(None);
+    inner.with_truncation(None).map_err(|error| LoadError::Config {
+        path: dir.join("tokenizer.json"),
+        why: format!("not a tokenizer: {}", one_line(&error.to_string())),
+    })?;
+    Ok(inner)
+}
+
+fn parse(dir: &Path) -> Result<tokenizers::Tokenizer, LoadError> {
+    let path = dir.join("tokenizer.json");
+    if !path.exists() {
+        let what = "tokenizer.json";
+        let remedy = "copy it from the model's source; Kvant does not build it from vocab.txt";
+        return Err(LoadError::Missing { path: dir.to_path_buf(), what, remedy });
+    }
+    let bytes = file::read_bounded(&path, TOKENIZER_BYTES)?;
+    tokenizers::Tokenizer::from_bytes(&bytes).map_err(|error| {
+        let why = format!("not a tokenizer: {}", one_line(&error.to_string()));
+        LoadError::Config { path, why }
+    })
+}
+
 /// Where `text` may be cut after at least `at` bytes: at white space that every tokenizer of
 /// words treats as a break (others are stripped as control characters), else at its end.
 fn pause(text: &str, at: usize) -> usize {
@@ -106,7 +128,7 @@ fn head(text: &str, size: usize) -> &str {
 }
 
 /// What the tokenizer puts before and after a sequence, found by asking it.
-fn special(inner: &tokenizers::Tokenizer) -> Result<(Vec<u32>, Vec<u32>), String> {
+pub(crate) fn special(inner: &tokenizers::Tokenizer) -> Result<(Vec<u32>, Vec<u32>), String> {
     let ask = |with: bool| {
         let encoded = inner.encode_fast("a", with).map_err(|error| one_line(&error.to_string()));
         encoded.map(|encoded| encoded.get_ids().to_vec())
@@ -119,6 +141,6 @@ fn special(inner: &tokenizers::Tokenizer) -> Result<(Vec<u32>, Vec<u32>), String
     Ok((full[..at].to_vec(), full[at + bare.len()..].to_vec()))
 }
 
-fn one_line(text: &str) -> String {
+pub(crate) fn one_line(text: &str) -> String {
     text.lines().next().unwrap_or_default().chars().take(200).collect()
 }

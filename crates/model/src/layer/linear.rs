@@ -36,19 +36,34 @@ impl Linear {
     /// # Panics
     /// If the parts differ in columns or a bias does not fit its weight.
     pub(crate) fn prepare(parts: &[Part]) -> Self {
-        let rows = parts.iter().map(|part| part.weight.rows()).sum();
-        let cols = parts.first().map_or(0, |part| part.weight.cols());
-        let mut bias = Vec::with_capacity(rows);
-        for part in parts {
-            assert!(part.weight.cols() == cols, "parts share their input");
-            assert!(part.bias.len() == part.weight.rows(), "one bias per output");
-            bias.extend(part.bias.iter().map(|value| value * part.scale));
-        }
+        let (rows, cols, bias) = joined(parts);
         let weight = match int8(parts, rows, cols) {
             Some(packed) => Packed::Int8(packed),
             None => Packed::Float(float(parts, rows, cols)),
         };
         Self { weight, bias }
+    }
+
+    /// Packs the parts as [`Linear::prepare`] does, all formats decoded to f32.
+    ///
+    /// # Panics
+    /// As [`Linear::prepare`].
+    pub(crate) fn float(parts: &[Part]) -> Self {
+        let (rows, cols, bias) = joined(parts);
+        Self { weight: Packed::Float(float(parts, rows, cols)), bias }
+    }
+
+    /// Outputs of a token.
+    pub(crate) fn rows(&self) -> usize {
+        self.bias.len()
+    }
+
+    /// Inputs of a token.
+    pub(crate) fn cols(&self) -> usize {
+        match &self.weight {
+            Packed::Float(weight) => weight.k(),
+            Packed::Int8(weight) => weight.k(),
+        }
     }
 
     /// Writes `out = x · Wᵀ + b`; `codes` is memory for activations in int8.
@@ -76,6 +91,19 @@ impl Linear {
         };
         weight + self.bias.len() * 4
     }
+}
+
+/// Outputs and inputs of the parts side by side, and their biases.
+fn joined(parts: &[Part]) -> (usize, usize, Vec<f32>) {
+    let rows = parts.iter().map(|part| part.weight.rows()).sum();
+    let cols = parts.first().map_or(0, |part| part.weight.cols());
+    let mut bias = Vec::with_capacity(rows);
+    for part in parts {
+        assert!(part.weight.cols() == cols, "parts share their input");
+        assert!(part.bias.len() == part.weight.rows(), "one bias per output");
+        bias.extend(part.bias.iter().map(|value| value * part.scale));
+    }
+    (rows, cols, bias)
 }
 
 fn int8(parts: &[Part], rows: usize, cols: usize) -> Option<PackedI8> {
