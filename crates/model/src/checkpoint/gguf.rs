@@ -65,6 +65,20 @@ impl Array {
         };
         (0..self.len()?).map(|_| integer(&mut reader)).collect()
     }
+
+    /// The elements of an array of floating-point numbers.
+    pub(crate) fn floats(&self) -> Option<Vec<f64>> {
+        let mut reader = Reader { rest: &self.bytes, what: "an array" };
+        let float = |reader: &mut Reader<'_>| match reader.scalar(self.kind).ok()? {
+            Value::Float(value) => Some(value),
+            Value::Unsigned(_)
+            | Value::Signed(_)
+            | Value::Bool(_)
+            | Value::Text(_)
+            | Value::Array(_) => None,
+        };
+        (0..self.len()?).map(|_| float(&mut reader)).collect()
+    }
 }
 
 impl Value {

@@ -6,16 +6,16 @@ use std::path::Path;
 use serde_json::{Map, Value, json};
 
 use crate::LoadError;
-use crate::checkpoint::gguf::Header;
+use crate::checkpoint::gguf::{Array, Header};
 use crate::checkpoint::printable;
 use crate::limit::VOCABULARY;
 use crate::tokenizer::one_line;
 
 /// Token types of GGUF.
-const NORMAL: u32 = 1;
-const UNKNOWN: u32 = 2;
-const CONTROL: u32 = 3;
-const USER: u32 = 4;
+const NORMAL: i64 = 1;
+const UNKNOWN: i64 = 2;
+const CONTROL: i64 = 3;
+const USER: i64 = 4;
 
 /// How words are found in tokenizers of the byte-level kind: contractions, letters, digits,
 /// other signs, white space; `{digits}` says how many digits may stay together.
@@ -30,13 +30,13 @@ const WORDS: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N
 /// [`LoadError`] for other kinds, and for tables that contradict each other.
 pub(crate) fn from_gguf(path: &Path, header: &Header) -> Result<tokenizers::Tokenizer, LoadError> {
     let fail = |why: String| LoadError::Config { path: path.to_path_buf(), why };
-    let tokens = header.texts("tokenizer.ggml.tokens");
+    let tokens = header.array("tokenizer.ggml.tokens").and_then(Array::texts);
     let tokens = tokens.filter(|tokens| (1..=VOCABULARY).contains(&tokens.len()));
     let tokens = tokens.ok_or_else(|| {
         fail(format!("tokenizer.ggml.tokens must be a list of 1 to {VOCABULARY} texts"))
     })?;
-    let kinds = header.numbers("tokenizer.ggml.token_type");
-    let kinds: Vec<u32> = kinds.unwrap_or_default().into_iter().map(|kind| kind as u32).collect();
+    let kinds = header.array("tokenizer.ggml.token_type").and_then(Array::integers);
+    let kinds = kinds.unwrap_or_default();
     if !kinds.is_empty() && kinds.len() != tokens.len() {
         let (kinds, tokens) = (kinds.len(), tokens.len());
         return Err(fail(format!("{kinds} entries of token_type for {tokens} tokens")));
@@ -61,11 +61,11 @@ struct Table<'a> {
     header: &'a Header,
     tokens: Vec<String>,
     /// Type of each token; empty where the file gives none.
-    kinds: Vec<u32>,
+    kinds: Vec<i64>,
 }
 
 impl Table<'_> {
-    fn kind(&self, token: usize) -> u32 {
+    fn kind(&self, token: usize) -> i64 {
         self.kinds.get(token).copied().unwrap_or(NORMAL)
     }
 
@@ -174,7 +174,8 @@ impl Table<'_> {
     /// BPE as `SentencePiece` does it (Kudo and Richardson, 2018): white space is a sign like any
     /// other, pairs join in the order of the scores, unknown signs become bytes.
     fn pieces(&self) -> Result<Value, LoadError> {
-        let scores = self.header.numbers("tokenizer.ggml.scores").unwrap_or_default();
+        let scores =
+            self.header.array("tokenizer.ggml.scores").and_then(Array::floats).unwrap_or_default();
         if scores.len() != self.tokens.len() {
             let (scores, tokens) = (scores.len(), self.tokens.len());
             return Err(self.fail(format!("{scores} scores for {tokens} tokens")));
@@ -199,7 +200,7 @@ impl Table<'_> {
 
     /// The pairs of `tokenizer.ggml.merges`, first ones first.
     fn merges(&self) -> Result<Vec<Value>, LoadError> {
-        let merges = self.header.texts("tokenizer.ggml.merges");
+        let merges = self.header.array("tokenizer.ggml.merges").and_then(Array::texts);
         let merges = merges.ok_or_else(|| self.fail("tokenizer.ggml.merges is missing".into()))?;
         let pair = |merge: &String| {
             // The first sign may itself be a space in old files.
