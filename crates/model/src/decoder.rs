@@ -114,6 +114,22 @@ impl Decoder {
         self.text.text(tokens)
     }
 
+    /// The tokens of `text`, which may be long, cut into sequences of `window` tokens, each with
+    /// the [`Decoder::prefix`] in front; the last one is what is left.
+    ///
+    /// # Errors
+    /// As [`Decoder::tokenize`]; [`ForwardError::Length`] if `window` holds the prefix only, or
+    /// more than the context.
+    pub fn windows(&self, text: &str, window: usize) -> Result<Vec<Vec<u32>>, ForwardError> {
+        let (prefix, context) = (self.prefix(), self.context());
+        if !(prefix.len() + 1..=context).contains(&window) {
+            return Err(ForwardError::Length { tokens: window, from: prefix.len(), context });
+        }
+        let tokens = self.text.bare(text)?;
+        let windows = tokens.chunks(window - prefix.len());
+        Ok(windows.map(|tokens| [prefix, tokens].concat()).collect())
+    }
+
     /// The logits of the positions from [`ForwardOptions::from`] on, `(n − from) × vocabulary`,
     /// row-major, of one sequence of `n` tokens. Row `i` says what follows token `from + i`.
     ///

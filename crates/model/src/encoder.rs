@@ -13,7 +13,7 @@ use crate::layer::{Batch, Scratch};
 use crate::pool::Pooling;
 use crate::tokenizer::Tokenizer;
 use crate::worker::{self, lock};
-use crate::{Checkpoint, EmbedError, LoadError};
+use crate::{Checkpoint, EmbedError, LoadError, Tap};
 
 /// Texts whose tokens are held at a time.
 const WINDOW: usize = 16_384;
@@ -154,6 +154,38 @@ impl Encoder {
         Ok(out)
     }
 
+    /// Runs `texts` for what `tap` sees of it: the inputs of all linear layers, batch after
+    /// batch, the same for any number of threads (they only tokenize). Tables are not tapped.
+    ///
+    /// # Errors
+    /// [`EmbedError`] naming the first text at fault, or one in a batch that gave NaN.
+    pub fn observe<S: AsRef<str> + Sync>(
+        &self,
+        texts: &[S],
+        options: &EmbedOptions<'_>,
+        tap: &mut dyn Tap,
+    ) -> Result<(), EmbedError> {
+        let mut work = Lent::new(self);
+        for (index, texts) in texts.chunks(WINDOW).enumerate() {
+            let tokens = self.tokenize_all(index * WINDOW, texts, options.threads)?;
+            let order = longest_first(&tokens);
+            for range in batches(&tokens, &order, options.batch_tokens, 1) {
+                let members = &order[range];
+                self.forward(&tokens, members, &mut work.inner, Some(tap));
+                let states = members.iter().map(|&member| tokens[member].len()).sum::<usize>();
+                let states = &work.inner.scratch.hidden[..states * self.dim()];
+                if !states.iter().all(|value| value.is_finite()) {
+                    let index = index * WINDOW + members[0];
+                    return Err(EmbedError::NotFinite { path: self.path.clone(), index });
+                }
+                if let Some(progress) = options.progress {
+                    progress(members.len());
+                }
+            }
+        }
+        Ok(())
+    }
+
     fn tokens(&self, index: usize, text: &str) -> Result<Vec<u32>, EmbedError> {
         let tokens = self.tokenizer.encode(text);
         let tokens = tokens.map_err(|why| EmbedError::Tokenize { index, why })?;
@@ -191,14 +223,13 @@ impl Encoder {
 
     /// Runs all token sequences in batches of like lengths.
     fn run(&self, tokens: &[Vec<u32>], out: &mut [f32], options: &EmbedOptions<'_>) {
-        let mut order: Vec<usize> = (0..tokens.len()).collect();
-        order.sort_by_key(|&index| std::cmp::Reverse(tokens[index].len()));
-        let batches = batches(tokens, &order, options);
+        let order = longest_first(tokens);
+        let batches = batches(tokens, &order, options.batch_tokens, options.threads);
         let dim = self.dim();
         let rows: Vec<_> = out.chunks_exact_mut(dim).map(Mutex::new).collect();
         let job = |work: &mut Lent<'_>, index: usize| {
             let members = &order[batches[index].clone()];
-            self.forward(tokens, members, &mut work.inner);
+            self.forward(tokens, members, &mut work.inner, None);
             let states = &work.inner.scratch.hidden;
             let mut start = 0;
             for &member in members {
@@ -214,21 +245,38 @@ impl Encoder {
         let Ok(()) = worker::run(options.threads, batches.len(), || Lent::new(self), job);
     }
 
-    fn forward(&self, tokens: &[Vec<u32>], members: &[usize], work: &mut Work) {
+    fn forward(
+        &self,
+        tokens: &[Vec<u32>],
+        members: &[usize],
+        work: &mut Work,
+        tap: Option<&mut dyn Tap>,
+    ) {
         work.batch.tokens.clear();
         work.batch.lengths.clear();
         for &member in members {
             work.batch.tokens.extend_from_slice(&tokens[member]);
             work.batch.lengths.push(tokens[member].len());
         }
-        self.network.forward(self.kernels, &work.batch, &mut work.scratch);
+        self.network.forward(self.kernels, &work.batch, &mut work.scratch, tap);
     }
 }
 
+fn longest_first(tokens: &[Vec<u32>]) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..tokens.len()).collect();
+    order.sort_by_key(|&index| std::cmp::Reverse(tokens[index].len()));
+    order
+}
+
 /// Cuts `order` into runs of about `batch_tokens`, fewer where threads would stay idle.
-fn batches(tokens: &[Vec<u32>], order: &[usize], options: &EmbedOptions<'_>) -> Vec<Range<usize>> {
+fn batches(
+    tokens: &[Vec<u32>],
+    order: &[usize],
+    batch_tokens: usize,
+    threads: usize,
+) -> Vec<Range<usize>> {
     let total: usize = tokens.iter().map(Vec::len).sum();
-    let limit = options.batch_tokens.min(total.div_ceil(options.threads.max(1)));
+    let limit = batch_tokens.min(total.div_ceil(threads.max(1)));
     let mut batches = Vec::new();
     let (mut start, mut held) = (0, 0);
     for (at, &index) in order.iter().enumerate() {

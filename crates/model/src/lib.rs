@@ -2,7 +2,8 @@
 //!
 //! [`Checkpoint`] opens a safetensors directory or a GGUF file without decoding anything,
 //! [`Summary`] says what is inside, [`Encoder`] turns texts into vectors with a BERT-like
-//! network, [`save`] writes a compressed copy of a model that loads the same way.
+//! network, [`Decoder`] tokens into logits with a Llama-like one, [`Network`] is either of them
+//! with a [`Tap`] on what its weights read, [`save`] writes a compressed copy of a model that loads the same way.
 //!
 //! **Invariant:** this crate trains nothing and knows no index; bytes of foreign files never
 //! panic and never make it allocate more than a small multiple of the file.
@@ -16,6 +17,7 @@ mod error;
 mod file;
 mod layer;
 mod limit;
+mod network;
 mod pool;
 mod save;
 mod summary;
@@ -28,6 +30,7 @@ pub use checkpoint::{Checkpoint, HeaderError, TensorInfo};
 pub use decoder::{Decoder, ForwardOptions};
 pub use encoder::{EmbedOptions, Encoder};
 pub use error::{EmbedError, ForwardError, LoadError};
+pub use network::{Network, ObserveError, ObserveOptions};
 pub use save::{SaveError, SavedTensor, save};
 pub use summary::{Summary, TokenizerSummary};
 pub use tap::Tap;

@@ -8,7 +8,7 @@ use crate::layer::embedding::Embedding;
 use crate::layer::linear::{Linear, Part};
 use crate::layer::norm::Norm;
 use crate::layer::{Batch, Scratch, resize};
-use crate::{Checkpoint, LoadError, Weight};
+use crate::{Checkpoint, LoadError, Tap, Weight};
 
 /// The network of a sentence encoder.
 #[derive(Debug)]
@@ -71,20 +71,35 @@ impl Bert {
 
     /// Computes the states of every token of `batch` into `scratch.hidden`
     /// (`tokens × hidden`). A token's state depends on its own sequence only, bit for bit.
-    pub(crate) fn forward(&self, kernels: &Kernels, batch: &Batch, scratch: &mut Scratch) {
+    /// `tap` sees the inputs of the linear layers of the whole batch.
+    pub(crate) fn forward(
+        &self,
+        kernels: &Kernels,
+        batch: &Batch,
+        scratch: &mut Scratch,
+        mut tap: Option<&mut dyn Tap>,
+    ) {
         let tokens = batch.tokens.len();
         let states = resize(&mut scratch.hidden, tokens * self.config.hidden);
         self.embedding.forward(kernels, batch, states);
         for layer in &self.layers {
-            self.step(kernels, layer, &batch.lengths, scratch);
+            self.step(kernels, layer, &batch.lengths, scratch, tap.as_deref_mut());
         }
     }
 
-    fn step(&self, kernels: &Kernels, layer: &Layer, lengths: &[usize], scratch: &mut Scratch) {
+    fn step(
+        &self,
+        kernels: &Kernels,
+        layer: &Layer,
+        lengths: &[usize],
+        scratch: &mut Scratch,
+        mut tap: Option<&mut (dyn Tap + '_)>,
+    ) {
         let Config { hidden, inner, .. } = self.config;
         let tokens: usize = lengths.iter().sum();
         let size = tokens * hidden;
         let x = Matrix::new(&scratch.hidden[..size], tokens, hidden);
+        layer.qkv.show(tap.as_deref_mut(), x.data());
         let qkv = resize(&mut scratch.qkv, 3 * size);
         layer.qkv.forward(kernels, x, &mut scratch.codes, MatrixMut::new(qkv, tokens, 3 * hidden));
         self.attention.forward(kernels, lengths, scratch);
@@ -92,13 +107,16 @@ impl Bert {
         let states = &mut states[..size];
         let update = resize(update, size);
         let x = Matrix::new(&context[..size], tokens, hidden);
+        layer.output.show(tap.as_deref_mut(), x.data());
         layer.output.forward(kernels, x, codes, MatrixMut::new(update, tokens, hidden));
         layer.attention_norm.forward_sum(kernels, states, update);
         let middle = resize(middle, tokens * inner);
         let x = Matrix::new(states, tokens, hidden);
+        layer.inner.show(tap.as_deref_mut(), x.data());
         layer.inner.forward(kernels, x, codes, MatrixMut::new(middle, tokens, inner));
         kernels.gelu(middle);
         let x = Matrix::new(middle, tokens, inner);
+        layer.outer.show(tap, x.data());
         layer.outer.forward(kernels, x, codes, MatrixMut::new(update, tokens, hidden));
         layer.norm.forward_sum(kernels, states, update);
     }
@@ -172,9 +190,10 @@ impl Source<'_> {
     }
 
     fn part(&self, name: &str, rows: usize, cols: usize) -> Result<Part, LoadError> {
-        let weight = self.weight(&format!("{name}.weight"), rows, cols)?;
-        let bias = format!("{name}.bias");
-        Ok(Part { weight, bias: self.vector([&bias, &bias], rows)?, scale: 1.0 })
+        let (bias, name) = (format!("{name}.bias"), format!("{name}.weight"));
+        let weight = self.weight(&name, rows, cols)?;
+        let bias = self.vector([&bias, &bias], rows)?;
+        Ok(Part { name: format!("{}{name}", self.prefix), weight, bias, scale: 1.0 })
     }
 
     fn layer(&self, config: &Config, index: usize) -> Result<Layer, LoadError> {

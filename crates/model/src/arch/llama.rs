@@ -33,25 +33,18 @@ pub(crate) struct Llama {
     words: Weight,
     layers: Vec<Layer>,
     norm: RmsNorm,
-    head: Reader,
-}
-
-/// A linear layer and the checkpoint names of the weights in it.
-#[derive(Debug)]
-struct Reader {
-    linear: Linear,
-    names: Vec<String>,
+    head: Linear,
 }
 
 #[derive(Debug)]
 struct Layer {
     attention_norm: RmsNorm,
-    qkv: Reader,
-    output: Reader,
+    qkv: Linear,
+    output: Linear,
     norm: RmsNorm,
     /// Gate and up projection side by side.
-    inner: Reader,
-    outer: Reader,
+    inner: Linear,
+    outer: Linear,
 }
 
 /// How a sequence is run.
@@ -120,16 +113,16 @@ impl Llama {
         let rotation = Rotation::new(&self.shape.frequencies, self.shape.pairing, count);
         for layer in &self.layers {
             self.project(layer, &rotation, &mut states, pass);
-            pass.show(&layer.qkv, &states.normed);
+            layer.qkv.show(pass.tap.as_deref_mut(), &states.normed);
             self.mix(layer, &mut states, pass);
-            pass.show(&layer.output, &states.context);
-            pass.show(&layer.inner, &states.normed);
-            pass.show(&layer.outer, &states.middle);
+            layer.output.show(pass.tap.as_deref_mut(), &states.context);
+            layer.inner.show(pass.tap.as_deref_mut(), &states.normed);
+            layer.outer.show(pass.tap.as_deref_mut(), &states.middle);
         }
         let last = &states.hidden[from * hidden..];
         let mut out = vec![0.0; last.len()];
         self.norm.forward(pass.kernels, last, &mut out);
-        pass.show(&self.head, &out);
+        self.head.show(pass.tap.as_deref_mut(), &out);
         out
     }
 
@@ -140,7 +133,7 @@ impl Llama {
         let rows = states.chunks(HEAD_BLOCK * hidden);
         let jobs: Vec<_> = rows.zip(logits.chunks_mut(HEAD_BLOCK * vocabulary)).collect();
         each(threads, jobs, |(rows, out), scratch| {
-            self.head.forward(kernels, rows, &mut scratch.codes, out);
+            run(kernels, &self.head, rows, &mut scratch.codes, out);
         });
         logits
     }
@@ -156,7 +149,7 @@ impl Llama {
         let jobs: Vec<_> = inputs.zip(outputs).enumerate().collect();
         each(pass.threads, jobs, |(block, (input, (normed, qkv))), scratch| {
             layer.attention_norm.forward(kernels, input, normed);
-            layer.qkv.forward(kernels, normed, &mut scratch.codes, qkv);
+            run(kernels, &layer.qkv, normed, &mut scratch.codes, qkv);
             for (at, row) in qkv.chunks_exact_mut(projected).enumerate() {
                 rotation.turn(&mut row[..turned], block * BLOCK + at);
             }
@@ -178,36 +171,15 @@ impl Llama {
             let Scratch { attention, update, gates, codes } = scratch;
             self.attention.forward(kernels, qkv, rows, attention, context);
             let update = resize(update, states.len());
-            layer.output.forward(kernels, context, codes, update);
+            run(kernels, &layer.output, context, codes, update);
             kernels.add(states, update);
             layer.norm.forward(kernels, states, normed);
             let gates = resize(gates, 2 * middle.len());
-            layer.inner.forward(kernels, normed, codes, gates);
+            run(kernels, &layer.inner, normed, codes, gates);
             gate(gates, middle, inner);
-            layer.outer.forward(kernels, middle, codes, update);
+            run(kernels, &layer.outer, middle, codes, update);
             kernels.add(states, update);
         });
-    }
-}
-
-impl Pass<'_> {
-    fn show(&mut self, reader: &Reader, x: &[f32]) {
-        let Some(tap) = self.tap.as_deref_mut() else { return };
-        let names: Vec<&str> = reader.names.iter().map(String::as_str).collect();
-        let cols = reader.linear.cols();
-        tap.input(&names, Matrix::new(x, x.len() / cols, cols));
-    }
-}
-
-impl Reader {
-    fn forward(&self, kernels: &Kernels, x: &[f32], codes: &mut RowsI8, out: &mut [f32]) {
-        let (rows, cols) = (x.len() / self.linear.cols(), self.linear.cols());
-        let out = MatrixMut::new(out, rows, self.linear.rows());
-        self.linear.forward(kernels, Matrix::new(x, rows, cols), codes, out);
-    }
-
-    fn size_bytes(&self) -> usize {
-        self.linear.size_bytes()
     }
 }
 
@@ -217,6 +189,12 @@ impl Layer {
         let norms = (self.attention_norm.gain.len() + self.norm.gain.len()) * 4;
         linears.iter().map(|linear| linear.size_bytes()).sum::<usize>() + norms
     }
+}
+
+fn run(kernels: &Kernels, linear: &Linear, x: &[f32], codes: &mut RowsI8, out: &mut [f32]) {
+    let rows = x.len() / linear.cols();
+    let x = Matrix::new(x, rows, linear.cols());
+    linear.forward(kernels, x, codes, MatrixMut::new(out, rows, linear.rows()));
 }
 
 fn span(block: usize, rows: usize) -> Range<usize> {

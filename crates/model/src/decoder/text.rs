@@ -27,8 +27,18 @@ impl Text {
         &self.prefix
     }
 
+    /// The tokens of `text` with the special ones around it.
     pub(super) fn tokens(&self, text: &str) -> Result<Vec<u32>, ForwardError> {
-        let encoded = self.inner.encode_fast(text, true);
+        self.encode(text, true)
+    }
+
+    /// The tokens of `text` alone.
+    pub(super) fn bare(&self, text: &str) -> Result<Vec<u32>, ForwardError> {
+        self.encode(text, false)
+    }
+
+    fn encode(&self, text: &str, special: bool) -> Result<Vec<u32>, ForwardError> {
+        let encoded = self.inner.encode_fast(text, special);
         Ok(encoded.map_err(|error| refused(&error.to_string()))?.get_ids().to_vec())
     }
 

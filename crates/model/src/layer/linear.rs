@@ -3,7 +3,7 @@
 use kvant_kernels::{Kernels, Matrix, MatrixMut, PackedF32, PackedI8, RowsI8};
 use kvant_quant::Coded;
 
-use crate::Weight;
+use crate::{Tap, Weight};
 
 /// A weight in the form the products read.
 #[derive(Debug)]
@@ -19,10 +19,14 @@ enum Packed {
 pub(crate) struct Linear {
     weight: Packed,
     bias: Vec<f32>,
+    /// What the weights are called in the checkpoint.
+    names: Vec<String>,
 }
 
 /// One weight and bias of a [`Linear`], both to be multiplied by `scale`.
 pub(crate) struct Part {
+    /// What the weight is called in the checkpoint.
+    pub(crate) name: String,
     pub(crate) weight: Weight,
     pub(crate) bias: Vec<f32>,
     pub(crate) scale: f32,
@@ -36,12 +40,11 @@ impl Linear {
     /// # Panics
     /// If the parts differ in columns or a bias does not fit its weight.
     pub(crate) fn prepare(parts: &[Part]) -> Self {
-        let (rows, cols, bias) = joined(parts);
-        let weight = match int8(parts, rows, cols) {
-            Some(packed) => Packed::Int8(packed),
-            None => Packed::Float(float(parts, rows, cols)),
-        };
-        Self { weight, bias }
+        let (rows, cols) = (outputs(parts), inputs(parts));
+        match int8(parts, rows, cols) {
+            Some(packed) => Self::new(Packed::Int8(packed), parts),
+            None => Self::float(parts),
+        }
     }
 
     /// Packs the parts as [`Linear::prepare`] does, all formats decoded to f32.
@@ -49,8 +52,24 @@ impl Linear {
     /// # Panics
     /// As [`Linear::prepare`].
     pub(crate) fn float(parts: &[Part]) -> Self {
-        let (rows, cols, bias) = joined(parts);
-        Self { weight: Packed::Float(float(parts, rows, cols)), bias }
+        Self::new(Packed::Float(float(parts, outputs(parts), inputs(parts))), parts)
+    }
+
+    fn new(weight: Packed, parts: &[Part]) -> Self {
+        let mut bias = Vec::with_capacity(outputs(parts));
+        for part in parts {
+            assert!(part.bias.len() == part.weight.rows(), "one bias per output");
+            bias.extend(part.bias.iter().map(|value| value * part.scale));
+        }
+        let names = parts.iter().map(|part| part.name.clone()).collect();
+        Self { weight, bias, names }
+    }
+
+    /// Hands `x` (`tokens × inputs`), which this layer reads, to `tap`.
+    pub(crate) fn show(&self, tap: Option<&mut (dyn Tap + '_)>, x: &[f32]) {
+        let Some(tap) = tap else { return };
+        let names: Vec<&str> = self.names.iter().map(String::as_str).collect();
+        tap.input(&names, Matrix::new(x, x.len() / self.cols(), self.cols()));
     }
 
     /// Outputs of a token.
@@ -93,17 +112,14 @@ impl Linear {
     }
 }
 
-/// Outputs and inputs of the parts side by side, and their biases.
-fn joined(parts: &[Part]) -> (usize, usize, Vec<f32>) {
-    let rows = parts.iter().map(|part| part.weight.rows()).sum();
+fn outputs(parts: &[Part]) -> usize {
+    parts.iter().map(|part| part.weight.rows()).sum()
+}
+
+fn inputs(parts: &[Part]) -> usize {
     let cols = parts.first().map_or(0, |part| part.weight.cols());
-    let mut bias = Vec::with_capacity(rows);
-    for part in parts {
-        assert!(part.weight.cols() == cols, "parts share their input");
-        assert!(part.bias.len() == part.weight.rows(), "one bias per output");
-        bias.extend(part.bias.iter().map(|value| value * part.scale));
-    }
-    (rows, cols, bias)
+    assert!(parts.iter().all(|part| part.weight.cols() == cols), "parts share their input");
+    cols
 }
 
 fn int8(parts: &[Part], rows: usize, cols: usize) -> Option<PackedI8> {

@@ -1,6 +1,6 @@
 //! The weights of a decoder by their names in safetensors and GGUF files.
 
-use super::{Layer, Llama, Reader, Shape};
+use super::{Layer, Llama, Shape};
 use crate::layer::causal::Causal;
 use crate::layer::linear::{Linear, Part};
 use crate::layer::rms::RmsNorm;
@@ -75,7 +75,7 @@ struct Source<'a> {
 
 impl Source<'_> {
     /// The word table and the head, which may be one tensor.
-    fn ends(&self, shape: &Shape) -> Result<(Weight, Reader), LoadError> {
+    fn ends(&self, shape: &Shape) -> Result<(Weight, Linear), LoadError> {
         let Shape { hidden, vocabulary, tied, .. } = *shape;
         let words = format!("{}{}.weight", self.prefix, self.names.words);
         let head = format!("{}.weight", self.names.head);
@@ -84,14 +84,14 @@ impl Source<'_> {
             None => self.checkpoint.tensor(&head).is_some(),
         };
         let table = self.weight(&words, vocabulary, hidden)?;
-        let part = |weight| Part { weight, bias: vec![0.0; vocabulary], scale: 1.0 };
+        let part = |name, weight| Part { name, weight, bias: vec![0.0; vocabulary], scale: 1.0 };
         if untied {
-            let part = part(self.weight(&head, vocabulary, hidden)?);
-            return Ok((table, Reader { linear: Linear::float(&[part]), names: vec![head] }));
+            let weight = self.weight(&head, vocabulary, hidden)?;
+            return Ok((table, Linear::float(&[part(head, weight)])));
         }
-        let part = part(table);
+        let part = part(words, table);
         let linear = Linear::float(std::slice::from_ref(&part));
-        Ok((part.weight, Reader { linear, names: vec![words] }))
+        Ok((part.weight, linear))
     }
 
     fn layer(&self, shape: &Shape, attention: &Causal, index: usize) -> Result<Layer, LoadError> {
@@ -103,8 +103,7 @@ impl Source<'_> {
                 Ok(Part { scale, ..part })
             });
             let parts = parts.collect::<Result<Vec<_>, LoadError>>()?;
-            let names = wanted.iter().map(|(name, ..)| format!("{}.weight", at(name)));
-            Ok::<_, LoadError>(Reader { linear: Linear::float(&parts), names: names.collect() })
+            Ok::<_, LoadError>(Linear::float(&parts))
         };
         let (queries, keys) = (attention.queries(), attention.groups * width);
         let [q, k, v] = self.names.qkv;
@@ -133,13 +132,13 @@ impl Source<'_> {
 
     /// A weight and its bias, if it has one.
     fn part(&self, name: &str, rows: usize, cols: usize) -> Result<Part, LoadError> {
-        let weight = self.weight(&format!("{name}.weight"), rows, cols)?;
-        let bias = format!("{name}.bias");
+        let (bias, name) = (format!("{name}.bias"), format!("{name}.weight"));
+        let weight = self.weight(&name, rows, cols)?;
         let bias = match self.checkpoint.tensor(&bias) {
             Some(_) => self.vector(&bias, rows)?,
             None => vec![0.0; rows],
         };
-        Ok(Part { weight, bias, scale: 1.0 })
+        Ok(Part { name, weight, bias, scale: 1.0 })
     }
 
     fn norm(&self, name: &str, shape: &Shape) -> Result<RmsNorm, LoadError> {
