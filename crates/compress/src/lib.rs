@@ -7,25 +7,33 @@
 //! **Invariant:** the only crate that changes weights; it never touches its source, and a
 //! directory it did not finish never carries the name that was asked for.
 
+mod allocate;
 mod draft;
 mod error;
 mod method;
 mod pass;
+mod pattern;
 mod place;
 mod plan;
 mod quantize;
 mod quantizer;
 mod recipe;
 mod report;
+mod run;
 mod select;
+mod transform;
 
+pub use allocate::{Choice, allocate};
 pub use draft::Draft;
 pub use error::{CompressError, NameError, PassError};
 pub use method::Method;
 pub use pass::{Pass, Run, Step};
+pub use pattern::Pattern;
 pub use plan::Plan;
 pub use quantize::Round;
 pub use quantizer::{Quantizer, QuantizerError};
-pub use recipe::compress;
+pub use recipe::{Action, Budget, BudgetError, PRESETS, Recipe, RecipeError, Rule, observer};
 pub use report::{REPORT_FILE, Report, TensorReport};
+pub use run::compress;
 pub use select::{Reason, Select};
+pub use transform::Transform;

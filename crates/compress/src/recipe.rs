@@ -1,79 +1,254 @@
-//! From a model directory to a smaller one.
+//! What is to be done to a model, in order, and to which of its tensors.
 
-use std::path::Path;
-use std::time::Instant;
+mod budget;
+mod preset;
+#[cfg(test)]
+mod tests;
 
-use kvant_model::{Checkpoint, SaveError, save};
-use kvant_storage::write_file_atomic;
+pub use budget::{Budget, BudgetError};
+pub use preset::PRESETS;
 
-use crate::draft::Change;
-use crate::place::Place;
-use crate::report::REPORT_FILE;
-use crate::{CompressError, Draft, Pass, Plan, Report, Round, Run, Step};
+use kvant_quant::{Observer, Scheme};
+use serde::Deserialize;
 
-/// Compresses the model directory `source` into the new directory `out`.
+use crate::{NameError, Pattern, Quantizer, Transform};
+
+/// Passes over a model, in order. `FromStr` reads TOML:
 ///
-/// Every tensor the plan selects is encoded; one that the scheme cannot hold stays as it is, and
-/// the report says why. `out` appears complete or not at all, with the [`Report`] in
-/// [`REPORT_FILE`]; `source` is only read. `progress` is called on this thread.
+/// ```
+/// let recipe: kvant_compress::Recipe = r#"
+///     [[pass]]
+///     transform = "smooth"
 ///
-/// Takes the time of one pass over the weights and the memory of the encoded model plus, per
-/// thread, two copies of a tensor in f32.
+///     [[pass]]                  # a tensor takes the first pass that names it
+///     targets = ["*embeddings*"]
+///     scheme = "linear6:g32"
+///
+///     [[pass]]
+///     scheme = "iq4_nl@gptq"
+///     observer = "mse"
+/// "#.parse()?;
+/// assert_eq!(recipe.rules.len(), 2);
+/// # Ok::<(), kvant_compress::RecipeError>(())
+/// ```
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Recipe {
+    /// What changes the weights before they are quantized, in order.
+    pub transforms: Vec<Transform>,
+    /// Which tensors become what. A tensor takes the first rule that names it; one that no rule
+    /// names stays as it is.
+    pub rules: Vec<Rule>,
+}
+
+/// What becomes of the weight matrices whose names are targeted.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Rule {
+    /// Names; empty: all.
+    pub targets: Vec<Pattern>,
+    /// Names that are exempt.
+    pub except: Vec<Pattern>,
+    /// What becomes of them.
+    pub action: Action,
+}
+
+/// What becomes of a tensor.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Action {
+    /// It stays as it is.
+    Keep,
+    /// It is quantized.
+    Quantize {
+        /// Format and method.
+        quantizer: Quantizer,
+        /// How ranges are chosen; `None`: as the method does.
+        observer: Option<Observer>,
+    },
+    /// The rule's tensors share a budget: each gets one of the formats.
+    Allocate {
+        /// The limit.
+        budget: Budget,
+        /// The formats to choose from.
+        choices: Vec<Quantizer>,
+    },
+}
+
+/// Why a text is no [`Recipe`].
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RecipeError {
+    /// It is no TOML, or has other keys.
+    #[error("not a recipe: {0}")]
+    Syntax(String),
+    /// A pass does not say what it does, or says several things.
+    #[error(
+        "pass {number}: {why}; a pass has one of transform = …, scheme = …, keep = true, \
+         budget = … with schemes = […]"
+    )]
+    Pass {
+        /// Its number, from 1.
+        number: usize,
+        /// What is wrong.
+        why: String,
+    },
+    /// It has no passes.
+    #[error("the recipe has no [[pass]]")]
+    Empty,
+}
+
+impl Recipe {
+    /// All weight matrices by one quantizer.
+    pub fn uniform(quantizer: impl Into<Quantizer>) -> Self {
+        let action = Action::Quantize { quantizer: quantizer.into(), observer: None };
+        let rule = Rule { targets: Vec::new(), except: Vec::new(), action };
+        Self { transforms: Vec::new(), rules: vec![rule] }
+    }
+
+    /// Whether a pass of it needs a calibration.
+    pub fn needs_data(&self) -> bool {
+        let method = |quantizer: &Quantizer| quantizer.method.is_some_and(|m| m.needs_data());
+        self.transforms.iter().any(Transform::needs_data)
+            || self.rules.iter().any(|rule| match &rule.action {
+                Action::Keep => false,
+                Action::Quantize { quantizer, .. } => method(quantizer),
+                Action::Allocate { choices, budget } => {
+                    choices.iter().any(method) || budget.is_quality()
+                }
+            })
+    }
+
+    /// The formats it may write, each once.
+    pub fn schemes(&self) -> Vec<Scheme> {
+        let mut schemes = Vec::new();
+        for rule in &self.rules {
+            match &rule.action {
+                Action::Keep => {}
+                Action::Quantize { quantizer, .. } => schemes.push(quantizer.scheme),
+                Action::Allocate { choices, .. } => {
+                    schemes.extend(choices.iter().map(|choice| choice.scheme));
+                }
+            }
+        }
+        let mut seen = std::collections::HashSet::new();
+        schemes.retain(|scheme| seen.insert(*scheme));
+        schemes
+    }
+}
+
+impl Rule {
+    /// Whether it names the tensor `name`.
+    pub fn names(&self, name: &str) -> bool {
+        let any = |patterns: &[Pattern]| patterns.iter().any(|pattern| pattern.matches(name));
+        (self.targets.is_empty() || any(&self.targets)) && !any(&self.except)
+    }
+}
+
+/// The file as TOML has it.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    #[serde(default)]
+    pass: Vec<Entry>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Entry {
+    transform: Option<String>,
+    scheme: Option<String>,
+    observer: Option<String>,
+    keep: Option<bool>,
+    budget: Option<String>,
+    schemes: Option<Vec<String>>,
+    #[serde(default)]
+    targets: Vec<Pattern>,
+    #[serde(default)]
+    except: Vec<Pattern>,
+}
+
+impl std::str::FromStr for Recipe {
+    type Err = RecipeError;
+
+    fn from_str(text: &str) -> Result<Self, RecipeError> {
+        let file: File = toml::from_str(text).map_err(|error| {
+            let line = error.message().lines().next().unwrap_or_default().to_owned();
+            RecipeError::Syntax(match error.span() {
+                Some(span) => {
+                    format!("line {}: {line}", text[..span.start].matches('\n').count() + 1)
+                }
+                None => line,
+            })
+        })?;
+        let mut recipe = Self::default();
+        for (index, entry) in file.pass.into_iter().enumerate() {
+            let fail = |why| RecipeError::Pass { number: index + 1, why };
+            match entry.transform() {
+                Some(transform) => recipe.transforms.push(transform.map_err(fail)?),
+                None => recipe.rules.push(entry.rule().map_err(fail)?),
+            }
+        }
+        if recipe.rules.is_empty() && recipe.transforms.is_empty() {
+            return Err(RecipeError::Empty);
+        }
+        Ok(recipe)
+    }
+}
+
+impl Entry {
+    fn transform(&self) -> Option<Result<Transform, String>> {
+        let name = self.transform.as_deref()?;
+        let alone = self.scheme.is_none()
+            && self.keep.is_none()
+            && self.budget.is_none()
+            && self.targets.is_empty();
+        Some(if alone {
+            name.parse().map_err(|error: NameError| error.to_string())
+        } else {
+            Err("a transform concerns the whole model and stands alone".to_owned())
+        })
+    }
+
+    fn rule(self) -> Result<Rule, String> {
+        let parse = |text: &str| {
+            text.parse::<Quantizer>().map_err(|error| format!("scheme {text:?}: {error}"))
+        };
+        let observer = self.observer.as_deref().map(observer).transpose();
+        let observer = observer.map_err(|error| error.to_string())?;
+        if self.schemes.is_some() != self.budget.is_some() {
+            return Err("budget and schemes come together".to_owned());
+        }
+        let action = match (self.scheme, self.keep, self.budget) {
+            (Some(scheme), None, None) => Action::Quantize { quantizer: parse(&scheme)?, observer },
+            (None, Some(true), None) => Action::Keep,
+            (None, None, Some(budget)) => Action::Allocate {
+                budget: budget.parse().map_err(|error: BudgetError| error.to_string())?,
+                choices: self
+                    .schemes
+                    .unwrap_or_default()
+                    .iter()
+                    .map(|scheme| parse(scheme))
+                    .collect::<Result<_, _>>()?,
+            },
+            (None, Some(false), None) => return Err("keep = false says nothing".to_owned()),
+            (None, None, None) => return Err("it does nothing".to_owned()),
+            _ => return Err("it does several things".to_owned()),
+        };
+        Ok(Rule { targets: self.targets, except: self.except, action })
+    }
+}
+
+/// The observer called `name`.
 ///
 /// # Errors
-/// [`CompressError`] when `source` is no full-precision model directory, a weight is NaN or
-/// infinite, `out` exists, or writing fails.
-pub fn compress(
-    source: &Path,
-    out: &Path,
-    plan: &Plan,
-    progress: &dyn Fn(Step),
-) -> Result<Report, CompressError> {
-    let start = Instant::now();
-    let place = Place::new(out)?;
-    refuse_file(source)?;
-    let mut draft = Draft::new(Checkpoint::open(source)?);
-    let passes: [&dyn Pass; 1] = [&Round { scheme: plan.scheme, select: plan.select.clone() }];
-    let run = Run { threads: plan.threads, progress };
-    for pass in passes {
-        pass.apply(&mut draft, &run)?;
+/// [`NameError`] with the names there are.
+pub fn observer(name: &str) -> Result<Observer, NameError> {
+    match name {
+        "minmax" => Ok(Observer::MinMax),
+        "percentile" => Ok(Observer::Percentile),
+        "mse" => Ok(Observer::Mse),
+        "kl" => Ok(Observer::Entropy),
+        _ => Err(NameError {
+            what: "observer",
+            name: name.to_owned(),
+            known: "minmax, percentile, mse, kl",
+        }),
     }
-    refuse_nothing(&draft, plan)?;
-    let names = passes.iter().map(|pass| pass.name()).collect();
-    let mut report = Report::of(&draft, plan.scheme.to_string(), names);
-    report.seconds = start.elapsed().as_secs_f64();
-    progress(Step::Saving);
-    save(place.path(), source, &draft.into_saved())?;
-    write_file_atomic(&place.path().join(REPORT_FILE), &report.to_json())
-        .map_err(SaveError::from)?;
-    place.publish()?;
-    Ok(report)
-}
-
-fn refuse_file(source: &Path) -> Result<(), CompressError> {
-    if !source.is_file() {
-        return Ok(());
-    }
-    let gguf = source.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("gguf"));
-    let kind = if gguf { "a GGUF file" } else { "a file" };
-    Err(CompressError::File { path: source.to_owned(), kind })
-}
-
-/// A copy in which nothing changed would look like a compressed model.
-fn refuse_nothing(draft: &Draft, plan: &Plan) -> Result<(), CompressError> {
-    let tensors = draft.source().tensors();
-    let coded = |name: &str| matches!(draft.change(name), Some(Change::Coded(..)));
-    if tensors.iter().any(|tensor| coded(&tensor.name)) {
-        return Ok(());
-    }
-    let largest = tensors.iter().max_by_key(|tensor| tensor.elements());
-    let why = largest.map_or_else(
-        || "it has none".to_owned(),
-        |tensor| match draft.change(&tensor.name) {
-            Some(Change::Kept(reason)) => format!("'{}' {reason}", tensor.name),
-            Some(Change::Coded(..)) | None => format!("'{}' was not selected", tensor.name),
-        },
-    );
-    let (path, scheme) = (draft.source().path().to_owned(), plan.scheme.to_string());
-    Err(CompressError::Nothing { path, scheme, why })
 }
