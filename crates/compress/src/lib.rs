@@ -8,6 +8,7 @@
 //! directory it did not finish never carries the name that was asked for.
 
 mod allocate;
+mod calibrate;
 mod draft;
 mod error;
 mod method;
@@ -24,6 +25,7 @@ mod select;
 mod transform;
 
 pub use allocate::{Choice, allocate};
+pub use calibrate::{CalibrateError, Calibration, Moment};
 pub use draft::Draft;
 pub use error::{CompressError, NameError, PassError};
 pub use method::Method;
