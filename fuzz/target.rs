@@ -7,7 +7,7 @@ use kvant_db::{Collection, Query, Tuning};
 use kvant_eval::task::{Corpus, Labelled, Pairs};
 use kvant_index::{AnyShape, FloatRows, Metric, SearchOptions};
 use kvant_model::{Checkpoint, Summary};
-use kvant_quant::{BlockFormat, BlockMatrix, LinearMatrix, LinearShape, Span};
+use kvant_quant::{BlockFormat, BlockMatrix, CodeShape, LinearMatrix, ScaledMatrix, Span};
 use kvant_storage::frame::{Frame, Kind};
 
 use crate::place::{with_file, with_folder};
@@ -67,7 +67,7 @@ fn code(data: &[u8]) {
         bits @ 0..=6 => {
             let spans = [Span::Group(64), Span::Channel, Span::Tensor];
             let span = spans[rest.len() % spans.len()];
-            let shape = LinearShape { rows, cols, bits: bits + 2, span };
+            let shape = CodeShape { rows, cols, bits: bits + 2, span };
             let (groups, bytes) = (shape.numbers(), rows * shape.row_bytes());
             if rest.len() < bytes + groups * 8 {
                 return;
@@ -78,8 +78,15 @@ fn code(data: &[u8]) {
             };
             let mins = (0..groups).map(number).collect();
             let steps = (groups..2 * groups).map(number).collect();
-            let matrix = LinearMatrix::from_parts(shape, rest[..bytes].to_vec(), mins, steps);
-            matrix.ok().map(kvant_quant::Coded::Linear)
+            let codes = rest[..bytes].to_vec();
+            if kind / 8 % 2 == 1 {
+                let zeros = (kind / 16 % 2 == 1).then(|| rest[bytes + groups * 4..][..groups].to_vec());
+                let matrix = ScaledMatrix::from_parts(shape, codes, mins, zeros);
+                matrix.ok().map(kvant_quant::Coded::Scaled)
+            } else {
+                let matrix = LinearMatrix::from_parts(shape, codes, mins, steps);
+                matrix.ok().map(kvant_quant::Coded::Linear)
+            }
         }
         _ => {
             let formats = [

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::{BlockMatrix, Grid, Int8Matrix, LinearMatrix, Scheme};
+use crate::{BlockMatrix, Grid, Int8Matrix, LinearMatrix, ScaledMatrix, Scheme};
 
 /// An encoded weight matrix: one row per output, as the f32 matrix it came from.
 #[derive(Clone, Debug, PartialEq)]
@@ -11,6 +11,8 @@ pub enum Coded {
     Int8(Int8Matrix),
     /// Minimum and step per group.
     Linear(LinearMatrix),
+    /// Integer codes with a scale, and for some a zero point, per span.
+    Scaled(ScaledMatrix),
     /// Blocks of 32 weights as ggml stores them.
     Block(BlockMatrix),
 }
@@ -21,6 +23,7 @@ impl Coded {
         match self {
             Self::Int8(m) => m.rows(),
             Self::Linear(m) => m.shape().rows,
+            Self::Scaled(m) => m.shape().rows,
             Self::Block(m) => m.rows(),
         }
     }
@@ -30,6 +33,7 @@ impl Coded {
         match self {
             Self::Int8(m) => m.cols(),
             Self::Linear(m) => m.shape().cols,
+            Self::Scaled(m) => m.shape().cols,
             Self::Block(m) => m.cols(),
         }
     }
@@ -38,7 +42,8 @@ impl Coded {
     pub fn scheme(&self) -> Scheme {
         match self {
             Self::Int8(_) => Scheme::Int8,
-            Self::Linear(m) => m.shape().scheme(),
+            Self::Linear(m) => m.scheme(),
+            Self::Scaled(m) => m.scheme(),
             Self::Block(m) => Scheme::Block(m.format()),
         }
     }
@@ -53,6 +58,7 @@ impl Coded {
         match self {
             Self::Int8(m) => m.size_bytes(),
             Self::Linear(m) => m.size_bytes(),
+            Self::Scaled(m) => m.size_bytes(),
             Self::Block(m) => m.size_bytes(),
         }
     }
@@ -71,6 +77,7 @@ impl Coded {
         match self {
             Self::Int8(m) => m.decode_row(row, out),
             Self::Linear(m) => m.decode_row(row, out),
+            Self::Scaled(m) => m.decode_row(row, out),
             Self::Block(m) => m.decode_row(row, out),
         }
     }
@@ -84,6 +91,7 @@ impl Coded {
         match self {
             Self::Int8(m) => Self::Int8(m.select_rows(order)),
             Self::Linear(m) => Self::Linear(m.select_rows(order)),
+            Self::Scaled(m) => Self::Scaled(m.select_rows(order)),
             Self::Block(m) => Self::Block(m.select_rows(order)),
         }
     }
@@ -94,6 +102,7 @@ impl Coded {
         match self {
             Self::Int8(m) => m.grid(),
             Self::Linear(m) => m.grid(),
+            Self::Scaled(m) => m.grid(),
             Self::Block(m) => m.grid(),
         }
     }
@@ -103,6 +112,7 @@ impl Coded {
         match self {
             Self::Int8(m) => m.grid_codes(),
             Self::Linear(m) => m.grid_codes(),
+            Self::Scaled(m) => m.grid_codes(),
             Self::Block(m) => m.grid_codes(),
         }
     }
@@ -116,6 +126,7 @@ impl Coded {
         match self {
             Self::Int8(m) => m.set_grid_codes(codes),
             Self::Linear(m) => m.set_grid_codes(codes),
+            Self::Scaled(m) => m.set_grid_codes(codes),
             Self::Block(m) => m.set_grid_codes(codes),
         }
     }

@@ -18,7 +18,7 @@ pub enum EncodeError {
     /// The rows are no whole number of blocks.
     #[error(
         "{scheme} holds rows of whole blocks of 32 weights, these have {cols} columns; \
-         int8 and linear2 to linear8 hold rows of any length"
+         int8, linear, sym and affine codes hold rows of any length"
     )]
     BlockCols {
         /// The scheme asked for.
@@ -43,7 +43,7 @@ pub enum EncodeError {
         limit: f32,
     },
     /// A number of bits outside 2 to 8.
-    #[error("linear codes have 2 to 8 bits, not {bits}")]
+    #[error("codes have 2 to 8 bits, not {bits}")]
     Bits {
         /// Bits asked for.
         bits: u8,
@@ -92,9 +92,19 @@ pub enum LayoutError {
         value: f32,
     },
     /// A number of bits outside 2 to 8.
-    #[error("linear codes have 2 to 8 bits, not {bits}")]
+    #[error("codes have 2 to 8 bits, not {bits}")]
     Bits {
         /// Bits claimed.
+        bits: u8,
+    },
+    /// A zero point that is no code.
+    #[error("zero point {index} is {value}, past the codes of {bits} bits")]
+    ZeroPoint {
+        /// Element of the part.
+        index: usize,
+        /// The value found.
+        value: u8,
+        /// Bits of a code.
         bits: u8,
     },
     /// A group of no weights.

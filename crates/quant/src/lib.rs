@@ -1,10 +1,11 @@
 //! Numbers to codes and back: a weight matrix in fewer bits, with a written bound on the error.
 //!
 //! [`Scheme::encode`] turns f32 rows into a [`Coded`] matrix; [`Coded::decode_row`] restores
-//! them; [`measure`] says what was lost. Three families, each a plain struct whose parts can be
-//! stored and put together again with every length checked: [`Int8Matrix`] (symmetric, one scale
-//! per row), [`LinearMatrix`] (minimum and step per group, 2 to 8 bits) and [`BlockMatrix`]
-//! (the 32-weight blocks of ggml, byte for byte).
+//! them; [`measure`] says what was lost. Every family is a plain struct whose parts can be stored
+//! and put together again with every length checked: [`Int8Matrix`] (symmetric, one scale per
+//! row), [`LinearMatrix`] (minimum and step per group, 2 to 8 bits), [`ScaledMatrix`] (integer
+//! codes with a scale and a zero point: the files of GPTQ, AWQ and compressed-tensors) and
+//! [`BlockMatrix`] (the blocks of ggml, byte for byte).
 //!
 //! A format and the choice of codes are two things: [`Grid`] says which levels the codes of a
 //! [`Coded`] stand for, and whoever chooses better codes puts them in.
@@ -22,7 +23,9 @@ mod int8;
 mod linear;
 mod measure;
 pub mod pack;
+mod scaled;
 mod scheme;
+mod shape;
 
 pub use block::{BLOCK, BlockFormat, BlockMatrix};
 pub use coded::Coded;
@@ -30,6 +33,8 @@ pub use error::{EncodeError, LayoutError, SchemeError};
 pub use fit::{Fit, Observer};
 pub use grid::{Cut, Grid, Group, Levels};
 pub use int8::Int8Matrix;
-pub use linear::{LinearMatrix, LinearShape};
+pub use linear::LinearMatrix;
 pub use measure::{ErrorStats, measure};
+pub use scaled::ScaledMatrix;
 pub use scheme::{Scheme, Span};
+pub use shape::CodeShape;

@@ -10,7 +10,8 @@ use kvant_kernels::Matrix;
 pub use span::Span;
 
 use crate::{
-    BlockFormat, BlockMatrix, Coded, EncodeError, Fit, Int8Matrix, LinearMatrix, SchemeError,
+    BlockFormat, BlockMatrix, Coded, EncodeError, Fit, Int8Matrix, LinearMatrix, ScaledMatrix,
+    SchemeError,
 };
 
 /// What codes and scales look like: the levels, their number, and how many weights share a scale.
@@ -23,6 +24,7 @@ use crate::{
 /// assert_eq!("linear4".parse(), Ok(Scheme::Linear { bits: 4, span: Span::Group(32) }));
 /// assert_eq!("linear4:g32".parse(), "linear4".parse::<Scheme>());
 /// assert_eq!("linear8:channel".parse(), Ok(Scheme::Linear { bits: 8, span: Span::Channel }));
+/// assert_eq!("int8:g64".parse(), "sym8:g64".parse::<Scheme>());
 /// assert_eq!(Scheme::Block(BlockFormat::Q8_0).to_string(), "q8_0");
 /// assert!("int3".parse::<Scheme>().unwrap_err().to_string().contains("q4_0"));
 /// ```
@@ -37,6 +39,21 @@ pub enum Scheme {
         /// Weights that share minimum and step.
         span: Span,
     },
+    /// `sym2` to `sym8`: integers around zero, a scale per span ([`ScaledMatrix`]).
+    Sym {
+        /// Bits per code, 2 to 8.
+        bits: u8,
+        /// Weights that share a scale.
+        span: Span,
+    },
+    /// `affine2` to `affine8`: integers with a scale and a zero point per span
+    /// ([`ScaledMatrix`]).
+    Affine {
+        /// Bits per code, 2 to 8.
+        bits: u8,
+        /// Weights that share scale and zero point.
+        span: Span,
+    },
     /// `q4_0`, `q8_0`, …: the blocks of ggml ([`BlockMatrix`]).
     Block(BlockFormat),
 }
@@ -44,12 +61,13 @@ pub enum Scheme {
 /// Weights per group where a name does not say.
 const GROUP: Span = Span::Group(32);
 
-const KNOWN: &str = "int8, linear2 to linear8, q4_0, q4_1, q5_0, q5_1, q8_0; behind linearN \
-                     may stand :tensor, :channel or :g and the weights of a group, as linear4:g64";
+const KNOWN: &str = "int8, linear2 to linear8, sym2 to sym8, affine2 to affine8, q4_0, q4_1, \
+                     q5_0, q5_1, q8_0; behind int8 and those that end in a number of bits may \
+                     stand :tensor, :channel or :g and the weights of a group, as linear4:g64";
 
 impl Scheme {
     /// One scheme of every family and number of bits, with the span of its family.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 27] = [
         Self::Int8,
         Self::Linear { bits: 2, span: GROUP },
         Self::Linear { bits: 3, span: GROUP },
@@ -58,6 +76,20 @@ impl Scheme {
         Self::Linear { bits: 6, span: GROUP },
         Self::Linear { bits: 7, span: GROUP },
         Self::Linear { bits: 8, span: GROUP },
+        Self::Sym { bits: 2, span: GROUP },
+        Self::Sym { bits: 3, span: GROUP },
+        Self::Sym { bits: 4, span: GROUP },
+        Self::Sym { bits: 5, span: GROUP },
+        Self::Sym { bits: 6, span: GROUP },
+        Self::Sym { bits: 7, span: GROUP },
+        Self::Sym { bits: 8, span: GROUP },
+        Self::Affine { bits: 2, span: GROUP },
+        Self::Affine { bits: 3, span: GROUP },
+        Self::Affine { bits: 4, span: GROUP },
+        Self::Affine { bits: 5, span: GROUP },
+        Self::Affine { bits: 6, span: GROUP },
+        Self::Affine { bits: 7, span: GROUP },
+        Self::Affine { bits: 8, span: GROUP },
         Self::Block(BlockFormat::Q4_0),
         Self::Block(BlockFormat::Q4_1),
         Self::Block(BlockFormat::Q5_0),
@@ -76,6 +108,9 @@ impl Scheme {
         Ok(match *self {
             Self::Int8 => Coded::Int8(Int8Matrix::encode(w)?),
             Self::Linear { bits, span } => Coded::Linear(LinearMatrix::encode(w, bits, span)?),
+            Self::Sym { .. } | Self::Affine { .. } => {
+                Coded::Scaled(ScaledMatrix::encode(w, *self)?)
+            }
             Self::Block(format) => Coded::Block(BlockMatrix::encode(w, format)?),
         })
     }
@@ -115,6 +150,8 @@ impl fmt::Display for Scheme {
         f.pad(&match *self {
             Self::Int8 => "int8".to_owned(),
             Self::Linear { bits, span } => spanned("linear", bits, span),
+            Self::Sym { bits, span } => spanned("sym", bits, span),
+            Self::Affine { bits, span } => spanned("affine", bits, span),
             Self::Block(format) => format.to_string(),
         })
     }
@@ -135,6 +172,7 @@ fn parse(text: &str) -> Option<Scheme> {
     };
     match (name, span) {
         ("int8", None | Some(Span::Channel)) => return Some(Scheme::Int8),
+        ("int8", Some(span)) => return Some(Scheme::Sym { bits: 8, span }),
         (_, None) => {
             if let Ok(format) = name.parse() {
                 return Some(Scheme::Block(format));
@@ -144,7 +182,10 @@ fn parse(text: &str) -> Option<Scheme> {
     }
     let span = span.unwrap_or(GROUP);
     let bits = |family| name.strip_prefix(family).and_then(digit);
-    bits("linear").map(|bits| Scheme::Linear { bits, span })
+    bits("linear")
+        .map(|bits| Scheme::Linear { bits, span })
+        .or_else(|| bits("sym").map(|bits| Scheme::Sym { bits, span }))
+        .or_else(|| bits("affine").map(|bits| Scheme::Affine { bits, span }))
 }
 
 /// A number of bits, 2 to 8, as one digit.
@@ -164,8 +205,14 @@ mod tests {
         }
         for bits in 2..=8 {
             for span in [Span::Tensor, Span::Channel, Span::Group(1), Span::Group(77)] {
-                let scheme = Scheme::Linear { bits, span };
-                assert_eq!(scheme.to_string().parse::<Scheme>(), Ok(scheme));
+                let schemes = [
+                    Scheme::Linear { bits, span },
+                    Scheme::Sym { bits, span },
+                    Scheme::Affine { bits, span },
+                ];
+                for scheme in schemes {
+                    assert_eq!(scheme.to_string().parse::<Scheme>(), Ok(scheme));
+                }
             }
         }
         assert_eq!("int8:channel".parse(), Ok(Scheme::Int8));

@@ -2,16 +2,16 @@
 
 use kvant_kernels::Matrix;
 use kvant_quant::{
-    BLOCK, BlockFormat, BlockMatrix, Coded, Int8Matrix, LayoutError, LinearMatrix, LinearShape,
-    Scheme, Span,
+    BLOCK, BlockFormat, BlockMatrix, CodeShape, Coded, Int8Matrix, LayoutError, LinearMatrix,
+    ScaledMatrix, Scheme, Span,
 };
 use kvant_testkit::Random;
 use proptest::prelude::*;
 
 /// Per row at 8 bits, else in groups of 64.
-fn shape(rows: usize, cols: usize, bits: u8) -> LinearShape {
+fn shape(rows: usize, cols: usize, bits: u8) -> CodeShape {
     let span = if bits == 8 { Span::Channel } else { Span::Group(64) };
-    LinearShape { rows, cols, bits, span }
+    CodeShape { rows, cols, bits, span }
 }
 
 /// The matrix that the parts of `coded` make.
@@ -25,6 +25,14 @@ fn again(coded: &Coded) -> Result<Coded, LayoutError> {
             let (mins, steps) = (m.mins().to_vec(), m.steps().to_vec());
             LinearMatrix::from_parts(m.shape(), m.codes().to_vec(), mins, steps).map(Coded::Linear)
         }
+        Coded::Scaled(m) => {
+            let zeros =
+                m.packed_zeros().map(|packed| ScaledMatrix::unpack_zeros(m.shape(), &packed));
+            let zeros = zeros.transpose()?;
+            assert_eq!(zeros.as_deref(), m.zeros(), "zero points read back");
+            ScaledMatrix::from_parts(m.shape(), m.codes().to_vec(), m.scales().to_vec(), zeros)
+                .map(Coded::Scaled)
+        }
         Coded::Block(m) => {
             BlockMatrix::from_parts(m.format(), m.rows(), m.cols(), m.data().to_vec())
                 .map(Coded::Block)
@@ -32,12 +40,19 @@ fn again(coded: &Coded) -> Result<Coded, LayoutError> {
     }
 }
 
+/// Every scheme, and every span of those that have several.
+fn schemes() -> Vec<Scheme> {
+    let names = ["linear3:tensor", "sym5:tensor", "sym4:channel", "affine3:g48", "affine6:tensor"];
+    let spanned = names.into_iter().chain(["affine4:channel", "sym3:g5"]);
+    Scheme::ALL.into_iter().chain(spanned.map(|name| name.parse().unwrap())).collect()
+}
+
 proptest! {
     #[test]
     fn parts_make_the_same_matrix(seed: u64, rows in 0usize..4, blocks in 0usize..5) {
         let cols = blocks * BLOCK;
         let weights = Random::new(seed).normals(rows * cols);
-        for scheme in Scheme::ALL {
+        for scheme in schemes() {
             let coded = scheme.encode(Matrix::new(&weights, rows, cols)).unwrap();
             prop_assert_eq!(again(&coded), Ok(coded));
         }
@@ -48,7 +63,7 @@ proptest! {
     fn grids_are_what_decoders_restore(seed: u64, rows in 0usize..4, blocks in 0usize..4) {
         let cols = blocks * BLOCK;
         let weights = Random::new(seed).normals(rows * cols);
-        for scheme in Scheme::ALL {
+        for scheme in schemes() {
             let mut coded = scheme.encode(Matrix::new(&weights, rows, cols)).unwrap();
             let (grid, codes) = (coded.grid(), coded.codes());
             prop_assert!(cols == 0 || grid.scales.len() == grid.groups());
@@ -88,6 +103,19 @@ proptest! {
                 prop_assert!(Coded::Linear(m).decode().iter().all(|w| w.is_finite()));
             }
         }
+        for bits in 2..=8u8 {
+            let shape = shape(1, 64 / usize::from(bits), bits);
+            let codes = codes[..shape.row_bytes()].to_vec();
+            let zero = min.to_bits() as u8;
+            for zeros in [None, Some(vec![zero])] {
+                let refused = zeros.is_some() && u32::from(zero) >= 1 << bits;
+                let parts = ScaledMatrix::from_parts(shape, codes.clone(), vec![step], zeros);
+                prop_assert!(parts.is_err() || !refused);
+                if let Ok(m) = parts {
+                    prop_assert!(Coded::Scaled(m).decode().iter().all(|w| w.is_finite()));
+                }
+            }
+        }
         let codes = codes.iter().map(|c| c.cast_signed()).collect();
         if let Ok(m) = Int8Matrix::from_parts(1, 8, codes, vec![step]) {
             prop_assert!(Coded::Int8(m).decode().iter().all(|w| w.is_finite()));
@@ -117,6 +145,18 @@ fn wrong_lengths_are_refused() {
         let (mins, steps) = (vec![0.0; mins], vec![1.0; steps]);
         assert_eq!(LinearMatrix::from_parts(shape, vec![0; codes], mins, steps), Err(error));
     }
+    for (codes, scales, zeros, error) in [
+        (bytes + 1, groups, groups, length("codes", bytes, bytes + 1)),
+        (bytes, groups - 1, groups, length("scales", groups, groups - 1)),
+        (bytes, groups, groups + 1, length("zero points", groups, groups + 1)),
+    ] {
+        let (scales, zeros) = (vec![1.0; scales], Some(vec![0; zeros]));
+        assert_eq!(ScaledMatrix::from_parts(shape, vec![0; codes], scales, zeros), Err(error));
+    }
+    for got in [0, 1, 3] {
+        let error = length("zero points", 2, got);
+        assert_eq!(ScaledMatrix::unpack_zeros(shape, &vec![0; got]), Err(error));
+    }
     for format in BlockFormat::ALL {
         let expected = 4 * format.block_bytes();
         for got in [0, expected - 1, expected + 1] {
@@ -133,6 +173,8 @@ fn shapes_that_overflow_are_refused() {
     assert_eq!(Int8Matrix::from_parts(rows, cols, vec![], vec![]), Err(overflow.clone()));
     let shape = shape(rows, cols, 4);
     assert_eq!(LinearMatrix::from_parts(shape, vec![], vec![], vec![]), Err(overflow.clone()));
+    assert_eq!(ScaledMatrix::from_parts(shape, vec![], vec![], None), Err(overflow.clone()));
+    assert_eq!(ScaledMatrix::unpack_zeros(shape, &[]), Err(overflow.clone()));
     for format in BlockFormat::ALL {
         assert_eq!(BlockMatrix::from_parts(format, rows, cols, vec![]), Err(overflow.clone()));
     }
@@ -141,11 +183,13 @@ fn shapes_that_overflow_are_refused() {
 #[test]
 fn shapes_that_mean_nothing_are_refused() {
     for bits in [0, 1, 9, 255] {
-        let shape = LinearShape { rows: 1, cols: 1, bits, span: Span::Group(64) };
+        let shape = CodeShape { rows: 1, cols: 1, bits, span: Span::Group(64) };
         let error = LinearMatrix::from_parts(shape, vec![0], vec![0.0], vec![0.0]);
         assert_eq!(error, Err(LayoutError::Bits { bits }));
+        let error = ScaledMatrix::from_parts(shape, vec![0], vec![0.0], None);
+        assert_eq!(error, Err(LayoutError::Bits { bits }));
     }
-    let shape = LinearShape { rows: 1, cols: 1, bits: 4, span: Span::Group(0) };
+    let shape = CodeShape { rows: 1, cols: 1, bits: 4, span: Span::Group(0) };
     let error = LinearMatrix::from_parts(shape, vec![0], vec![0.0], vec![0.0]);
     assert_eq!(error, Err(LayoutError::Group));
     let error = BlockMatrix::from_parts(BlockFormat::Q5_1, 1, 33, vec![]);
@@ -161,6 +205,9 @@ fn numbers_that_are_not_finite_are_refused() {
         let error = LinearMatrix::from_parts(shape, vec![0; 2], vec![0.0; 2], vec![0.0, value])
             .unwrap_err();
         assert!(matches!(error, LayoutError::Scale { part: "step", index: 1, .. }), "{error}");
+        let error =
+            ScaledMatrix::from_parts(shape, vec![0; 2], vec![1.0, value], None).unwrap_err();
+        assert!(matches!(error, LayoutError::Scale { part: "scale", index: 1, .. }), "{error}");
     }
     for (format, slots) in [("q4_0", 1), ("q4_1", 2), ("q5_0", 1), ("q5_1", 2), ("q8_0", 1)] {
         let format: BlockFormat = format.parse().unwrap();
@@ -206,4 +253,24 @@ fn selected_rows_are_those_rows() {
         }
         assert_eq!(chosen.size_bytes() * rows, coded.size_bytes() * order.len(), "{scheme}");
     }
+}
+
+/// What files of others hold: any scales, zero points anywhere, codes of the whole range.
+#[test]
+fn foreign_integers_are_kept_as_they_are() {
+    let shape = CodeShape { rows: 2, cols: 3, bits: 4, span: Span::Group(2) };
+    let codes = vec![0x0F, 0x08, 0x71, 0x00]; // 15 0 8, 1 7 0
+    let scales = vec![0.1, -2.0, 3.0e-9, 0.0];
+    let m = ScaledMatrix::from_parts(shape, codes.clone(), scales.clone(), None).unwrap();
+    assert_eq!((m.scale_bytes(), m.size_bytes()), (4, 4 + 16), "0.1 is no f16");
+    let m = Coded::Scaled(m);
+    assert_eq!(m.scheme().to_string(), "sym4:g2");
+    assert_eq!(m.decode(), [0.7, -0.8, 0.0, -7.0 * 3.0e-9, -3.0e-9, 0.0]);
+    let zeros = Some(vec![15, 0, 7, 3]);
+    let m = ScaledMatrix::from_parts(shape, codes.clone(), scales.clone(), zeros).unwrap();
+    assert_eq!(m.size_bytes(), 4 + 16 + 2, "four bits per zero point");
+    assert_eq!(Coded::Scaled(m).decode(), [0.0, -1.5, -16.0, -6.0 * 3.0e-9, 0.0, 0.0]);
+    let zeros = Some(vec![15, 0, 16, 3]);
+    let error = ScaledMatrix::from_parts(shape, codes, scales, zeros).unwrap_err();
+    assert_eq!(error, LayoutError::ZeroPoint { index: 2, value: 16, bits: 4 });
 }

@@ -1,13 +1,13 @@
 //! Coded weights inside safetensors: codes, scales and minima as neighbouring tensors.
 //!
 //! `X.weight` holds the codes, `X.weight_scale` the scales (or steps), `X.weight_min` the
-//! minima. Which scheme they follow is said in `config.json` under `quantization_config`; an
+//! minima, `X.weight_zero_point` the packed integer zero points. Which scheme they follow is said in `config.json` under `quantization_config`; an
 //! I8 tensor with a scale beside it is int8 by itself (compressed-tensors, `int-quantized`).
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use kvant_quant::{BlockMatrix, Coded, Int8Matrix, LinearMatrix, LinearShape, Scheme};
+use kvant_quant::{BlockMatrix, CodeShape, Coded, Int8Matrix, LinearMatrix, ScaledMatrix, Scheme};
 use serde_json::{Map, Value};
 
 use super::{Checkpoint, Content, Raw, decode};
@@ -68,7 +68,7 @@ fn record(value: &Map<String, Value>) -> Option<Record> {
 }
 
 /// The neighbours of a coded tensor that belong to it.
-const PARTS: [&str; 2] = ["_scale", "_min"];
+const PARTS: [&str; 3] = ["_scale", "_min", "_zero_point"];
 
 impl Checkpoint {
     /// How `name` is coded, if it is.
@@ -105,7 +105,10 @@ impl Checkpoint {
         let raw = self.raw(name)?;
         let expected = match record.scheme {
             Scheme::Int8 => Content::Int8,
-            Scheme::Linear { .. } | Scheme::Block(_) => Content::Bytes,
+            Scheme::Linear { .. }
+            | Scheme::Sym { .. }
+            | Scheme::Affine { .. }
+            | Scheme::Block(_) => Content::Bytes,
         };
         if raw.format.content != expected {
             let why = format!("{} codes cannot be of type {}", record.scheme, raw.format.name);
@@ -121,16 +124,39 @@ impl Checkpoint {
                 Int8Matrix::from_parts(rows, cols, codes, scales).map(Coded::Int8)
             }
             Scheme::Linear { bits, span } => {
-                let shape = LinearShape { rows, cols, bits, span };
+                let shape = CodeShape { rows, cols, bits, span };
                 let steps = self.floats(&format!("{name}_scale"))?;
                 let mins = self.floats(&format!("{name}_min"))?;
                 LinearMatrix::from_parts(shape, raw.bytes.to_vec(), mins, steps).map(Coded::Linear)
+            }
+            Scheme::Sym { bits, span } | Scheme::Affine { bits, span } => {
+                let shape = CodeShape { rows, cols, bits, span };
+                let scales = self.floats(&format!("{name}_scale"))?;
+                let zeros = match record.scheme {
+                    Scheme::Affine { .. } => Some(self.zeros(name, shape)?),
+                    _ => None,
+                };
+                ScaledMatrix::from_parts(shape, raw.bytes.to_vec(), scales, zeros)
+                    .map(Coded::Scaled)
             }
             Scheme::Block(format) => {
                 BlockMatrix::from_parts(format, rows, cols, raw.bytes.to_vec()).map(Coded::Block)
             }
         };
         coded.map_err(|error| self.fail(name, error.to_string()))
+    }
+
+    /// The zero points of a coded tensor, packed like its codes.
+    fn zeros(&self, name: &str, shape: CodeShape) -> Result<Vec<u8>, LoadError> {
+        let part = format!("{name}_zero_point");
+        let raw = self.raw(&part)?;
+        if raw.format.content != Content::Bytes {
+            return Err(
+                self.fail(&part, format!("zero points cannot be of type {}", raw.format.name))
+            );
+        }
+        ScaledMatrix::unpack_zeros(shape, &raw.bytes)
+            .map_err(|error| self.fail(&part, error.to_string()))
     }
 
     fn floats(&self, name: &str) -> Result<Vec<f32>, LoadError> {
@@ -149,8 +175,9 @@ impl Checkpoint {
 /// The parts that the codes of a layout need beside them.
 fn parts(scheme: Scheme) -> &'static [&'static str] {
     match scheme {
-        Scheme::Int8 => &PARTS[..1],
-        Scheme::Linear { .. } => &PARTS,
+        Scheme::Int8 | Scheme::Sym { .. } => &["_scale"],
+        Scheme::Linear { .. } => &["_scale", "_min"],
+        Scheme::Affine { .. } => &["_scale", "_zero_point"],
         Scheme::Block(_) => &[],
     }
 }

@@ -87,6 +87,23 @@ fn coded_pieces<'a>(name: &str, coded: &'a Coded) -> Vec<Piece<'a>> {
                 part("min", matrix.mins()),
             ]
         }
+        Coded::Scaled(matrix) => {
+            let groups = matrix.shape().groups();
+            let numbers = if matrix.scale_bytes() == 4 { floats } else { halves };
+            let shape = vec![matrix.scales().len() / groups.max(1), groups];
+            let mut pieces = vec![
+                codes("U8", Cow::Borrowed(matrix.codes())),
+                numbers(format!("{name}_scale"), shape.clone(), matrix.scales()),
+            ];
+            pieces.extend(matrix.packed_zeros().map(|bytes| Piece {
+                name: format!("{name}_zero_point"),
+                dtype: "U8",
+                width: 1,
+                shape: vec![shape[0], bytes.len().checked_div(shape[0]).unwrap_or(0)],
+                bytes: Cow::Owned(bytes),
+            }));
+            pieces
+        }
         Coded::Block(matrix) => vec![codes("U8", Cow::Borrowed(matrix.data()))],
     }
 }
