@@ -89,13 +89,7 @@ fn code(data: &[u8]) {
             }
         }
         _ => {
-            let formats = [
-                BlockFormat::Q4_0,
-                BlockFormat::Q4_1,
-                BlockFormat::Q5_0,
-                BlockFormat::Q5_1,
-                BlockFormat::Q8_0,
-            ];
+            let formats = BlockFormat::ALL;
             let format = formats[usize::from(kind / 8) % formats.len()];
             let matrix = BlockMatrix::from_parts(format, rows, cols, rest.to_vec());
             matrix.ok().map(kvant_quant::Coded::Block)

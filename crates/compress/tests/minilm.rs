@@ -24,6 +24,7 @@ fn relative_max(scheme: Scheme) -> f64 {
         Scheme::Block(BlockFormat::Q4_0) => 0.09727,
         Scheme::Block(BlockFormat::Q4_1 | BlockFormat::Q5_0 | BlockFormat::Q5_1) => 0.1,
         Scheme::Block(BlockFormat::Q8_0) => 0.006_461,
+        Scheme::Block(BlockFormat::IQ4_NL) => 0.0863,
     }
 }
 

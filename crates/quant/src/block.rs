@@ -1,9 +1,11 @@
 //! Blocks of 32 weights, byte for byte as ggml stores them.
 
+mod fit;
 mod format;
-mod q4;
-mod q5;
-mod q8;
+mod layout;
+mod range;
+mod reference;
+mod search;
 
 pub use format::{BLOCK, BlockFormat};
 
@@ -11,7 +13,8 @@ use half::f16;
 use kvant_kernels::Matrix;
 
 use crate::coded::gather;
-use crate::{Cut, EncodeError, Grid, LayoutError, Levels, Scheme};
+use crate::{Cut, EncodeError, Fit, Grid, LayoutError, Levels, Observer, Scheme};
+use format::{Ladder, NONLINEAR};
 
 /// A matrix whose rows are whole blocks of 32 weights, in the bytes of a GGUF file.
 ///
@@ -33,34 +36,53 @@ pub struct BlockMatrix {
     data: Vec<u8>,
 }
 
-/// Writes a block of weights.
-type EncodeBlock = fn(&[f32; BLOCK], &mut [u8]);
-
 impl BlockMatrix {
     /// Encodes finite rows as ggml's reference quantizer does.
     pub(crate) fn encode(w: Matrix<'_, f32>, format: BlockFormat) -> Result<Self, EncodeError> {
-        let scheme = Scheme::Block(format);
-        let (divisor, encode): (f32, EncodeBlock) = match format {
-            BlockFormat::Q4_0 => (8.0, q4::encode_q4_0),
-            BlockFormat::Q4_1 => (1.0, q4::encode_q4_1),
-            BlockFormat::Q5_0 => (16.0, q5::encode_q5_0),
-            BlockFormat::Q5_1 => (1.0, q5::encode_q5_1),
-            BlockFormat::Q8_0 => (127.0, q8::encode_q8_0),
-        };
-        if !w.cols().is_multiple_of(BLOCK) {
-            return Err(EncodeError::BlockCols { scheme, cols: w.cols() });
+        Self::write(w, format, |_, weights, block| format.encode(weights, block))
+    }
+
+    /// Encodes finite rows with the scales that `fit` asks for. A block has too few weights for
+    /// percentiles and histograms: [`Observer::Percentile`] is the full range, and
+    /// [`Observer::Entropy`] the least squared error.
+    pub(crate) fn fit(
+        w: Matrix<'_, f32>,
+        format: BlockFormat,
+        fit: &Fit<'_>,
+    ) -> Result<Self, EncodeError> {
+        match fit.observer {
+            Observer::MinMax | Observer::Percentile => Self::encode(w, format),
+            Observer::Mse | Observer::Entropy => {
+                let importance = fit::importance(w, fit.importance);
+                Self::write(w, format, |col, weights, block| {
+                    format.search(weights, &importance[col..][..weights.len()], block);
+                })
+            }
         }
-        let limit = f16::MAX.to_f32() * divisor;
-        let size = format.block_bytes();
-        let mut data = vec![0; w.rows() * (w.cols() / BLOCK) * size];
+    }
+
+    /// Writes every block by `encode`, which gets the column of its first weight.
+    fn write(
+        w: Matrix<'_, f32>,
+        format: BlockFormat,
+        encode: impl Fn(usize, &[f32], &mut [u8]),
+    ) -> Result<Self, EncodeError> {
+        let scheme = Scheme::Block(format);
+        let width = format.weights_per_block();
+        if !w.cols().is_multiple_of(width) {
+            return Err(EncodeError::BlockCols { scheme, block: width, cols: w.cols() });
+        }
+        let (limit, size) = (format.limit(), format.block_bytes());
+        let mut data = vec![0; w.rows() * (w.cols() / width) * size];
         let mut blocks = data.chunks_exact_mut(size);
         for row in 0..w.rows() {
-            for (weights, bytes) in w.row(row).as_chunks::<BLOCK>().0.iter().zip(&mut blocks) {
+            let weights = w.row(row).chunks_exact(width).zip(&mut blocks).enumerate();
+            for (index, (weights, block)) in weights {
                 let magnitude = weights.iter().fold(0.0f32, |max, v| max.max(v.abs()));
                 if magnitude > limit {
                     return Err(EncodeError::Range { scheme, row, magnitude, limit });
                 }
-                encode(weights, bytes);
+                encode(index * width, weights, block);
             }
         }
         Ok(Self { format, rows: w.rows(), cols: w.cols(), data })
@@ -77,19 +99,20 @@ impl BlockMatrix {
         cols: usize,
         data: Vec<u8>,
     ) -> Result<Self, LayoutError> {
-        if !cols.is_multiple_of(BLOCK) {
-            return Err(LayoutError::BlockCols { format, cols });
+        let width = format.weights_per_block();
+        if !cols.is_multiple_of(width) {
+            return Err(LayoutError::BlockCols { format, block: width, cols });
         }
         let overflow = LayoutError::Overflow { rows, cols };
         rows.checked_mul(cols).ok_or(overflow.clone())?;
-        let blocks = rows.checked_mul(cols / BLOCK);
+        let blocks = rows.checked_mul(cols / width);
         let expected = blocks.and_then(|n| n.checked_mul(format.block_bytes())).ok_or(overflow)?;
         if data.len() != expected {
             return Err(LayoutError::Length { part: "blocks", expected, got: data.len() });
         }
         for (index, block) in data.chunks_exact(format.block_bytes()).enumerate() {
-            for (slot, part) in format.numbers().iter().enumerate() {
-                let value = number(block, slot);
+            for &(part, at) in format.numbers() {
+                let value = number(block, at);
                 if !value.is_finite() {
                     return Err(LayoutError::Scale { part, index, value });
                 }
@@ -108,7 +131,7 @@ impl BlockMatrix {
         self.rows
     }
 
-    /// Number of columns, a multiple of 32.
+    /// Number of columns, whole blocks.
     pub fn cols(&self) -> usize {
         self.cols
     }
@@ -124,7 +147,7 @@ impl BlockMatrix {
     }
 
     pub(crate) fn select_rows(&self, order: &[usize]) -> Self {
-        let row_bytes = self.cols / BLOCK * self.format.block_bytes();
+        let row_bytes = self.row_bytes();
         Self { rows: order.len(), data: gather(&self.data, row_bytes, order), ..*self }
     }
 
@@ -135,56 +158,128 @@ impl BlockMatrix {
     pub fn decode_row(&self, row: usize, out: &mut [f32]) {
         assert!(row < self.rows, "row {row} of {}", self.rows);
         assert_eq!(out.len(), self.cols, "one value per column");
-        let size = self.format.block_bytes();
-        let row_bytes = self.cols / BLOCK * size;
-        let bytes = &self.data[row * row_bytes..(row + 1) * row_bytes];
-        let decode: fn(&[u8], &mut [f32; BLOCK]) = match self.format {
-            BlockFormat::Q4_0 => q4::decode_q4_0,
-            BlockFormat::Q4_1 => q4::decode_q4_1,
-            BlockFormat::Q5_0 => q5::decode_q5_0,
-            BlockFormat::Q5_1 => q5::decode_q5_1,
-            BlockFormat::Q8_0 => q8::decode_q8_0,
-        };
-        let values = out.as_chunks_mut::<BLOCK>().0;
-        for (values, bytes) in values.iter_mut().zip(bytes.chunks_exact(size)) {
-            decode(bytes, values);
+        let bytes = &self.data[row * self.row_bytes()..][..self.row_bytes()];
+        let (format, mut codes) = (self.format, [0; BLOCK_MAX]);
+        let (width, group) = (format.weights_per_block(), format.weights_per_scale());
+        let codes = &mut codes[..width];
+        let blocks = bytes.chunks_exact(format.block_bytes());
+        for (values, block) in out.chunks_exact_mut(width).zip(blocks) {
+            format.unpack(block, codes);
+            let steps = format.steps(block);
+            let groups = values.chunks_exact_mut(group).zip(codes.chunks_exact(group));
+            for ((values, codes), step) in groups.zip(steps) {
+                format.restore(step, codes, values);
+            }
         }
+    }
+
+    fn row_bytes(&self) -> usize {
+        self.cols / self.format.weights_per_block() * self.format.block_bytes()
+    }
+}
+
+/// Most weights of a block.
+const BLOCK_MAX: usize = 256;
+
+/// Most scales of a block.
+const STEPS_MAX: usize = 16;
+
+/// What the levels of a group are multiplied by, and what is then added.
+#[derive(Clone, Copy, Debug, Default)]
+struct Step {
+    scale: f32,
+    offset: f32,
+}
+
+impl BlockFormat {
+    /// Scale and offset of every group of a block.
+    fn steps(self, block: &[u8]) -> [Step; STEPS_MAX] {
+        let mut steps = [Step::default(); STEPS_MAX];
+        steps[0].scale = number(block, 0);
+        if self.has_offsets() {
+            steps[0].offset = number(block, 2);
+        }
+        steps
+    }
+
+    /// The weights that codes of a group stand for, in ggml's order of operations.
+    fn restore(self, step: Step, codes: &[u8], values: &mut [f32]) {
+        let Step { scale, offset } = step;
+        let pairs = values.iter_mut().zip(codes);
+        match self.ladder() {
+            Ladder::Whole { .. } if self.has_offsets() => {
+                pairs.for_each(|(value, &code)| *value = scale * f32::from(code) + offset);
+            }
+            Ladder::Whole { zero, .. } => pairs.for_each(|(value, &code)| {
+                *value = scale * f32::from(i16::from(code) - zero.cast_signed());
+            }),
+            Ladder::Table(levels) => pairs.for_each(|(value, &code)| {
+                *value = scale * f32::from(levels[usize::from(code & 15)]);
+            }),
+        }
+    }
+
+    const fn has_offsets(self) -> bool {
+        self.numbers().len() == 2
     }
 }
 
 impl BlockMatrix {
-    /// The levels of every block.
+    /// The levels of every group.
     pub(crate) fn grid(&self) -> Grid {
-        let blocks = self.data.chunks_exact(self.format.block_bytes());
-        let scales: Vec<f32> = blocks.clone().map(|block| number(block, 0)).collect();
-        let (count, zero) = self.format.levels();
-        let zeros = if zero == 0.0 { Vec::new() } else { vec![zero; scales.len()] };
-        let offsets = match self.format.numbers().len() {
-            2 => blocks.map(|block| number(block, 1)).collect(),
-            _ => Vec::new(),
+        let format = self.format;
+        let group = format.weights_per_scale();
+        let per_block = format.weights_per_block() / group;
+        let blocks = self.data.chunks_exact(format.block_bytes());
+        let steps = || blocks.clone().flat_map(|b| format.steps(b).into_iter().take(per_block));
+        let scales: Vec<f32> = steps().map(|step| step.scale).collect();
+        let offsets = if format.has_offsets() {
+            steps().map(|step| step.offset).collect()
+        } else {
+            Vec::new()
         };
-        let (rows, cols, cut) = (self.rows, self.cols, Cut::Rows(BLOCK));
-        Grid { rows, cols, cut, levels: Levels::Uniform(count), scales, zeros, offsets }
+        let (levels, zeros) = match format.ladder() {
+            Ladder::Whole { count, zero: 0 } => (Levels::Uniform(count), Vec::new()),
+            Ladder::Whole { count, zero } => {
+                (Levels::Uniform(count), vec![f32::from(zero); scales.len()])
+            }
+            Ladder::Table(levels) => {
+                (Levels::Table(levels.iter().map(|&level| f32::from(level)).collect()), Vec::new())
+            }
+        };
+        let (rows, cols, cut) = (self.rows, self.cols, Cut::Rows(group));
+        Grid { rows, cols, cut, levels, scales, zeros, offsets }
     }
 
     pub(crate) fn grid_codes(&self) -> Vec<u8> {
         let mut codes = vec![0; self.rows * self.cols];
         let blocks = self.data.chunks_exact(self.format.block_bytes());
-        for (codes, block) in codes.as_chunks_mut::<BLOCK>().0.iter_mut().zip(blocks) {
+        for (codes, block) in codes.chunks_exact_mut(self.format.weights_per_block()).zip(blocks) {
             self.format.unpack(block, codes);
         }
         codes
     }
 
     pub(crate) fn set_grid_codes(&mut self, codes: &[u8]) {
+        let width = self.format.weights_per_block();
         let blocks = self.data.chunks_exact_mut(self.format.block_bytes());
-        for (codes, block) in codes.as_chunks::<BLOCK>().0.iter().zip(blocks) {
-            self.format.pack(codes, block);
+        let mut copy = [0; BLOCK_MAX];
+        for (codes, block) in codes.chunks_exact(width).zip(blocks) {
+            copy[..width].copy_from_slice(codes);
+            self.format.pack(&mut copy[..width], block);
         }
     }
 }
 
-/// The f16 number in slot `slot` (0: scale, 1: minimum) of a block.
-fn number(block: &[u8], slot: usize) -> f32 {
-    f16::from_le_bytes([block[2 * slot], block[2 * slot + 1]]).to_f32()
+/// The f16 number at byte `at` of a block.
+fn number(block: &[u8], at: usize) -> f32 {
+    f16::from_le_bytes([block[at], block[at + 1]]).to_f32()
+}
+
+/// Writes an f16 number, at most the largest there is, at byte `at` of a block and gives it as
+/// rounded.
+fn set_number(block: &mut [u8], at: usize, value: f32) -> f32 {
+    let value = f16::from_f32(value.clamp(-65504.0, 65504.0));
+    block[at..at + 2].copy_from_slice(&value.to_le_bytes());
+    value.to_f32()
 }

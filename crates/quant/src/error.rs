@@ -17,12 +17,16 @@ pub enum EncodeError {
     },
     /// The rows are no whole number of blocks.
     #[error(
-        "{scheme} holds rows of whole blocks of 32 weights, these have {cols} columns; \
-         int8, linear, sym and affine codes hold rows of any length"
+        "{scheme} holds rows of whole blocks of {block} weights, these have {cols} columns; \
+         {}int8, linear, sym and affine codes hold rows of any length",
+        if *block > crate::BLOCK { "--fallback puts a scheme of 32-weight blocks in its place, " }
+        else { "" }
     )]
     BlockCols {
         /// The scheme asked for.
         scheme: Scheme,
+        /// Weights of its blocks.
+        block: usize,
         /// Columns of the matrix.
         cols: usize,
     },
@@ -111,10 +115,12 @@ pub enum LayoutError {
     #[error("a group needs at least one weight")]
     Group,
     /// The rows are no whole number of blocks.
-    #[error("{format} rows are whole blocks of 32 weights, these have {cols} columns")]
+    #[error("{format} rows are whole blocks of {block} weights, these have {cols} columns")]
     BlockCols {
         /// The block format.
         format: crate::BlockFormat,
+        /// Weights of its blocks.
+        block: usize,
         /// Columns claimed.
         cols: usize,
     },

@@ -169,7 +169,9 @@ impl Grid {
                 Slice::Table(&values[index * count..][..count])
             }
         };
-        let (zero, offset) = (or_zero(&self.zeros), or_zero(&self.offsets));
+        // Adding −0 changes nothing, the sign of a zero included.
+        let offset = self.offsets.get(index).copied().unwrap_or(-0.0);
+        let zero = or_zero(&self.zeros);
         Group { scale: self.scales[index], zero, offset, levels }
     }
 }

@@ -62,12 +62,12 @@ pub enum Scheme {
 const GROUP: Span = Span::Group(32);
 
 const KNOWN: &str = "int8, linear2 to linear8, sym2 to sym8, affine2 to affine8, q4_0, q4_1, \
-                     q5_0, q5_1, q8_0; behind int8 and those that end in a number of bits may \
-                     stand :tensor, :channel or :g and the weights of a group, as linear4:g64";
+                     q5_0, q5_1, q8_0, iq4_nl; behind int8 and those that end in a number of bits \
+                     may stand :tensor, :channel or :g and the weights of a group, as linear4:g64";
 
 impl Scheme {
     /// One scheme of every family and number of bits, with the span of its family.
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 28] = [
         Self::Int8,
         Self::Linear { bits: 2, span: GROUP },
         Self::Linear { bits: 3, span: GROUP },
@@ -95,6 +95,7 @@ impl Scheme {
         Self::Block(BlockFormat::Q5_0),
         Self::Block(BlockFormat::Q5_1),
         Self::Block(BlockFormat::Q8_0),
+        Self::Block(BlockFormat::IQ4_NL),
     ];
 
     /// Encodes `w` (one row per output): ranges from minimum to maximum, every weight to the
@@ -128,7 +129,13 @@ impl Scheme {
         if let Some(importance) = fit.importance {
             assert_eq!(importance.len(), w.cols(), "one importance per column");
         }
-        self.encode(w)
+        match *self {
+            Self::Block(format) => {
+                refuse_not_finite(w)?;
+                BlockMatrix::fit(w, format, fit).map(Coded::Block)
+            }
+            Self::Int8 | Self::Linear { .. } => self.encode(w),
+        }
     }
 }
 

@@ -48,6 +48,7 @@ fn block_bounds(format: BlockFormat, block: &[f32]) -> Vec<f64> {
         BlockFormat::Q4_0 => (f64::from(largest).abs() / 8.0, 8.0, 0.0),
         BlockFormat::Q5_0 => (f64::from(largest).abs() / 16.0, 16.0, 0.0),
         BlockFormat::Q8_0 => (f64::from(largest).abs() / 127.0, 127.0, 0.0),
+        BlockFormat::IQ4_NL => return table_bounds(largest, block),
         BlockFormat::Q4_1 => (f64::from(high - low) / 15.0, 15.0, f64::from(low)),
         BlockFormat::Q5_1 => (f64::from(high - low) / 31.0, 31.0, f64::from(low)),
     };
@@ -58,6 +59,21 @@ fn block_bounds(format: BlockFormat, block: &[f32]) -> Vec<f64> {
             && w.is_sign_negative() != largest.is_sign_negative()
             && f64::from(w.abs()) > (levels - 0.501) * d;
         (if opposite { d } else { d / 2.0 }) * (1.0 + 2f64.powi(-14)) + levels * rounding(d) + least
+    };
+    block.iter().map(within).collect()
+}
+
+/// The weight is between two levels, at most half their distance from one, or past the end.
+fn table_bounds(largest: f32, block: &[f32]) -> Vec<f64> {
+    let levels = [-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113];
+    let d = f64::from(largest) / -127.0;
+    let u = (2f64.powi(-11) * d.abs()).max(2f64.powi(-25));
+    let within = |w: &f32| {
+        let place = f64::from(*w) / d;
+        let nearest = |m: f64, l: &i32| m.min((place - f64::from(*l)).abs());
+        let nearest = levels.iter().fold(f64::INFINITY, nearest);
+        let steps = if place.is_finite() { nearest } else { 0.0 };
+        steps * d.abs() * (1.0 + 2f64.powi(-14)) + 127.0 * u
     };
     block.iter().map(within).collect()
 }
@@ -252,7 +268,7 @@ fn sizes_are_what_the_formats_say() {
     let linear = [3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0];
     let sym = linear.map(|bits| bits - 0.5);
     let affine = [2.5625, 3.625, 4.625, 5.6875, 6.6875, 7.75, 8.75]; // whole bytes of zero points
-    let blocks = [4.5, 5.0, 5.5, 6.0, 8.5];
+    let blocks = [4.5, 5.0, 5.5, 6.0, 8.5, 4.5];
     let expected: Vec<f64> =
         [8.25].into_iter().chain(linear).chain(sym).chain(affine).chain(blocks).collect();
     assert_eq!(expected.len(), Scheme::ALL.len());
@@ -290,7 +306,7 @@ fn rows_that_are_no_whole_blocks_name_the_remedy() {
     for scheme in [Scheme::Block(BlockFormat::Q4_0), Scheme::Block(BlockFormat::Q8_0)] {
         for cols in [1, 31, 33] {
             let error = scheme.encode(Matrix::new(&vec![1.0; cols], 1, cols)).unwrap_err();
-            assert_eq!(error, EncodeError::BlockCols { scheme, cols });
+            assert_eq!(error, EncodeError::BlockCols { scheme, block: 32, cols });
             let text = error.to_string();
             assert!(text.contains(&scheme.to_string()) && text.contains("int8"), "{text}");
         }

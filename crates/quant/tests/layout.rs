@@ -193,7 +193,10 @@ fn shapes_that_mean_nothing_are_refused() {
     let error = LinearMatrix::from_parts(shape, vec![0], vec![0.0], vec![0.0]);
     assert_eq!(error, Err(LayoutError::Group));
     let error = BlockMatrix::from_parts(BlockFormat::Q5_1, 1, 33, vec![]);
-    assert_eq!(error, Err(LayoutError::BlockCols { format: BlockFormat::Q5_1, cols: 33 }));
+    assert_eq!(
+        error,
+        Err(LayoutError::BlockCols { format: BlockFormat::Q5_1, block: 32, cols: 33 })
+    );
 }
 
 #[test]
@@ -209,7 +212,9 @@ fn numbers_that_are_not_finite_are_refused() {
             ScaledMatrix::from_parts(shape, vec![0; 2], vec![1.0, value], None).unwrap_err();
         assert!(matches!(error, LayoutError::Scale { part: "scale", index: 1, .. }), "{error}");
     }
-    for (format, slots) in [("q4_0", 1), ("q4_1", 2), ("q5_0", 1), ("q5_1", 2), ("q8_0", 1)] {
+    for (format, slots) in
+        [("q4_0", 1), ("q4_1", 2), ("q5_0", 1), ("q5_1", 2), ("q8_0", 1), ("iq4_nl", 1)]
+    {
         let format: BlockFormat = format.parse().unwrap();
         for slot in 0..slots {
             let mut data = vec![0; 2 * format.block_bytes()];

@@ -13,7 +13,7 @@ pub(crate) enum Content {
     Half,
     /// The upper half of a binary32 (bfloat16), little endian.
     Brain,
-    /// Blocks of 32 weights with their own scale.
+    /// Blocks of weights with their own scales.
     Block(BlockFormat),
     /// Signed bytes: int8 codes.
     Int8,
@@ -75,7 +75,7 @@ const fn block(name: &'static str, id: u32, format: BlockFormat) -> Format {
     let bytes = format.block_bytes();
     Format {
         name,
-        block: kvant_quant::BLOCK,
+        block: format.weights_per_block(),
         bytes,
         content,
         weights: true,
@@ -123,7 +123,7 @@ static FORMATS: [Format; 44] = [
     listed("IQ2_XS", 17, 256, 74),
     listed("IQ3_XXS", 18, 256, 98),
     listed("IQ1_S", 19, 256, 50),
-    listed("IQ4_NL", 20, 32, 18),
+    block("IQ4_NL", 20, BlockFormat::IQ4_NL),
     listed("IQ3_S", 21, 256, 110),
     listed("IQ2_S", 22, 256, 82),
     listed("IQ4_XS", 23, 256, 136),

@@ -3,14 +3,14 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::{q4, q5};
 use crate::SchemeError;
 
-/// Weights per block.
+/// Weights in a block of the simple formats.
 pub const BLOCK: usize = 32;
 
-/// Layout of a block of 32 weights, as in GGUF files. Numbers are little endian; in the nibbles
+/// Layout of a block of weights, as in GGUF files. Numbers are little endian; in the nibbles
 /// of byte `j` the low one belongs to weight `j`, the high one to weight `j + 16`.
+#[expect(non_camel_case_types, reason = "the names of ggml")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum BlockFormat {
     /// 18 bytes: f16 `d`, 16 bytes of nibbles `q`; `w = d·(q − 8)`.
@@ -24,18 +24,33 @@ pub enum BlockFormat {
     Q5_1,
     /// 34 bytes: f16 `d`, 32 codes i8 `q`; `w = d·q`.
     Q8_0,
+    /// 18 bytes: f16 `d`, 16 bytes of nibbles `q`; `w = d·level[q]` with the levels −127, −104,
+    /// −83, −65, −49, −35, −22, −10, 1, 13, 25, 38, 53, 69, 89, 113.
+    IQ4_NL,
 }
 
-const KNOWN: &str = "q4_0, q4_1, q5_0, q5_1, q8_0";
+/// The levels of [`BlockFormat::IQ4_NL`], denser around zero, where most weights are.
+pub(super) const NONLINEAR: [i16; 16] =
+    [-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113];
+
+const KNOWN: &str = "q4_0, q4_1, q5_0, q5_1, q8_0, iq4_nl";
 
 impl BlockFormat {
     /// Every format.
-    pub const ALL: [Self; 5] = [Self::Q4_0, Self::Q4_1, Self::Q5_0, Self::Q5_1, Self::Q8_0];
+    pub const ALL: [Self; 6] =
+        [Self::Q4_0, Self::Q4_1, Self::Q5_0, Self::Q5_1, Self::Q8_0, Self::IQ4_NL];
+
+    /// Weights of one block; rows are whole blocks.
+    pub const fn weights_per_block(self) -> usize {
+        match self {
+            Self::Q4_0 | Self::Q4_1 | Self::Q5_0 | Self::Q5_1 | Self::Q8_0 | Self::IQ4_NL => BLOCK,
+        }
+    }
 
     /// Bytes of one block.
     pub const fn block_bytes(self) -> usize {
         match self {
-            Self::Q4_0 => 18,
+            Self::Q4_0 | Self::IQ4_NL => 18,
             Self::Q4_1 => 20,
             Self::Q5_0 => 22,
             Self::Q5_1 => 24,
@@ -43,44 +58,52 @@ impl BlockFormat {
         }
     }
 
-    /// Names of the f16 numbers at the start of a block.
-    pub(super) const fn numbers(self) -> &'static [&'static str] {
+    /// Neighbouring weights that share a scale.
+    pub(super) const fn weights_per_scale(self) -> usize {
         match self {
-            Self::Q4_0 | Self::Q5_0 | Self::Q8_0 => &["scale"],
-            Self::Q4_1 | Self::Q5_1 => &["scale", "minimum"],
+            Self::Q4_0 | Self::Q4_1 | Self::Q5_0 | Self::Q5_1 | Self::Q8_0 | Self::IQ4_NL => BLOCK,
         }
     }
 
-    /// How many levels there are, and which of them is 0.
-    pub(super) const fn levels(self) -> (u16, f32) {
+    /// The f16 numbers of a block: their names, and where they stand.
+    pub(super) const fn numbers(self) -> &'static [(&'static str, usize)] {
         match self {
-            Self::Q4_0 => (16, 8.0),
-            Self::Q4_1 => (16, 0.0),
-            Self::Q5_0 => (32, 16.0),
-            Self::Q5_1 => (32, 0.0),
-            Self::Q8_0 => (256, 128.0),
+            Self::Q4_0 | Self::Q5_0 | Self::Q8_0 | Self::IQ4_NL => &[("scale", 0)],
+            Self::Q4_1 | Self::Q5_1 => &[("scale", 0), ("minimum", 2)],
         }
     }
 
-    /// Reads the codes of a block as numbers of levels.
-    pub(super) fn unpack(self, block: &[u8], codes: &mut [u8; BLOCK]) {
-        let bytes = &block[2 * self.numbers().len()..];
+    /// The levels that codes stand for.
+    pub(super) const fn ladder(self) -> Ladder {
         match self {
-            Self::Q4_0 | Self::Q4_1 => q4::unpack(bytes, codes),
-            Self::Q5_0 | Self::Q5_1 => q5::unpack(bytes, codes),
-            Self::Q8_0 => codes.iter_mut().zip(bytes).for_each(|(code, byte)| *code = byte ^ 0x80),
+            Self::Q4_0 => Ladder::Whole { count: 16, zero: 8 },
+            Self::Q4_1 => Ladder::Whole { count: 16, zero: 0 },
+            Self::Q5_0 => Ladder::Whole { count: 32, zero: 16 },
+            Self::Q5_1 => Ladder::Whole { count: 32, zero: 0 },
+            Self::Q8_0 => Ladder::Whole { count: 256, zero: 128 },
+            Self::IQ4_NL => Ladder::Table(&NONLINEAR),
         }
     }
 
-    /// Writes the codes of a block, given as numbers of levels.
-    pub(super) fn pack(self, codes: &[u8; BLOCK], block: &mut [u8]) {
-        let bytes = &mut block[2 * self.numbers().len()..];
-        match self {
-            Self::Q4_0 | Self::Q4_1 => q4::pack(codes, bytes),
-            Self::Q5_0 | Self::Q5_1 => q5::pack(codes, bytes),
-            Self::Q8_0 => bytes.iter_mut().zip(codes).for_each(|(byte, code)| *byte = code ^ 0x80),
-        }
+    /// Largest magnitude whose scale is an f16.
+    pub(super) const fn limit(self) -> f32 {
+        let reach = match self {
+            Self::Q4_1 | Self::Q5_1 => 1.0,
+            Self::Q4_0 => 8.0,
+            Self::Q5_0 => 16.0,
+            Self::Q8_0 | Self::IQ4_NL => 127.0,
+        };
+        65504.0 * reach
     }
+}
+
+/// The levels of a format before scaling, in ascending order.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Ladder {
+    /// `count` whole numbers, `zero` of them below 0.
+    Whole { count: u16, zero: u16 },
+    /// These.
+    Table(&'static [i16; 16]),
 }
 
 impl fmt::Display for BlockFormat {
@@ -91,6 +114,7 @@ impl fmt::Display for BlockFormat {
             Self::Q5_0 => "q5_0",
             Self::Q5_1 => "q5_1",
             Self::Q8_0 => "q8_0",
+            Self::IQ4_NL => "iq4_nl",
         })
     }
 }
@@ -117,6 +141,6 @@ mod tests {
         for (format, name) in BlockFormat::ALL.iter().zip(&names) {
             assert_eq!(name.parse::<BlockFormat>(), Ok(*format));
         }
-        assert!("q6_k".parse::<BlockFormat>().is_err());
+        assert!("q9_k".parse::<BlockFormat>().is_err());
     }
 }
