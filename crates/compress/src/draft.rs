@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use kvant_model::{Checkpoint, SavedTensor};
+use kvant_model::{Checkpoint, Dense, LoadError, SavedTensor, TensorInfo};
 use kvant_quant::{Coded, ErrorStats};
 
 use crate::Reason;
@@ -11,6 +11,10 @@ use crate::Reason;
 #[derive(Debug)]
 pub struct Draft {
     source: Checkpoint,
+    /// All tensors, by name, as they are before any is encoded.
+    tensors: Vec<TensorInfo>,
+    /// The values of those that a transform has rewritten.
+    rewritten: BTreeMap<String, Dense>,
     changes: BTreeMap<String, Change>,
 }
 
@@ -26,7 +30,8 @@ pub(crate) enum Change {
 impl Draft {
     /// An unchanged draft.
     pub fn new(source: Checkpoint) -> Self {
-        Self { source, changes: BTreeMap::new() }
+        let tensors = source.tensors().to_vec();
+        Self { source, tensors, rewritten: BTreeMap::new(), changes: BTreeMap::new() }
     }
 
     /// The model as it was.
@@ -34,7 +39,56 @@ impl Draft {
         &self.source
     }
 
-    /// Puts `coded` in place of tensor `name`; `error` is its distance from the source.
+    /// Every tensor by name, encoded or not: those of the source in the form that transforms gave
+    /// them, and those that transforms added.
+    pub fn tensors(&self) -> &[TensorInfo] {
+        &self.tensors
+    }
+
+    /// The description of one tensor.
+    pub fn tensor(&self, name: &str) -> Option<&TensorInfo> {
+        self.place(name).ok().map(|at| &self.tensors[at])
+    }
+
+    /// The values to encode of tensor `name`: those a transform left, else those of the source.
+    ///
+    /// # Errors
+    /// As [`Checkpoint::dense`].
+    pub fn dense(&self, name: &str) -> Result<Dense, LoadError> {
+        match self.rewritten.get(name) {
+            Some(dense) => Ok(dense.clone()),
+            None => self.source.dense(name),
+        }
+    }
+
+    /// Gives tensor `name`, which need not exist yet, new full-precision values. What became of
+    /// the old ones is forgotten.
+    pub fn rewrite(&mut self, name: String, dense: Dense) {
+        self.changes.remove(&name);
+        let info = TensorInfo {
+            name: name.clone(),
+            shape: dense.shape().to_vec(),
+            format: "F32".to_owned(),
+            bits_per_weight: if dense.values().is_empty() { 0.0 } else { 32.0 },
+            size_bytes: dense.values().len() as u64 * 4,
+        };
+        match self.place(&name) {
+            Ok(at) => self.tensors[at] = info,
+            Err(at) => self.tensors.insert(at, info),
+        }
+        self.rewritten.insert(name, dense);
+    }
+
+    /// Whether a transform has rewritten or added tensor `name`.
+    pub(crate) fn is_rewritten(&self, name: &str) -> bool {
+        self.rewritten.contains_key(name)
+    }
+
+    fn place(&self, name: &str) -> Result<usize, usize> {
+        self.tensors.binary_search_by(|tensor| tensor.name.as_str().cmp(name))
+    }
+
+    /// Puts `coded` in place of tensor `name`; `error` is its distance from [`Draft::dense`].
     pub fn replace(&mut self, name: String, coded: Coded, error: ErrorStats) {
         self.set(name, Change::Coded(coded, error));
     }
@@ -54,13 +108,14 @@ impl Draft {
     }
 
     /// All tensors as they are to be saved.
-    pub(crate) fn into_saved(mut self) -> Vec<(String, SavedTensor)> {
-        let saved = self.source.tensors().iter().map(|tensor| {
-            let saved = match self.changes.remove(&tensor.name) {
-                Some(Change::Coded(coded, _)) => SavedTensor::Coded(coded),
-                Some(Change::Kept(_)) | None => SavedTensor::Kept,
+    pub fn into_saved(mut self) -> Vec<(String, SavedTensor)> {
+        let saved = self.tensors.into_iter().map(|TensorInfo { name, .. }| {
+            let saved = match (self.changes.remove(&name), self.rewritten.remove(&name)) {
+                (Some(Change::Coded(coded, _)), _) => SavedTensor::Coded(coded),
+                (Some(Change::Kept(_)) | None, Some(dense)) => SavedTensor::Dense(dense),
+                (Some(Change::Kept(_)) | None, None) => SavedTensor::Kept,
             };
-            (tensor.name.clone(), saved)
+            (name, saved)
         });
         saved.collect()
     }

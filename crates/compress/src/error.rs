@@ -44,6 +44,14 @@ pub enum PassError {
         /// Its format.
         format: String,
     },
+    /// The model is not of a kind that a transform works on.
+    #[error("{}: {why}", path.display())]
+    Unfit {
+        /// The model.
+        path: PathBuf,
+        /// What does not fit.
+        why: String,
+    },
 }
 
 /// Why [`compress`](crate::compress) wrote nothing.

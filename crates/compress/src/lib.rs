@@ -22,6 +22,7 @@ mod recipe;
 mod report;
 mod run;
 mod select;
+mod site;
 mod transform;
 
 pub use allocate::{Choice, allocate};
@@ -38,4 +39,5 @@ pub use recipe::{Action, Budget, BudgetError, PRESETS, Recipe, RecipeError, Rule
 pub use report::{REPORT_FILE, Report, TensorReport};
 pub use run::compress;
 pub use select::{Reason, Select};
-pub use transform::Transform;
+pub use site::{Absorber, Share, Site, sites};
+pub use transform::{Rotate, Transform};

@@ -16,7 +16,7 @@ pub struct Report {
     pub scheme: String,
     /// The passes that ran, in order.
     pub passes: Vec<&'static str>,
-    /// Weights of the model, encoded or not; indices are not counted.
+    /// Weights of the written model, encoded or not; indices are not counted.
     pub parameters: u64,
     /// Stored bits per weight over all of them, before.
     pub bits_per_weight_before: f64,
@@ -62,21 +62,23 @@ impl Report {
     /// Describes what `passes` made of a draft in `seconds`.
     pub(crate) fn of(draft: &Draft, scheme: String, passes: Vec<&'static str>) -> Self {
         let source = draft.source().tensors();
-        let tensors: Vec<_> = source.iter().map(|tensor| line(draft, tensor)).collect();
+        let now = draft.tensors();
+        let tensors: Vec<_> = now.iter().map(|tensor| line(draft, tensor)).collect();
         let weights = |tensor: &&TensorInfo| crate::select::holds_weights(tensor);
-        let parameters: u64 = source.iter().filter(weights).map(TensorInfo::elements).sum();
+        let parameters: u64 = now.iter().filter(weights).map(TensorInfo::elements).sum();
         let before: u64 = source.iter().filter(weights).map(|tensor| tensor.size_bytes).sum();
-        let held = source.iter().zip(&tensors).filter(|(tensor, _)| weights(tensor));
+        let held = now.iter().zip(&tensors).filter(|(tensor, _)| weights(tensor));
         let after: u64 = held.map(|(_, line)| line.size_bytes).sum();
         let size_bytes_before = source.iter().map(|tensor| tensor.size_bytes).sum();
         let size_bytes = tensors.iter().map(|line| line.size_bytes).sum();
-        let per_weight = |bytes: u64| bytes as f64 * 8.0 / parameters.max(1) as f64;
+        let weights_before: u64 = source.iter().filter(weights).map(TensorInfo::elements).sum();
+        let per_weight = |bytes: u64, weights: u64| bytes as f64 * 8.0 / weights.max(1) as f64;
         Self {
             scheme,
             passes,
             parameters,
-            bits_per_weight_before: per_weight(before),
-            bits_per_weight: per_weight(after),
+            bits_per_weight_before: per_weight(before, weights_before),
+            bits_per_weight: per_weight(after, parameters),
             size_bytes_before,
             size_bytes,
             ratio: size_bytes_before as f64 / size_bytes.max(1) as f64,

@@ -61,7 +61,7 @@ fn refuse_file(source: &Path) -> Result<(), CompressError> {
 
 /// A copy in which nothing changed would look like a compressed model.
 fn refuse_nothing(draft: &Draft, plan: &Plan) -> Result<(), CompressError> {
-    let tensors = draft.source().tensors();
+    let tensors = draft.tensors();
     let coded = |name: &str| matches!(draft.change(name), Some(Change::Coded(..)));
     if tensors.iter().any(|tensor| coded(&tensor.name)) {
         return Ok(());

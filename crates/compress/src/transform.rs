@@ -1,9 +1,15 @@
 //! Changes that leave what the network computes as it is and make it easier to quantize.
 
+mod orthogonal;
+mod random;
+mod rotate;
+
 use std::fmt;
 use std::str::FromStr;
 
-use crate::NameError;
+pub use rotate::Rotate;
+
+use crate::{Draft, NameError, PassError};
 
 /// A change to the weights before they are quantized.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -67,4 +73,9 @@ impl FromStr for Transform {
             known: "smooth, rotate, rotate:SEED, lowrank:R (R from 1 to 1024)",
         })
     }
+}
+
+/// A [`PassError::Unfit`] about the model of `draft`.
+pub(crate) fn unfit(draft: &Draft, why: &str) -> PassError {
+    PassError::Unfit { path: draft.source().path().to_owned(), why: why.to_owned() }
 }

@@ -111,8 +111,10 @@ fn stored<'a>(
 ) -> Result<Vec<(&'a str, Stored<'a>)>, SaveError> {
     let mut stored = Vec::with_capacity(tensors.len());
     for (name, tensor) in tensors {
-        let described = checkpoint.tensor(name);
-        let described = described.ok_or_else(|| checkpoint.fail(name, "is missing".into()))?;
+        let Some(described) = checkpoint.tensor(name) else {
+            stored.push((name.as_str(), added(checkpoint, name, tensor)?));
+            continue;
+        };
         let shape = match tensor {
             SavedTensor::Kept => described.shape.clone(),
             SavedTensor::Dense(dense) => dense.shape().to_vec(),
@@ -139,6 +141,25 @@ fn stored<'a>(
     }
     Ok(stored)
 }
+
+/// A tensor that the source does not have: the head of a decoder whose source had none of its own.
+fn added<'a>(
+    checkpoint: &Checkpoint,
+    name: &str,
+    tensor: &'a SavedTensor,
+) -> Result<Stored<'a>, SaveError> {
+    let head = HEADS.contains(&name);
+    match tensor {
+        SavedTensor::Dense(dense) if head => Ok(Stored::Dense(dense)),
+        SavedTensor::Coded(coded) if head => Ok(Stored::Coded(std::borrow::Cow::Borrowed(coded))),
+        SavedTensor::Kept | SavedTensor::Dense(_) | SavedTensor::Coded(_) => {
+            Err(checkpoint.fail(name, "is missing".into()).into())
+        }
+    }
+}
+
+/// What the head of a decoder is called in safetensors and GGUF files.
+const HEADS: [&str; 2] = ["lm_head.weight", "output.weight"];
 
 fn pretty(value: &Value) -> String {
     format!("{value:#}\n")

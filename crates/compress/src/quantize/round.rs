@@ -1,10 +1,11 @@
 //! Round to nearest: every selected tensor alone, without data.
 
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::thread;
 
-use kvant_model::{Checkpoint, TensorInfo};
+use kvant_model::TensorInfo;
 use kvant_quant::{EncodeError, Scheme, measure};
 
 use crate::draft::Change;
@@ -30,15 +31,15 @@ impl Pass for Round {
     fn apply(&self, draft: &mut Draft, run: &Run<'_>) -> Result<(), PassError> {
         let mut selected = Vec::new();
         let mut changes = Vec::new();
-        for tensor in draft.source().tensors() {
+        for tensor in draft.tensors() {
             match self.select.judge(tensor) {
                 Ok(()) => selected.push(tensor),
                 Err(reason) => changes.push((tensor.name.clone(), Change::Kept(reason))),
             }
         }
-        refuse_coded(draft.source(), &selected)?;
+        refuse_coded(draft.source().path(), &selected)?;
         selected.sort_by_key(|tensor| (std::cmp::Reverse(tensor.elements()), &tensor.name));
-        changes.extend(self.encode_all(draft.source(), &selected, run)?);
+        changes.extend(self.encode_all(draft, &selected, run)?);
         for (name, change) in changes {
             draft.set(name, change);
         }
@@ -49,7 +50,7 @@ impl Pass for Round {
 impl Round {
     fn encode_all(
         &self,
-        source: &Checkpoint,
+        draft: &Draft,
         work: &[&TensorInfo],
         run: &Run<'_>,
     ) -> Result<Vec<(String, Change)>, PassError> {
@@ -63,7 +64,7 @@ impl Round {
                     while !failed.load(Ordering::Relaxed) {
                         let index = next.fetch_add(1, Ordering::Relaxed);
                         let Some(tensor) = work.get(index) else { break };
-                        let result = self.encode(source, &tensor.name);
+                        let result = self.encode(draft, &tensor.name);
                         failed.fetch_or(result.is_err(), Ordering::Relaxed);
                         if sender.send((index, result)).is_err() {
                             break;
@@ -88,8 +89,8 @@ impl Round {
         results.into_iter().map(named).collect()
     }
 
-    fn encode(&self, source: &Checkpoint, name: &str) -> Result<Change, PassError> {
-        let dense = source.dense(name)?;
+    fn encode(&self, draft: &Draft, name: &str) -> Result<Change, PassError> {
+        let dense = draft.dense(name)?;
         match self.scheme.encode(dense.matrix()) {
             Ok(coded) => {
                 let error = measure(dense.values(), &coded.decode());
@@ -106,12 +107,12 @@ impl Round {
 }
 
 /// Encoding codes again would hide the first loss: errors are measured against the source.
-fn refuse_coded(source: &Checkpoint, selected: &[&TensorInfo]) -> Result<(), PassError> {
+fn refuse_coded(path: &Path, selected: &[&TensorInfo]) -> Result<(), PassError> {
     let float = |tensor: &TensorInfo| ["F64", "F32", "F16", "BF16"].contains(&&*tensor.format);
     match selected.iter().find(|tensor| !float(tensor)) {
         None => Ok(()),
         Some(tensor) => Err(PassError::Coded {
-            path: source.path().to_owned(),
+            path: path.to_owned(),
             tensor: tensor.name.clone(),
             format: tensor.format.clone(),
         }),

@@ -19,6 +19,13 @@ pub(super) fn describe(
         let why = "not a JSON object".into();
         return Err(LoadError::Config { path: path.to_path_buf(), why }.into());
     };
+    let head = stored.iter().any(|(name, stored)| {
+        super::HEADS.contains(name) && matches!(stored, Stored::Dense(_) | Stored::Coded(_))
+    });
+    if head && config.get("tie_word_embeddings") == Some(&Value::Bool(true)) {
+        // The head is not the word table, or no longer.
+        config.insert("tie_word_embeddings".into(), Value::Bool(false));
+    }
     let coded: Vec<(&str, &Coded)> = stored
         .iter()
         .filter_map(|(name, stored)| match stored {
