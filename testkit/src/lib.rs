@@ -6,6 +6,6 @@ mod place;
 mod random;
 mod synthetic;
 
-pub use place::{minilm, shared, skip};
+pub use place::{minilm, shared, skip, smollm2};
 pub use random::Random;
 pub use synthetic::clustered;

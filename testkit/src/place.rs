@@ -10,6 +10,12 @@ pub fn minilm() -> Option<PathBuf> {
     place.join("model.safetensors").is_file().then_some(place)
 }
 
+/// The SmolLM2-135M-Instruct GGUF file (`Q4_1`): `KVANT_TEST_SMOLLM2`, which `./test --full` sets.
+/// `None` where it is absent.
+pub fn smollm2() -> Option<PathBuf> {
+    std::env::var_os("KVANT_TEST_SMOLLM2").map(PathBuf::from).filter(|place| place.is_file())
+}
+
 /// A file or directory of the shared evaluation data (`../shared/NAME`), `None` where absent.
 pub fn shared(name: &str) -> Option<PathBuf> {
     let place = root().parent()?.join("shared").join(name);

@@ -148,10 +148,7 @@ impl Decoder {
         let ForwardOptions { threads, from, .. } = options;
         let states = self.states(tokens, options)?;
         let logits = self.network.head(self.kernels, threads, &states);
-        match logits.iter().position(|value| !value.is_finite()) {
-            Some(at) => Err(self.broken(from + at / self.vocabulary())),
-            None => Ok(logits),
-        }
+        self.finite(logits)
     }
 
     /// Runs `tokens` for what [`ForwardOptions::tap`] sees of it; the head is tapped and not
@@ -179,13 +176,13 @@ impl Decoder {
         }
         let mut pass = Pass { kernels: self.kernels, threads, tap };
         let states = self.network.states(tokens, from, &mut pass);
-        match states.iter().position(|value| !value.is_finite()) {
-            Some(at) => Err(self.broken(from + at * (tokens.len() - from) / states.len())),
-            None => Ok(states),
-        }
+        self.finite(states)
     }
 
-    fn broken(&self, position: usize) -> ForwardError {
-        ForwardError::NotFinite { path: self.path.clone(), position }
+    fn finite(&self, values: Vec<f32>) -> Result<Vec<f32>, ForwardError> {
+        if values.iter().all(|value| value.is_finite()) {
+            return Ok(values);
+        }
+        Err(ForwardError::NotFinite { path: self.path.clone() })
     }
 }

@@ -102,15 +102,12 @@ pub enum ForwardError {
     },
     /// A weight is NaN or infinite, or so large that the sums are.
     #[error(
-        "{path}: the network gives NaN or infinity at position {position}; its weights are \
-         broken, get the model again",
+        "{path}: the network gives NaN or infinity; its weights are broken, get the model again",
         path = path.display()
     )]
     NotFinite {
         /// The model.
         path: PathBuf,
-        /// Place of the token in the sequence, from 0.
-        position: usize,
     },
 }
 

@@ -2,11 +2,13 @@
 //! here, and on directories that are not what they should be.
 #![expect(clippy::unwrap_used, reason = "helpers of a test file")]
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use kvant_model::{EmbedOptions, Encoder, LoadError};
+use kvant_kernels::Matrix;
+use kvant_model::{EmbedOptions, Encoder, LoadError, Tap};
 use kvant_testkit::Random;
 use serde_json::{Map, Value, json};
 use tempfile::TempDir;
@@ -22,6 +24,8 @@ struct Toy {
     folder: TempDir,
     weights: BTreeMap<String, (Vec<usize>, Vec<f32>)>,
     config: Value,
+    /// What every linear layer of [`Toy::states`] read, by the name of its weight.
+    read: RefCell<BTreeMap<String, Vec<f64>>>,
 }
 
 impl Toy {
@@ -62,7 +66,7 @@ impl Toy {
             "num_hidden_layers": LAYERS, "vocab_size": WORDS.len(), "type_vocab_size": 2,
             "max_position_embeddings": 12, "layer_norm_eps": 1e-12,
         });
-        Self { folder: tempfile::tempdir().unwrap(), weights, config }
+        Self { folder: tempfile::tempdir().unwrap(), weights, config, read: RefCell::default() }
     }
 
     fn path(&self) -> &Path {
@@ -126,6 +130,7 @@ impl Toy {
     fn linear(&self, x: &[f64], name: &str) -> Vec<f64> {
         let (weight, bias) =
             (self.weight(&format!("{name}.weight")), self.weight(&format!("{name}.bias")));
+        self.read.borrow_mut().entry(format!("{name}.weight")).or_default().extend(x);
         let dot = |row: &[f32]| row.iter().zip(x).map(|(w, x)| f64::from(*w) * x).sum::<f64>();
         let rows = weight.chunks(x.len()).zip(bias);
         rows.map(|(row, bias)| dot(row) + f64::from(*bias)).collect()
@@ -428,4 +433,45 @@ fn broken_weights_are_an_error_not_a_vector() {
     let encoder = toy.write(str::to_owned).load().unwrap();
     let error = encoder.embed(&["few bits"], &EmbedOptions::default()).unwrap_err().to_string();
     assert!(error.contains("NaN") && error.contains(&*toy.path().to_string_lossy()), "{error}");
+}
+
+/// What was seen of the input of each weight.
+#[derive(Default, PartialEq)]
+struct Seen(Vec<(String, Vec<f32>)>);
+
+impl Tap for Seen {
+    fn input(&mut self, weights: &[&str], x: Matrix<'_, f32>) {
+        let values: Vec<f32> = (0..x.rows()).flat_map(|row| x.row(row).to_vec()).collect();
+        self.0.extend(weights.iter().map(|name| ((*name).to_owned(), values.clone())));
+    }
+}
+
+#[test]
+fn taps_see_what_every_linear_layer_reads() {
+    let toy = Toy::new();
+    let observe = |encoder: &Encoder, texts: &[&str], threads| {
+        let mut seen = Seen::default();
+        let options = EmbedOptions { threads, batch_tokens: 8, ..EmbedOptions::default() };
+        encoder.observe(texts, &options, &mut seen).unwrap();
+        seen
+    };
+    for prefix in ["", "bert."] {
+        let encoder = toy.write(|name| format!("{prefix}{name}")).load().unwrap();
+        toy.read.borrow_mut().clear();
+        toy.states(&encoder.tokenize("few bits of many bits").unwrap());
+        let seen = observe(&encoder, &["few bits of many bits"], 1).0;
+        let read = toy.read.borrow();
+        assert_eq!(seen.len(), read.len());
+        for (name, values) in seen {
+            let expected = &read[name.strip_prefix(prefix).unwrap()];
+            assert_eq!(values.len(), expected.len(), "{name}");
+            for (ours, theirs) in values.iter().zip(expected) {
+                assert!((f64::from(*ours) - theirs).abs() < 1e-4, "{name}: {ours} {theirs}");
+            }
+        }
+        let texts = ["few", "bits of many", "", "many few few bits bits", "of of"];
+        let many = observe(&encoder, &texts, 1);
+        assert!(many.0.len() > 2 * read.len(), "several batches");
+        assert!(many == observe(&encoder, &texts, 3));
+    }
 }

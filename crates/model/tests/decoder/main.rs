@@ -1,0 +1,9 @@
+//! Language models: small made-up ones against a double-precision forward pass written out
+//! here, their tokenizers, files that are not what they should be, and the real SmolLM2.
+#![expect(clippy::unwrap_used, reason = "helpers of a test file")]
+
+mod bad;
+mod golden;
+mod network;
+mod text;
+mod toy;
