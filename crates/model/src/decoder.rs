@@ -145,7 +145,7 @@ impl Decoder {
         tokens: &[u32],
         options: ForwardOptions<'_>,
     ) -> Result<Vec<f32>, ForwardError> {
-        let ForwardOptions { threads, from, .. } = options;
+        let threads = options.threads;
         let states = self.states(tokens, options)?;
         let logits = self.network.head(self.kernels, threads, &states);
         self.finite(logits)

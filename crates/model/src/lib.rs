@@ -3,7 +3,8 @@
 //! [`Checkpoint`] opens a safetensors directory or a GGUF file without decoding anything,
 //! [`Summary`] says what is inside, [`Encoder`] turns texts into vectors with a BERT-like
 //! network, [`Decoder`] tokens into logits with a Llama-like one, [`Network`] is either of them
-//! with a [`Tap`] on what its weights read, [`save`] writes a compressed copy of a model that loads the same way.
+//! with a [`Tap`] on what its weights read, [`save`] writes a compressed copy of a model that
+//! loads the same way.
 //!
 //! **Invariant:** this crate trains nothing and knows no index; bytes of foreign files never
 //! panic and never make it allocate more than a small multiple of the file.

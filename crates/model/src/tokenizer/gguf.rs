@@ -19,7 +19,10 @@ const USER: i64 = 4;
 
 /// How words are found in tokenizers of the byte-level kind: contractions, letters, digits,
 /// other signs, white space; `{digits}` says how many digits may stay together.
-const WORDS: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{digits}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
+const WORDS: &str = concat!(
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{digits}",
+    r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+",
+);
 
 /// Builds the tokenizer described by the metadata of the GGUF file at `path`: byte-level BPE
 /// (`gpt2` with the splitters `gpt-2`, `smollm`, `llama-bpe`, `qwen2`) and `SentencePiece` BPE
@@ -107,7 +110,10 @@ impl Table<'_> {
         if before.or(after).is_none() {
             return Ok(None);
         }
-        let special = |id: usize, kind: u32| json!({ "SpecialToken": { "id": self.tokens[id], "type_id": kind } });
+        let special = |id: usize, kind: u32| {
+            let token = &self.tokens[id];
+            json!({ "SpecialToken": { "id": token, "type_id": kind } })
+        };
         let around = |name: &str, kind: u32| {
             let before = before.map(|id| special(id, kind));
             let text = json!({ "Sequence": { "id": name, "type_id": kind } });
