@@ -134,7 +134,9 @@ impl Scheme {
                 refuse_not_finite(w)?;
                 BlockMatrix::fit(w, format, fit).map(Coded::Block)
             }
-            Self::Int8 | Self::Linear { .. } => self.encode(w),
+            Self::Int8 | Self::Linear { .. } | Self::Sym { .. } | Self::Affine { .. } => {
+                self.encode(w)
+            }
         }
     }
 }
