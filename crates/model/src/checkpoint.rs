@@ -23,7 +23,7 @@ pub use header::HeaderError;
 pub(crate) use header::printable;
 pub(crate) use open::lfs_pointer;
 
-use crate::{Dense, LoadError, Weight};
+use crate::{Compute, Dense, LoadError, Weight};
 
 /// One tensor of a checkpoint, as `inspect` lists it.
 #[derive(Clone, Debug, PartialEq, serde::Serialize)]
@@ -63,6 +63,10 @@ pub struct Checkpoint {
     records: BTreeMap<String, Record>,
     tensors: Vec<TensorInfo>,
     config: Option<Value>,
+    /// Tensors that stand in for those of the container.
+    replaced: BTreeMap<String, Weight>,
+    /// What networks loaded from here compute in.
+    pub(crate) compute: Compute,
     gguf: Option<gguf::Header>,
 }
 
@@ -91,6 +95,8 @@ impl Checkpoint {
             records,
             tensors: Vec::new(),
             config,
+            replaced: BTreeMap::new(),
+            compute: Compute::default(),
             gguf: opened.gguf,
         };
         checkpoint.tensors = checkpoint.list()?;
@@ -132,6 +138,9 @@ impl Checkpoint {
     /// # Errors
     /// As [`Checkpoint::dense`].
     pub fn weight(&self, name: &str) -> Result<Weight, LoadError> {
+        if let Some(weight) = self.replaced.get(name) {
+            return Ok(weight.clone());
+        }
         let raw = self.raw(name)?;
         if let Some(record) = self.record(name, raw) {
             return self.assemble(name, &record).map(Weight::Coded);
@@ -158,6 +167,23 @@ impl Checkpoint {
     /// Whether the tensor is stored as codes with parts of their own.
     pub(crate) fn is_coded(&self, name: &str) -> bool {
         self.raw.get(name).is_some_and(|raw| self.record(name, raw).is_some())
+    }
+
+    /// Whether the container has a tensor of this name, in its own right or as a part of another.
+    pub(crate) fn tensor_or_part(&self, name: &str) -> bool {
+        self.replaced.contains_key(name) || self.raw.contains_key(name)
+    }
+
+    /// Puts `weight` in place of the tensor `name`, or beside the others where there is none of
+    /// that name, for networks that are loaded from here from now on. What
+    /// [`Checkpoint::tensors`] lists stays that of the file.
+    pub fn replace(&mut self, name: String, weight: Weight) {
+        self.replaced.insert(name, weight);
+    }
+
+    /// Takes back every [`Checkpoint::replace`].
+    pub fn restore(&mut self) {
+        self.replaced.clear();
     }
 
     /// The stored bytes of a tensor of the container (not of its scales).

@@ -69,8 +69,12 @@ impl Decoder {
         Self::open(&Checkpoint::open(path)?)
     }
 
-    /// Loads the model in `checkpoint`.
-    pub(crate) fn open(checkpoint: &Checkpoint) -> Result<Self, LoadError> {
+    /// Loads the model in `checkpoint`, with what was replaced there and in the precision chosen
+    /// there.
+    ///
+    /// # Errors
+    /// As [`Decoder::load`].
+    pub fn open(checkpoint: &Checkpoint) -> Result<Self, LoadError> {
         let shape = Shape::of(checkpoint)?;
         let text = Text::of(checkpoint)?;
         let network = Llama::load(checkpoint, shape)?;

@@ -82,7 +82,16 @@ impl Encoder {
     /// # Errors
     /// [`LoadError`] naming the file at fault and the remedy.
     pub fn load(dir: &Path) -> Result<Self, LoadError> {
-        let checkpoint = Checkpoint::open(dir)?;
+        Self::open(&Checkpoint::open(dir)?)
+    }
+
+    /// Loads the encoder in `checkpoint`, with what was replaced there and in the precision
+    /// chosen there.
+    ///
+    /// # Errors
+    /// As [`Encoder::load`].
+    pub fn open(checkpoint: &Checkpoint) -> Result<Self, LoadError> {
+        let dir = checkpoint.path();
         let path = dir.join("config.json");
         let Some(config) = checkpoint.config() else {
             let (what, remedy) = match checkpoint.gguf() {
@@ -94,7 +103,7 @@ impl Encoder {
         let config = Config::parse(&path, config)?;
         let tokenizer = Tokenizer::read(dir, config.positions)?;
         let pooling = Pooling::read(dir)?;
-        let network = Bert::load(&checkpoint, config)?;
+        let network = Bert::load(checkpoint, config)?;
         let (path, spare) = (dir.to_path_buf(), Mutex::default());
         Ok(Self { path, tokenizer, network, pooling, kernels: kernels(), spare })
     }

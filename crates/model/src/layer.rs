@@ -7,8 +7,11 @@ pub(crate) mod linear;
 pub(crate) mod norm;
 pub(crate) mod rms;
 pub(crate) mod rope;
+pub(crate) mod rounded;
 
-use kvant_kernels::{PackedF32, RowsI8};
+use kvant_kernels::PackedF32;
+
+use rounded::Rounded;
 
 /// A batch of token sequences, one behind the other without padding.
 #[derive(Clone, Debug, Default)]
@@ -35,8 +38,8 @@ pub(crate) struct Scratch {
     pub(crate) scores: Vec<f32>,
     pub(crate) keys: PackedF32,
     pub(crate) values: PackedF32,
-    /// Activations in int8, for coded weights.
-    pub(crate) codes: RowsI8,
+    /// Inputs in fewer bits.
+    pub(crate) codes: Rounded,
 }
 
 /// Makes `buffer` exactly `len` long; what it held is of no interest.

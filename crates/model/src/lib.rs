@@ -9,6 +9,7 @@
 //! **Invariant:** this crate trains nothing and knows no index; bytes of foreign files never
 //! panic and never make it allocate more than a small multiple of the file.
 
+mod activation;
 mod arch;
 mod checkpoint;
 mod config;
@@ -28,6 +29,7 @@ mod tokenizer;
 mod weight;
 mod worker;
 
+pub use activation::{ActivationError, Activations, Compute};
 pub use checkpoint::{Checkpoint, HeaderError, TensorInfo};
 pub use decoder::{Decoder, ForwardOptions};
 pub use encoder::{EmbedOptions, Encoder};

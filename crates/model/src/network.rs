@@ -62,7 +62,15 @@ impl Network {
     /// # Errors
     /// [`LoadError`] naming the file at fault; [`LoadError::Unsupported`] for other families.
     pub fn load(path: &Path) -> Result<Self, LoadError> {
-        let checkpoint = Checkpoint::open(path)?;
+        Self::open(&Checkpoint::open(path)?)
+    }
+
+    /// Loads the network in `checkpoint`, with what was replaced there and in the precision
+    /// chosen there.
+    ///
+    /// # Errors
+    /// As [`Network::load`].
+    pub fn open(checkpoint: &Checkpoint) -> Result<Self, LoadError> {
         let kind = match (checkpoint.gguf(), checkpoint.config()) {
             (Some(header), _) => header.text("general.architecture"),
             (None, Some(config)) => config.get("model_type").and_then(serde_json::Value::as_str),
@@ -70,14 +78,14 @@ impl Network {
         };
         match kind {
             Some("llama" | "mistral" | "qwen2") => {
-                Decoder::open(&checkpoint).map(|decoder| Self::Decoder(Box::new(decoder)))
+                Decoder::open(checkpoint).map(|decoder| Self::Decoder(Box::new(decoder)))
             }
             // A directory without a type is an encoder of the older kind, or is told what it lacks.
             Some("bert") | None => {
-                Encoder::load(path).map(|encoder| Self::Encoder(Box::new(encoder)))
+                Encoder::open(checkpoint).map(|encoder| Self::Encoder(Box::new(encoder)))
             }
             Some(other) => Err(LoadError::Unsupported {
-                path: path.to_path_buf(),
+                path: checkpoint.path().to_path_buf(),
                 what: format!("architecture '{}'", printable(other)),
                 supported: "encoders of type bert, decoders of type llama, mistral and qwen2",
             }),

@@ -193,7 +193,9 @@ impl Source<'_> {
         let (bias, name) = (format!("{name}.bias"), format!("{name}.weight"));
         let weight = self.weight(&name, rows, cols)?;
         let bias = self.vector([&bias, &bias], rows)?;
-        Ok(Part { name: format!("{}{name}", self.prefix), weight, bias, scale: 1.0 })
+        let name = format!("{}{name}", self.prefix);
+        let input = self.checkpoint.input(&name, cols)?;
+        Ok(Part { name, weight, bias, scale: 1.0, input })
     }
 
     fn layer(&self, config: &Config, index: usize) -> Result<Layer, LoadError> {

@@ -7,13 +7,14 @@ use std::convert::Infallible;
 use std::ops::Range;
 use std::sync::Mutex;
 
-use kvant_kernels::{Kernels, Matrix, MatrixMut, RowsI8};
+use kvant_kernels::{Kernels, Matrix, MatrixMut};
 
 use crate::layer::causal::{Causal, CausalScratch};
 use crate::layer::linear::Linear;
 use crate::layer::resize;
 use crate::layer::rms::RmsNorm;
 use crate::layer::rope::Rotation;
+use crate::layer::rounded::Rounded;
 use crate::worker::{self, lock};
 use crate::{Tap, Weight};
 
@@ -74,7 +75,7 @@ struct Scratch {
     attention: CausalScratch,
     update: Vec<f32>,
     gates: Vec<f32>,
-    codes: RowsI8,
+    codes: Rounded,
 }
 
 impl Llama {
@@ -191,7 +192,7 @@ impl Layer {
     }
 }
 
-fn run(kernels: &Kernels, linear: &Linear, x: &[f32], codes: &mut RowsI8, out: &mut [f32]) {
+fn run(kernels: &Kernels, linear: &Linear, x: &[f32], codes: &mut Rounded, out: &mut [f32]) {
     let rows = x.len() / linear.cols();
     let x = Matrix::new(x, rows, linear.cols());
     linear.forward(kernels, x, codes, MatrixMut::new(out, rows, linear.rows()));

@@ -12,6 +12,7 @@ use serde_json::{Map, Value};
 
 use super::{Checkpoint, Content, Raw, decode};
 use crate::LoadError;
+use crate::activation::{INPUT_SCALE, SMOOTH};
 
 /// The version of the tensor table. Version 1 gave linear schemes a `group_size`.
 pub(crate) const VERSION: u64 = 2;
@@ -84,10 +85,13 @@ impl Checkpoint {
 
     /// Whether `name` holds the scales or minima of another tensor.
     pub(super) fn is_part(&self, name: &str) -> bool {
-        PARTS.iter().any(|part| {
-            let base = name.strip_suffix(part);
-            base.and_then(|base| self.record(base, self.raw.get(base)?)).is_some()
-        })
+        let coded = |base: &str| self.raw.get(base).and_then(|raw| self.record(base, raw));
+        let input = name.strip_suffix(INPUT_SCALE).map(|layer| format!("{layer}weight"));
+        input.is_some_and(|base| coded(&base).is_some())
+            || PARTS.iter().chain([&SMOOTH]).any(|part| {
+                let base = name.strip_suffix(part);
+                base.is_some_and(|base| coded(base).is_some())
+            })
     }
 
     /// Bytes of a coded tensor with its parts.

@@ -1,8 +1,10 @@
 //! `y = x · Wᵀ + b` with a weight in any format.
 
-use kvant_kernels::{Kernels, Matrix, MatrixMut, PackedF32, PackedI8, RowsI8};
+use kvant_kernels::{Kernels, Matrix, MatrixMut, PackedF32, PackedI8};
 use kvant_quant::Coded;
 
+use crate::activation::{Input, Rounding};
+use crate::layer::rounded::Rounded;
 use crate::{Tap, Weight};
 
 /// A weight in the form the products read.
@@ -10,7 +12,7 @@ use crate::{Tap, Weight};
 enum Packed {
     /// Full precision, and the formats that are decoded at load.
     Float(PackedF32),
-    /// int8 codes; activations are quantized per row on the way in.
+    /// int8 codes, for inputs in int8 with a scale per row.
     Int8(PackedI8),
 }
 
@@ -19,6 +21,7 @@ enum Packed {
 pub(crate) struct Linear {
     weight: Packed,
     bias: Vec<f32>,
+    input: Input,
     /// What the weights are called in the checkpoint.
     names: Vec<String>,
 }
@@ -30,39 +33,38 @@ pub(crate) struct Part {
     pub(crate) weight: Weight,
     pub(crate) bias: Vec<f32>,
     pub(crate) scale: f32,
+    /// How its input is read; parts that lie side by side read the same.
+    pub(crate) input: Input,
 }
 
 impl Linear {
     /// Packs the parts, outputs one behind the other.
     ///
-    /// int8 parts stay int8 if all are; any other format is decoded to f32.
+    /// int8 parts stay int8 if all are and the input is read in int8 per token; any other format
+    /// is decoded to f32.
     ///
     /// # Panics
-    /// If the parts differ in columns or a bias does not fit its weight.
+    /// If the parts differ in columns or in how they read them, or a bias does not fit its
+    /// weight.
     pub(crate) fn prepare(parts: &[Part]) -> Self {
         let (rows, cols) = (outputs(parts), inputs(parts));
-        match int8(parts, rows, cols) {
-            Some(packed) => Self::new(Packed::Int8(packed), parts),
-            None => Self::float(parts),
+        let mut input = parts.first().map_or(Input::PLAIN, |part| part.input.clone());
+        assert!(parts.iter().all(|part| part.input == input), "parts read one input alike");
+        let packed = match int8(parts, rows, cols) {
+            Some(packed) if input.rounding == Rounding::Token => Packed::Int8(packed),
+            _ => Packed::Float(float(parts, rows, cols)),
+        };
+        if input.rounding == Rounding::None {
+            // Undone in the weights.
+            input.smooth = Vec::new();
         }
-    }
-
-    /// Packs the parts as [`Linear::prepare`] does, all formats decoded to f32.
-    ///
-    /// # Panics
-    /// As [`Linear::prepare`].
-    pub(crate) fn float(parts: &[Part]) -> Self {
-        Self::new(Packed::Float(float(parts, outputs(parts), inputs(parts))), parts)
-    }
-
-    fn new(weight: Packed, parts: &[Part]) -> Self {
         let mut bias = Vec::with_capacity(outputs(parts));
         for part in parts {
             assert!(part.bias.len() == part.weight.rows(), "one bias per output");
             bias.extend(part.bias.iter().map(|value| value * part.scale));
         }
         let names = parts.iter().map(|part| part.name.clone()).collect();
-        Self { weight, bias, names }
+        Self { weight: packed, bias, input, names }
     }
 
     /// Hands `x` (`tokens × inputs`), which this layer reads, to `tap`.
@@ -85,18 +87,21 @@ impl Linear {
         }
     }
 
-    /// Writes `out = x · Wᵀ + b`; `codes` is memory for activations in int8.
+    /// Writes `out = x · Wᵀ + b`; `memory` is for inputs in fewer bits.
     pub(crate) fn forward(
         &self,
         kernels: &Kernels,
         x: Matrix<'_, f32>,
-        codes: &mut RowsI8,
+        memory: &mut Rounded,
         out: MatrixMut<'_, f32>,
     ) {
         match &self.weight {
-            Packed::Float(weight) => kernels.gemm_f32(x, weight, Some(&self.bias), out),
+            Packed::Float(weight) => {
+                let x = memory.values(x, &self.input);
+                kernels.gemm_f32(x, weight, Some(&self.bias), out);
+            }
             Packed::Int8(weight) => {
-                kernels.quantize_rows(x, codes);
+                let codes = memory.codes(kernels, x, &self.input);
                 kernels.gemm_i8(codes, weight, Some(&self.bias), out);
             }
         }
@@ -134,7 +139,9 @@ fn int8(parts: &[Part], rows: usize, cols: usize) -> Option<PackedI8> {
 }
 
 fn float(parts: &[Part], rows: usize, cols: usize) -> PackedF32 {
-    if let [Part { weight: Weight::Dense(dense), scale: 1.0, .. }] = parts {
+    if let [Part { weight: Weight::Dense(dense), scale: 1.0, input, .. }] = parts
+        && input.smooth.is_empty()
+    {
         return PackedF32::new(dense.matrix());
     }
     let mut values = vec![0.0; rows * cols];
@@ -143,8 +150,11 @@ fn float(parts: &[Part], rows: usize, cols: usize) -> PackedF32 {
         for row in 0..part.weight.rows() {
             let (out, tail) = rest.split_at_mut(cols);
             part.weight.decode_row(row, out);
-            for value in out {
+            for value in out.iter_mut() {
                 *value *= part.scale;
+            }
+            if part.input.rounding == Rounding::None {
+                out.iter_mut().zip(&part.input.smooth).for_each(|(value, by)| *value /= by);
             }
             rest = tail;
         }

@@ -48,8 +48,7 @@ const GGUF: Names = Names {
 };
 
 impl Llama {
-    /// Takes the weights out of `checkpoint`, whose names may start with `model.`; every weight
-    /// is decoded to f32, the word table stays as stored beside its copy in the head.
+    /// Takes the weights out of `checkpoint`, whose names may start with `model.`; the word table stays as stored beside its copy in the head.
     pub(crate) fn load(checkpoint: &Checkpoint, shape: Shape) -> Result<Self, LoadError> {
         let names = if checkpoint.gguf().is_some() { &GGUF } else { &SAFETENSORS };
         let prefix = match checkpoint.tensor("model.embed_tokens.weight") {
@@ -84,13 +83,22 @@ impl Source<'_> {
             None => self.checkpoint.tensor(&head).is_some(),
         };
         let table = self.weight(&words, vocabulary, hidden)?;
-        let part = |name, weight| Part { name, weight, bias: vec![0.0; vocabulary], scale: 1.0 };
+        let part = |name: String, weight| {
+            let input = self.checkpoint.input(&name, hidden)?;
+            Ok::<_, LoadError>(Part {
+                name,
+                weight,
+                bias: vec![0.0; vocabulary],
+                scale: 1.0,
+                input,
+            })
+        };
         if untied {
             let weight = self.weight(&head, vocabulary, hidden)?;
-            return Ok((table, Linear::float(&[part(head, weight)])));
+            return Ok((table, Linear::prepare(&[part(head, weight)?])));
         }
-        let part = part(words, table);
-        let linear = Linear::float(std::slice::from_ref(&part));
+        let part = part(words, table)?;
+        let linear = Linear::prepare(std::slice::from_ref(&part));
         Ok((part.weight, linear))
     }
 
@@ -103,7 +111,7 @@ impl Source<'_> {
                 Ok(Part { scale, ..part })
             });
             let parts = parts.collect::<Result<Vec<_>, LoadError>>()?;
-            Ok::<_, LoadError>(Linear::float(&parts))
+            Ok::<_, LoadError>(Linear::prepare(&parts))
         };
         let (queries, keys) = (attention.queries(), attention.groups * width);
         let [q, k, v] = self.names.qkv;
@@ -138,7 +146,8 @@ impl Source<'_> {
             Some(_) => self.vector(&bias, rows)?,
             None => vec![0.0; rows],
         };
-        Ok(Part { name, weight, bias, scale: 1.0 })
+        let input = self.checkpoint.input(&name, cols)?;
+        Ok(Part { name, weight, bias, scale: 1.0, input })
     }
 
     fn norm(&self, name: &str, shape: &Shape) -> Result<RmsNorm, LoadError> {
