@@ -40,4 +40,4 @@ pub use report::{REPORT_FILE, Report, TensorReport};
 pub use run::compress;
 pub use select::{Reason, Select};
 pub use site::{Absorber, Share, Site, sites};
-pub use transform::{Rotate, Transform};
+pub use transform::{AwqOptions, LowRank, Rotate, Scaled, SmoothOptions, Transform, awq, smooth};

@@ -1,13 +1,22 @@
 //! Changes that leave what the network computes as it is and make it easier to quantize.
 
+mod awq;
+mod eigen;
+mod lowrank;
 mod orthogonal;
 mod random;
 mod rotate;
+mod scale;
+mod smooth;
 
 use std::fmt;
 use std::str::FromStr;
 
+pub use awq::{AwqOptions, awq};
+pub use lowrank::LowRank;
 pub use rotate::Rotate;
+pub use scale::Scaled;
+pub use smooth::{SmoothOptions, smooth};
 
 use crate::{Draft, NameError, PassError};
 

@@ -3,8 +3,15 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use kvant_compress::{Draft, Pass, PassError, Rotate, Run, sites};
-use kvant_model::{Checkpoint, Decoder, EmbedOptions, Encoder, ForwardOptions, save};
+use kvant_compress::{
+    AwqOptions, Calibration, Draft, Moment, Pass, PassError, Rotate, Run, Scaled, SmoothOptions,
+    awq, sites, smooth,
+};
+use kvant_kernels::Matrix;
+use kvant_model::{
+    Checkpoint, Decoder, EmbedOptions, Encoder, ForwardOptions, Network, ObserveOptions, Tap, save,
+};
+use kvant_quant::Scheme;
 use kvant_testkit::Random;
 use tempfile::TempDir;
 
@@ -275,4 +282,166 @@ fn tensors_that_do_not_fit_are_named() {
     fs::write(source.join("config.json"), wrong).unwrap();
     let error = sites(&draft(&source)).unwrap_err().to_string();
     assert!(error.contains("k_proj.weight") && error.contains("24 x 48"), "{error}");
+}
+
+/// The statistics of every input of a network, in f64 until the end.
+#[derive(Default)]
+struct Watch {
+    inputs: Vec<(Moment, Vec<f64>)>,
+}
+
+impl Tap for Watch {
+    fn input(&mut self, weights: &[&str], x: Matrix<'_, f32>) {
+        let dim = x.cols();
+        let at = self.inputs.iter().position(|(moment, _)| moment.weights == weights);
+        let at = at.unwrap_or_else(|| {
+            let weights = weights.iter().map(|&name| name.to_owned()).collect();
+            let zeros = vec![0.0; dim];
+            let (mean_abs, max_abs) = (zeros.clone(), zeros);
+            let moment = Moment { weights, dim, mean_abs, max_abs, ..Moment::default() };
+            self.inputs.push((moment, vec![0.0; dim * dim]));
+            self.inputs.len() - 1
+        });
+        let (moment, sums) = &mut self.inputs[at];
+        for row in (0..x.rows()).map(|row| x.row(row)) {
+            moment.count += 1;
+            for (i, &value) in row.iter().enumerate() {
+                moment.mean_abs[i] += value.abs();
+                moment.max_abs[i] = moment.max_abs[i].max(value.abs());
+                for (sum, other) in sums[i * dim..].iter_mut().zip(row) {
+                    *sum += f64::from(value) * f64::from(*other);
+                }
+            }
+        }
+    }
+}
+
+fn calibration(model: &Path) -> Calibration {
+    let mut random = Random::new(8);
+    let words = |random: &mut Random| -> Vec<String> {
+        (0..12).map(|_| format!("w{}", random.below(WORDS))).collect()
+    };
+    let texts: Vec<String> = (0..24).map(|_| words(&mut random).join(" ")).collect();
+    let mut watch = Watch::default();
+    good(good(Network::load(model)).observe(&texts, &ObserveOptions::default(), &mut watch));
+    let finish = |(mut moment, sums): (Moment, Vec<f64>)| {
+        let count = moment.count as f64;
+        moment.hessian = sums.iter().map(|sum| (sum / count) as f32).collect();
+        moment.mean_square = moment.hessian.iter().step_by(moment.dim + 1).copied().collect();
+        moment.mean_abs.iter_mut().for_each(|value| *value /= count as f32);
+        moment
+    };
+    Calibration { inputs: watch.inputs.into_iter().map(finish).collect() }
+}
+
+/// Makes channel 3 of every norm, and row 5 of every value and up projection, `factor` times as
+/// large.
+fn stretch(source: &Path, factor: f32) {
+    let mut draft = draft(source);
+    let names: Vec<String> = draft.tensors().iter().map(|tensor| tensor.name.clone()).collect();
+    for name in names {
+        let norm = name.contains("layernorm.weight") || name.ends_with("norm.weight");
+        let row = if norm { 3 } else { 5 };
+        if !norm
+            && !["v_proj.weight", "up_proj.weight", "self.value.weight"]
+                .iter()
+                .any(|end| name.ends_with(end))
+        {
+            continue;
+        }
+        let dense = good(draft.dense(&name));
+        let width = if norm { 1 } else { dense.cols() };
+        let mut values = dense.values().to_vec();
+        values[row * width..(row + 1) * width].iter_mut().for_each(|value| *value *= factor);
+        draft.rewrite(name, kvant_model::Dense::owned(dense.shape().to_vec(), values));
+    }
+    let out = saved(draft, source);
+    good(fs::remove_dir_all(source));
+    good(fs::rename(out, source));
+}
+
+type Transform<'a> = &'a dyn Fn(&mut Draft, &mut Calibration, usize) -> Vec<Scaled>;
+
+/// Runs a transform that scales channels and checks what it promises: the same results, the
+/// statistics of the new network, no loss more than before, the same for any threads.
+fn check_scaling(
+    source: &Path,
+    transform: Transform<'_>,
+    run: &dyn Fn(&Path) -> Vec<f32>,
+) -> usize {
+    let expected = run(source);
+    let before = calibration(source);
+    let (mut draft_one, mut after) = (draft(source), before.clone());
+    let scaled = transform(&mut draft_one, &mut after, 1);
+    let (mut draft_two, mut after_two) = (draft(source), before.clone());
+    assert_eq!(transform(&mut draft_two, &mut after_two, 3), scaled, "threads");
+    assert_eq!(after, after_two);
+    for Scaled { readers, alpha, loss_before, loss } in &scaled {
+        let sound = loss.is_finite()
+            && (if alpha.is_some() { loss < loss_before } else { loss == loss_before });
+        assert!(sound, "{readers:?}: {loss_before} to {loss}");
+    }
+    let out = saved(draft_one, source);
+    let apart = distance(&expected, &run(&out));
+    assert!(apart < ROUNDING, "{apart}");
+    let seen = calibration(&out);
+    for (said, seen) in after.inputs.iter().zip(&seen.inputs) {
+        // The head that became a tensor of its own aside, names stay.
+        assert_eq!(said.weights, seen.weights);
+        for (said, seen) in [
+            (&said.hessian, &seen.hessian),
+            (&said.mean_square, &seen.mean_square),
+            (&said.mean_abs, &seen.mean_abs),
+            (&said.max_abs, &seen.max_abs),
+        ] {
+            let apart = distance(seen, said);
+            assert!(apart < 10.0 * ROUNDING, "statistics: {apart}");
+        }
+    }
+    good(fs::remove_dir_all(out));
+    scaled.iter().filter(|scaled| scaled.alpha.is_some()).count()
+}
+
+fn run_awq(draft: &mut Draft, calibration: &mut Calibration, threads: usize) -> Vec<Scaled> {
+    let scheme = good("linear3:g8".parse::<Scheme>());
+    good(awq(draft, calibration, &AwqOptions { scheme, threads }))
+}
+
+fn run_smooth(draft: &mut Draft, calibration: &mut Calibration, threads: usize) -> Vec<Scaled> {
+    good(smooth(draft, calibration, &SmoothOptions { threads }))
+}
+
+#[test]
+fn scaling_keeps_the_network_and_follows_the_statistics() {
+    for transform in [&run_awq as Transform<'_>, &run_smooth] {
+        let (_place, source) = llama(2, true);
+        stretch(&source, 30.0);
+        let scaled = check_scaling(&source, transform, &logits);
+        assert!(scaled >= 4, "{scaled} of 8 sites scaled in spite of outliers");
+        let (_place, source) = bert();
+        stretch(&source, 30.0);
+        let scaled = check_scaling(&source, transform, &vectors);
+        assert!(scaled >= 1, "{scaled} of 2 sites scaled in spite of outliers");
+    }
+}
+
+/// A channel that is always 0 has no size to take a scale from.
+#[test]
+fn dead_channels_are_left_alone() {
+    for transform in [&run_awq as Transform<'_>, &run_smooth] {
+        let (_place, source) = llama(3, false);
+        stretch(&source, 0.0);
+        check_scaling(&source, transform, &logits);
+    }
+}
+
+#[test]
+fn inputs_without_statistics_stay_as_they_are() {
+    let (_place, source) = llama(2, true);
+    let (mut draft, mut calibration) = (draft(&source), Calibration::default());
+    assert_eq!(run_awq(&mut draft, &mut calibration, 2), []);
+    for tensor in draft.source().tensors() {
+        let (before, after) = (draft.source().dense(&tensor.name), draft.dense(&tensor.name));
+        assert_eq!(before.unwrap().values(), after.unwrap().values());
+    }
 }
