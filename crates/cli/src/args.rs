@@ -17,6 +17,7 @@ pub(crate) enum Command {
     Pull(Pull),
     Inspect(Inspect),
     Compress(Compress),
+    Convert(Convert),
     Embed(Embed),
     Import(Import),
     Search(Search),
@@ -74,6 +75,39 @@ pub(crate) struct Compress {
     /// Print one JSON object
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// Write a model in another container, tokenizer included
+///
+/// A safetensors directory becomes a GGUF file that llama.cpp loads, a GGUF file a directory that
+/// transformers loads (llama, qwen2 and bert models). Coded tensors stay as they are where the
+/// output can hold them; where it cannot, the error says so.
+#[derive(Args, Debug)]
+pub(crate) struct Convert {
+    /// A directory with safetensors, a GGUF file, or any REF that pull takes
+    #[arg(value_name = "SOURCE")]
+    pub(crate) source: String,
+    /// The new .gguf file, or the new directory
+    #[arg(short, long, value_name = "OUT")]
+    pub(crate) out: PathBuf,
+    /// keep, or decode and store every tensor as f32, f16 or bf16
+    #[arg(long, value_name = "DTYPE", default_value = "keep")]
+    pub(crate) dtype: Dtype,
+    /// Print one JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// The format of converted tensors; `None` keeps each as it is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Dtype(pub(crate) Option<kvant_model::FloatFormat>);
+
+impl std::str::FromStr for Dtype {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "keep" { Ok(Self(None)) } else { text.parse().map(|format| Self(Some(format))) }
+    }
 }
 
 /// Turn texts into vectors

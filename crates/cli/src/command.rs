@@ -2,6 +2,7 @@
 
 mod completions;
 mod compress;
+mod convert;
 mod delete;
 mod embed;
 mod eval;
@@ -23,6 +24,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Pull(args) => pull::run(&args),
         Command::Inspect(args) => inspect::run(&args),
         Command::Compress(args) => compress::run(&args),
+        Command::Convert(args) => convert::run(&args),
         Command::Embed(args) => embed::run(&args),
         Command::Import(args) => import::run(&args),
         Command::Search(args) => search::run(&args),

@@ -60,6 +60,16 @@ impl Pooling {
         Ok(pooling)
     }
 
+    /// How the states become one vector.
+    pub(crate) fn mode(self) -> Mode {
+        self.mode
+    }
+
+    /// Whether vectors are scaled to length 1.
+    pub(crate) fn is_normalized(self) -> bool {
+        self.normalized
+    }
+
     /// Writes the vector of a sequence from its states (`tokens × width`).
     pub(crate) fn forward(self, states: &[f32], out: &mut [f32]) {
         let mut rows = states.chunks_exact(out.len());

@@ -1,17 +1,28 @@
 //! Writing a compressed copy of a model that loads the same way.
 
 mod container;
+mod convert;
 mod copy;
+mod float;
+pub(crate) mod gguf;
+mod hugging;
+mod hyper;
 mod quantization;
 #[cfg(test)]
 mod tests;
 
+use std::borrow::Cow;
 use std::path::{Path, PathBuf};
+
+pub use convert::{ConvertOptions, convert};
+pub use float::FloatFormat;
+pub use gguf::save_gguf;
 
 use kvant_quant::Coded;
 use kvant_storage::{Cause, CreateError, Dir, FsDir, Name, NameError, WriteError};
 use serde_json::Value;
 
+use crate::checkpoint::{Raw, decode};
 use crate::{Checkpoint, Dense, LoadError, Weight, file};
 
 /// What becomes of one tensor of the source.
@@ -21,6 +32,8 @@ pub enum SavedTensor {
     Kept,
     /// Stored in f32.
     Dense(Dense),
+    /// Stored in floating point, decoded from the source only while it is written.
+    Float(FloatFormat),
     /// Stored as codes.
     Coded(Coded),
 }
@@ -57,6 +70,14 @@ pub enum SaveError {
         /// The link.
         path: PathBuf,
     },
+    /// A tensor that the output cannot hold as it is.
+    #[error("tensor '{name}' {why}")]
+    Unfit {
+        /// The tensor.
+        name: String,
+        /// What is in the way, and the remedy.
+        why: String,
+    },
     /// A file name of the source that cannot be written.
     #[error(transparent)]
     Name(#[from] NameError),
@@ -67,29 +88,44 @@ pub enum SaveError {
 /// `model.safetensors` holds the listed tensors and no others; `config.json` gains a
 /// `quantization_config` from which [`Checkpoint`] knows each scheme again (all-int8 models in
 /// the layout `int-quantized` of compressed-tensors). Tokenizer, vocabulary, pooling and module
-/// files are copied. Everything goes to a temporary sibling first, renamed at the end; an
+/// files are copied. Of a GGUF file (llama, qwen2, bert) tensors get their Hugging Face names and
+/// row order, and `config.json` and the tokenizer are made from its metadata. Everything goes to a temporary sibling first, renamed at the end; an
 /// existing `out` is refused. Costs one pass over the tensors.
 ///
 /// # Errors
 /// [`SaveError`]; `out` does not exist then.
 pub fn save(out: &Path, source: &Path, tensors: &[(String, SavedTensor)]) -> Result<(), SaveError> {
+    write(out, &Checkpoint::open(source)?, tensors, &|_| {})
+}
+
+/// As [`save`]; `progress` is told the weights of every tensor that is written.
+fn write(
+    out: &Path,
+    checkpoint: &Checkpoint,
+    tensors: &[(String, SavedTensor)],
+    progress: &dyn Fn(u64),
+) -> Result<(), SaveError> {
     let exists = || SaveError::Exists { path: out.to_path_buf() };
     if out.symlink_metadata().is_ok() {
         return Err(exists());
     }
-    let checkpoint = Checkpoint::open(source)?;
-    let path = source.join("config.json");
-    let Some(config) = checkpoint.config() else {
-        let (what, remedy) = ("config.json", "give the directory of a model to compress");
-        return Err(LoadError::Missing { path: source.to_path_buf(), what, remedy }.into());
-    };
+    let source = checkpoint.path();
+    let stored = stored(checkpoint, tensors)?;
     let staging = Staging::new(out)?;
     let dir = FsDir::create(&staging.path)?;
-    let stored = stored(&checkpoint, tensors)?;
-    container::write(&dir, &stored)?;
-    let config = quantization::describe(&path, config, &stored)?;
-    dir.create_new(&Name::new("config.json")?, pretty(&config).as_bytes())?;
-    copy::companions(source, &dir)?;
+    if let Some(header) = checkpoint.gguf() {
+        hugging::write(&dir, checkpoint, header, stored, progress)?;
+    } else {
+        let path = source.join("config.json");
+        let Some(config) = checkpoint.config() else {
+            let (what, remedy) = ("config.json", "give the directory of a model");
+            return Err(LoadError::Missing { path: source.to_path_buf(), what, remedy }.into());
+        };
+        let config = quantization::describe(&path, config, &stored)?;
+        container::write(&dir, &stored, progress)?;
+        dir.create_new(&Name::new("config.json")?, pretty(&config).as_bytes())?;
+        copy::companions(source, &dir)?;
+    }
     kvant_storage::sync_folder(&staging.path)?;
     if out.symlink_metadata().is_ok() {
         return Err(exists());
@@ -99,10 +135,74 @@ pub fn save(out: &Path, source: &Path, tensors: &[(String, SavedTensor)]) -> Res
 
 /// A tensor and the bytes it will have.
 enum Stored<'a> {
-    /// Bytes of the source under a safetensors dtype.
-    Raw(&'a crate::checkpoint::Raw),
-    Dense(&'a Dense),
-    Coded(std::borrow::Cow<'a, Coded>),
+    /// Bytes of the source in its format.
+    Raw(Cow<'a, Raw>),
+    Dense(Cow<'a, Dense>),
+    Coded(Cow<'a, Coded>),
+    Cast(Cast<'a>),
+}
+
+/// A tensor of the source that is decoded and rounded when its bytes are asked for.
+struct Cast<'a> {
+    source: &'a Checkpoint,
+    name: &'a str,
+    shape: Vec<usize>,
+    /// The rows in the order wanted, if not in that of the source.
+    order: Option<Vec<usize>>,
+    format: FloatFormat,
+}
+
+impl Cast<'_> {
+    fn values(&self) -> Result<Vec<f32>, SaveError> {
+        let dense = self.source.dense(self.name)?;
+        Ok(match &self.order {
+            None => dense.values().to_vec(),
+            Some(order) => order.iter().flat_map(|&row| dense.row(row)).copied().collect(),
+        })
+    }
+
+    fn bytes(&self) -> Result<Vec<u8>, SaveError> {
+        self.format.encode(self.name, &self.values()?)
+    }
+}
+
+impl Stored<'_> {
+    fn shape(&self) -> Vec<usize> {
+        match self {
+            Self::Raw(raw) => raw.shape.clone(),
+            Self::Dense(dense) => dense.shape().to_vec(),
+            Self::Coded(coded) => vec![coded.rows(), coded.cols()],
+            Self::Cast(cast) => cast.shape.clone(),
+        }
+    }
+
+    /// The values in f32; none for what is only carried along.
+    fn values(&self) -> Result<Cow<'_, [f32]>, SaveError> {
+        Ok(match self {
+            Self::Raw(raw) => decode(raw.format.content, &raw.bytes).into(),
+            Self::Dense(dense) => dense.values().into(),
+            Self::Coded(coded) => coded.decode().into(),
+            Self::Cast(cast) => cast.values()?.into(),
+        })
+    }
+
+    /// The same with its rows in another order, which must name rows that are there.
+    fn select_rows(self, order: Vec<usize>) -> Self {
+        match self {
+            Self::Raw(raw) => {
+                let width = raw.bytes.len().checked_div(order.len()).unwrap_or(0);
+                let rows = order.iter().map(|&row| &raw.bytes[row * width..(row + 1) * width]);
+                let bytes = rows.collect::<Vec<_>>().concat().into();
+                Self::Raw(Cow::Owned(Raw { shape: raw.shape.clone(), bytes, ..*raw }))
+            }
+            Self::Dense(dense) => {
+                let values = order.iter().flat_map(|&row| dense.row(row)).copied().collect();
+                Self::Dense(Cow::Owned(Dense::owned(dense.shape().to_vec(), values)))
+            }
+            Self::Coded(coded) => Self::Coded(Cow::Owned(coded.select_rows(&order))),
+            Self::Cast(cast) => Self::Cast(Cast { order: Some(order), ..cast }),
+        }
+    }
 }
 
 fn stored<'a>(
@@ -115,24 +215,27 @@ fn stored<'a>(
             stored.push((name.as_str(), added(checkpoint, name, tensor)?));
             continue;
         };
-        let shape = match tensor {
-            SavedTensor::Kept => described.shape.clone(),
-            SavedTensor::Dense(dense) => dense.shape().to_vec(),
-            SavedTensor::Coded(coded) => vec![coded.rows(), coded.cols()],
+        let entry = match tensor {
+            SavedTensor::Dense(dense) => Stored::Dense(Cow::Borrowed(dense)),
+            SavedTensor::Coded(coded) => Stored::Coded(Cow::Borrowed(coded)),
+            SavedTensor::Float(format) => Stored::Cast(Cast {
+                source: checkpoint,
+                name,
+                shape: described.shape.clone(),
+                order: None,
+                format: *format,
+            }),
+            SavedTensor::Kept if checkpoint.is_coded(name) => match checkpoint.weight(name)? {
+                Weight::Coded(coded) => Stored::Coded(Cow::Owned(coded)),
+                Weight::Dense(_) => Stored::Raw(Cow::Borrowed(checkpoint.raw(name)?)),
+            },
+            SavedTensor::Kept => Stored::Raw(Cow::Borrowed(checkpoint.raw(name)?)),
         };
+        let shape = entry.shape();
         if shape != described.shape {
             let why = format!("its shape is {:?}, the new one {shape:?}", described.shape);
             return Err(checkpoint.fail(name, why).into());
         }
-        let entry = match tensor {
-            SavedTensor::Dense(dense) => Stored::Dense(dense),
-            SavedTensor::Coded(coded) => Stored::Coded(std::borrow::Cow::Borrowed(coded)),
-            SavedTensor::Kept if checkpoint.is_coded(name) => match checkpoint.weight(name)? {
-                Weight::Coded(coded) => Stored::Coded(std::borrow::Cow::Owned(coded)),
-                Weight::Dense(_) => Stored::Raw(checkpoint.raw(name)?),
-            },
-            SavedTensor::Kept => Stored::Raw(checkpoint.raw(name)?),
-        };
         stored.push((name.as_str(), entry));
     }
     stored.sort_by_key(|(name, _)| *name);
@@ -150,11 +253,12 @@ fn added<'a>(
 ) -> Result<Stored<'a>, SaveError> {
     let head = HEADS.contains(&name);
     match tensor {
-        SavedTensor::Dense(dense) if head => Ok(Stored::Dense(dense)),
-        SavedTensor::Coded(coded) if head => Ok(Stored::Coded(std::borrow::Cow::Borrowed(coded))),
-        SavedTensor::Kept | SavedTensor::Dense(_) | SavedTensor::Coded(_) => {
-            Err(checkpoint.fail(name, "is missing".into()).into())
-        }
+        SavedTensor::Dense(dense) if head => Ok(Stored::Dense(Cow::Borrowed(dense))),
+        SavedTensor::Coded(coded) if head => Ok(Stored::Coded(Cow::Borrowed(coded))),
+        SavedTensor::Kept
+        | SavedTensor::Dense(_)
+        | SavedTensor::Coded(_)
+        | SavedTensor::Float(_) => Err(checkpoint.fail(name, "is missing".into()).into()),
     }
 }
 

@@ -94,7 +94,7 @@ impl Summary {
         name.clone_into(&mut self.architecture);
         if let Some(kind) = header.text("tokenizer.ggml.model") {
             let vocabulary = header.array("tokenizer.ggml.tokens");
-            let vocabulary = vocabulary.and_then(|tokens| tokens.len()).unwrap_or(0);
+            let vocabulary = vocabulary.and_then(crate::checkpoint::gguf::Array::len).unwrap_or(0);
             self.tokenizer = Some(TokenizerSummary { kind: kind.to_owned(), vocabulary });
         }
     }
@@ -126,7 +126,7 @@ impl Summary {
 }
 
 /// Weights are floating point or codes; indices such as `position_ids` are not counted.
-fn holds_parameters(tensor: &TensorInfo) -> bool {
+pub(crate) fn holds_parameters(tensor: &TensorInfo) -> bool {
     !matches!(tensor.format.as_str(), "I64" | "I32" | "I16" | "U64" | "U32" | "U16" | "BOOL")
 }
 

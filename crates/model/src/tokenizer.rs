@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::limit::{TEXT_BYTES, TOKENIZER_BYTES};
 use crate::{LoadError, file};
 
-pub(crate) use gguf::from_gguf;
+pub(crate) use gguf::{BEGIN, WORDS, describe, from_gguf, word_piece};
 
 /// Characters per token that a first look takes; a second one looks at twice as many.
 const GLANCE: usize = 20;

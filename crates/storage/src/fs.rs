@@ -220,6 +220,15 @@ fn is_temporary(name: &str) -> bool {
     parts.is_some_and(|(process, count)| is_number(process) && is_number(count))
 }
 
+/// The streaming form of [`write_new_file`](crate::write_new_file); a taken name is found when it is published.
+///
+/// # Errors
+/// [`CreateError::Io`].
+pub fn stream_new_file(path: &Path) -> Result<Box<dyn Sink>, CreateError> {
+    let staged = Staged::new(path).map_err(|e| create_error(path, e))?;
+    Ok(Box::new(FsSink(staged)))
+}
+
 struct FsSink(Staged);
 
 impl Sink for FsSink {
@@ -258,5 +267,26 @@ impl Log for FsLog {
 
     fn sync(&mut self) -> Result<(), WriteError> {
         self.run(|file| file.sync_data())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_streamed_file_appears_whole_and_replaces_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a model.gguf");
+        let mut sink = stream_new_file(&path).unwrap();
+        sink.write(b"one ").unwrap();
+        assert!(!path.exists());
+        sink.write(b"two").unwrap();
+        sink.publish().unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"one two");
+        let second = stream_new_file(&path).unwrap().publish().unwrap_err();
+        assert!(matches!(second, CreateError::AlreadyExists { .. }), "{second}");
+        drop(stream_new_file(&path).unwrap());
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1, "a temporary file stayed");
     }
 }

@@ -26,7 +26,7 @@ pub use dir::{Dir, Log, Sink};
 pub use error::{Cause, CreateError, LockError, ReadError, RemoveError, WriteError};
 pub use fault::{Fault, FaultDir};
 pub use file::{read_file, sync_folder, write_file_atomic, write_new_file};
-pub use fs::FsDir;
+pub use fs::{FsDir, stream_new_file};
 pub use lock::Lock;
 pub use mem::MemDir;
 pub use name::{Name, NameError};

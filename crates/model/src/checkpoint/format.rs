@@ -43,6 +43,13 @@ pub(crate) struct Format {
 }
 
 impl Format {
+    /// IEEE 754 binary32.
+    pub(crate) const F32: Self = element("F32", 4, Content::Float32, Some(0));
+    /// IEEE 754 binary16.
+    pub(crate) const F16: Self = element("F16", 2, Content::Half, Some(1));
+    /// The upper half of a binary32.
+    pub(crate) const BF16: Self = element("BF16", 2, Content::Brain, Some(30));
+
     /// The format a safetensors header calls `name`.
     pub(crate) fn from_safetensors(name: &str) -> Option<&'static Self> {
         FORMATS.iter().find(|format| format.safetensors && format.name == name)
@@ -51,6 +58,22 @@ impl Format {
     /// The format a GGUF tensor info numbers `id`.
     pub(crate) fn from_ggml(id: u32) -> Option<&'static Self> {
         FORMATS.iter().find(|format| format.ggml == Some(id))
+    }
+
+    /// The format of these blocks.
+    pub(crate) fn of_block(format: BlockFormat) -> &'static Self {
+        let found = FORMATS.iter().find(|known| known.content == Content::Block(format));
+        found.unwrap_or(&Self::F32)
+    }
+
+    /// Number of the type in GGUF files.
+    pub(crate) fn ggml(&self) -> Option<u32> {
+        self.ggml
+    }
+
+    /// Whether safetensors has it.
+    pub(crate) fn is_safetensors(&self) -> bool {
+        self.safetensors
     }
 
     /// Bytes of a tensor whose last dimension is the fastest.
@@ -92,9 +115,9 @@ const fn listed(name: &'static str, id: u32, block: usize, bytes: usize) -> Form
 /// Every format either container may hold; the sizes are those of the ggml block structures.
 static FORMATS: [Format; 44] = [
     element("F64", 8, Content::Float64, Some(28)),
-    element("F32", 4, Content::Float32, Some(0)),
-    element("F16", 2, Content::Half, Some(1)),
-    element("BF16", 2, Content::Brain, Some(30)),
+    Format::F32,
+    Format::F16,
+    Format::BF16,
     element("I64", 8, Content::Opaque, Some(27)),
     element("I32", 4, Content::Opaque, Some(26)),
     element("I16", 2, Content::Opaque, Some(25)),

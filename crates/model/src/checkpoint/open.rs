@@ -31,9 +31,9 @@ pub(super) fn open(path: &Path) -> Result<Opened, LoadError> {
     }
     let bytes = file::read(path)?;
     if bytes.starts_with(gguf::MAGIC) {
-        let mut header = gguf::parse(&bytes).map_err(|source| damaged(path, source))?;
+        let header = gguf::parse(&bytes).map_err(|source| damaged(path, source))?;
         let mut tensors = BTreeMap::new();
-        add(&mut tensors, &bytes, std::mem::take(&mut header.entries));
+        add(&mut tensors, &bytes, header.entries.clone());
         return Ok(Opened { tensors, gguf: Some(header) });
     }
     let mut tensors = BTreeMap::new();

@@ -6,7 +6,7 @@ use kvant_quant::Coded;
 use kvant_storage::{Dir, FsDir, Name, bytes_of_f32};
 use serde_json::{Map, Value, json};
 
-use super::{SaveError, Stored};
+use super::{Cast, SaveError, Stored};
 
 /// One tensor of the file.
 struct Piece<'a> {
@@ -15,11 +15,31 @@ struct Piece<'a> {
     /// Bytes of an element: wider ones come first, so that every tensor is aligned.
     width: usize,
     shape: Vec<usize>,
-    bytes: Cow<'a, [u8]>,
+    body: Body<'a>,
+}
+
+/// What a piece consists of.
+enum Body<'a> {
+    Bytes(Cow<'a, [u8]>),
+    /// Made when it is written.
+    Cast(&'a Cast<'a>),
+}
+
+impl Piece<'_> {
+    fn len(&self) -> usize {
+        match &self.body {
+            Body::Bytes(bytes) => bytes.len(),
+            Body::Cast(_) => self.width * self.shape.iter().product::<usize>(),
+        }
+    }
 }
 
 /// Writes all tensors; the header is padded so that the data start on a 64-byte boundary.
-pub(super) fn write(dir: &FsDir, stored: &[(&str, Stored<'_>)]) -> Result<(), SaveError> {
+pub(super) fn write(
+    dir: &FsDir,
+    stored: &[(&str, Stored<'_>)],
+    progress: &dyn Fn(u64),
+) -> Result<(), SaveError> {
     let mut pieces: Vec<Piece<'_>> =
         stored.iter().flat_map(|(name, stored)| pieces(name, stored)).collect();
     pieces.sort_by(|a, b| b.width.cmp(&a.width).then_with(|| a.name.cmp(&b.name)));
@@ -27,7 +47,7 @@ pub(super) fn write(dir: &FsDir, stored: &[(&str, Stored<'_>)]) -> Result<(), Sa
     header.insert("__metadata__".into(), json!({ "format": "pt" }));
     let mut at = 0usize;
     for piece in &pieces {
-        let end = at + piece.bytes.len();
+        let end = at + piece.len();
         let entry = json!({
             "dtype": piece.dtype, "shape": piece.shape, "data_offsets": [at, end],
         });
@@ -41,24 +61,35 @@ pub(super) fn write(dir: &FsDir, stored: &[(&str, Stored<'_>)]) -> Result<(), Sa
     sink.write(&(header.len() as u64).to_le_bytes())?;
     sink.write(header.as_bytes())?;
     for piece in &pieces {
-        sink.write(&piece.bytes)?;
+        match &piece.body {
+            Body::Bytes(bytes) => sink.write(bytes)?,
+            Body::Cast(cast) => sink.write(&cast.bytes()?)?,
+        }
+        progress(piece.shape.iter().product::<usize>() as u64);
     }
     Ok(sink.publish()?)
 }
 
-fn pieces<'a>(name: &str, stored: &'a Stored<'_>) -> Vec<Piece<'a>> {
+fn pieces<'a>(name: &str, stored: &'a Stored<'a>) -> Vec<Piece<'a>> {
     match stored {
         Stored::Raw(raw) => vec![Piece {
             name: name.to_owned(),
             dtype: raw.format.name,
             width: raw.format.bytes,
             shape: raw.shape.clone(),
-            bytes: Cow::Borrowed(&raw.bytes),
+            body: Body::Bytes(Cow::Borrowed(&raw.bytes)),
         }],
         Stored::Dense(dense) => {
             vec![floats(name.to_owned(), dense.shape().to_vec(), dense.values())]
         }
         Stored::Coded(coded) => coded_pieces(name, coded),
+        Stored::Cast(cast) => vec![Piece {
+            name: name.to_owned(),
+            dtype: cast.format.format().name,
+            width: cast.format.format().bytes,
+            shape: cast.shape.clone(),
+            body: Body::Cast(cast),
+        }],
     }
 }
 
@@ -66,7 +97,7 @@ fn coded_pieces<'a>(name: &str, coded: &'a Coded) -> Vec<Piece<'a>> {
     let rows = coded.rows();
     let codes = |dtype, bytes: Cow<'a, [u8]>| {
         let shape = vec![rows, bytes.len().checked_div(rows).unwrap_or(0)];
-        Piece { name: name.to_owned(), dtype, width: 1, shape, bytes }
+        Piece { name: name.to_owned(), dtype, width: 1, shape, body: Body::Bytes(bytes) }
     };
     match coded {
         Coded::Int8(matrix) => {
@@ -100,7 +131,7 @@ fn coded_pieces<'a>(name: &str, coded: &'a Coded) -> Vec<Piece<'a>> {
                 dtype: "U8",
                 width: 1,
                 shape: vec![shape[0], bytes.len().checked_div(shape[0]).unwrap_or(0)],
-                bytes: Cow::Owned(bytes),
+                body: Body::Bytes(Cow::Owned(bytes)),
             }));
             pieces
         }
@@ -109,11 +140,12 @@ fn coded_pieces<'a>(name: &str, coded: &'a Coded) -> Vec<Piece<'a>> {
 }
 
 fn floats(name: String, shape: Vec<usize>, values: &[f32]) -> Piece<'_> {
-    Piece { name, dtype: "F32", width: 4, shape, bytes: Cow::Borrowed(bytes_of_f32(values)) }
+    let body = Body::Bytes(Cow::Borrowed(bytes_of_f32(values)));
+    Piece { name, dtype: "F32", width: 4, shape, body }
 }
 
 /// Values that are f16 numbers, in two bytes each.
 fn halves(name: String, shape: Vec<usize>, values: &[f32]) -> Piece<'_> {
     let bytes = values.iter().flat_map(|&value| half::f16::from_f32(value).to_le_bytes()).collect();
-    Piece { name, dtype: "F16", width: 2, shape, bytes: Cow::Owned(bytes) }
+    Piece { name, dtype: "F16", width: 2, shape, body: Body::Bytes(Cow::Owned(bytes)) }
 }

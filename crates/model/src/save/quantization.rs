@@ -30,7 +30,7 @@ pub(super) fn describe(
         .iter()
         .filter_map(|(name, stored)| match stored {
             Stored::Coded(coded) => Some((*name, coded.as_ref())),
-            Stored::Raw(_) | Stored::Dense(_) => None,
+            Stored::Raw(_) | Stored::Dense(_) | Stored::Cast(_) => None,
         })
         .collect();
     let tensors: Map<String, Value> =
@@ -62,6 +62,7 @@ fn int_quantized(stored: &[(&str, Stored<'_>)], tensors: &Map<String, Value>) ->
         let matrix = match stored {
             Stored::Raw(raw) => raw.shape.len() == 2,
             Stored::Dense(dense) => dense.shape().len() == 2,
+            Stored::Cast(cast) => cast.shape.len() == 2,
             Stored::Coded(_) => false,
         };
         matrix && (targets.len() == 2 || !embedding(name))

@@ -16,22 +16,37 @@ const NORMAL: i64 = 1;
 const UNKNOWN: i64 = 2;
 const CONTROL: i64 = 3;
 const USER: i64 = 4;
+const UNUSED: i64 = 5;
+
+/// The mark of a word's beginning.
+pub(crate) const BEGIN: char = '\u{2581}';
 
 /// How words are found in tokenizers of the byte-level kind: contractions, letters, digits,
 /// other signs, white space; `{digits}` says how many digits may stay together.
-const WORDS: &str = concat!(
+pub(crate) const WORDS: &str = concat!(
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{digits}",
     r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+",
 );
 
 /// Builds the tokenizer described by the metadata of the GGUF file at `path`: byte-level BPE
-/// (`gpt2` with the splitters `gpt-2`, `smollm`, `llama-bpe`, `qwen2`) and `SentencePiece` BPE
-/// (`llama`). Special tokens and the marks before and after a text are set; the chat template
-/// stays in the metadata. What it saves is a `tokenizer.json`. Linear in the vocabulary.
+/// (`gpt2` with the splitters `gpt-2`, `smollm`, `llama-bpe`, `qwen2`), `SentencePiece` BPE
+/// (`llama`) and `WordPiece` (`bert`). Special tokens and the marks before and after a text are
+/// set; the chat template stays in the metadata. Linear in the vocabulary.
 ///
 /// # Errors
 /// [`LoadError`] for other kinds, and for tables that contradict each other.
 pub(crate) fn from_gguf(path: &Path, header: &Header) -> Result<tokenizers::Tokenizer, LoadError> {
+    serde_json::from_value(describe(path, header)?).map_err(|error| {
+        let why = format!("not a tokenizer: {}", one_line(&error.to_string()));
+        LoadError::Config { path: path.to_path_buf(), why }
+    })
+}
+
+/// The `tokenizer.json` of the tokenizer that [`from_gguf`] builds.
+///
+/// # Errors
+/// As [`from_gguf`].
+pub(crate) fn describe(path: &Path, header: &Header) -> Result<Value, LoadError> {
     let fail = |why: String| LoadError::Config { path: path.to_path_buf(), why };
     let tokens = header.array("tokenizer.ggml.tokens").and_then(Array::texts);
     let tokens = tokens.filter(|tokens| (1..=VOCABULARY).contains(&tokens.len()));
@@ -44,18 +59,27 @@ pub(crate) fn from_gguf(path: &Path, header: &Header) -> Result<tokenizers::Toke
         let (kinds, tokens) = (kinds.len(), tokens.len());
         return Err(fail(format!("{kinds} entries of token_type for {tokens} tokens")));
     }
-    let table = Table { path, header, tokens, kinds };
-    let described = match header.text("tokenizer.ggml.model") {
-        Some("gpt2") => table.bytes()?,
-        Some("llama") => table.pieces()?,
+    let mut table = Table { path, header, tokens, kinds };
+    match header.text("tokenizer.ggml.model") {
+        Some("gpt2") => table.bytes(),
+        Some("llama") => table.pieces(),
+        Some("bert") => table.words(),
         other => {
             let what = format!("the tokenizer '{}'", printable(other.unwrap_or("none")));
-            let supported = "gpt2 (byte-level BPE) and llama (SentencePiece BPE)";
-            return Err(LoadError::Unsupported { path: path.to_path_buf(), what, supported });
+            let supported = "gpt2 (byte-level BPE), llama (SentencePiece BPE), bert (WordPiece)";
+            Err(LoadError::Unsupported { path: path.to_path_buf(), what, supported })
         }
-    };
-    serde_json::from_value(described)
-        .map_err(|error| fail(format!("not a tokenizer: {}", one_line(&error.to_string()))))
+    }
+}
+
+/// A word of a `bert` vocabulary as `vocab.txt` spells it: GGUF marks where words begin, the
+/// original where they go on.
+pub(crate) fn word_piece(token: &str) -> String {
+    match token.strip_prefix(BEGIN) {
+        Some(word) => word.to_owned(),
+        None if token.starts_with('[') && token.ends_with(']') => token.to_owned(),
+        None => format!("##{token}"),
+    }
 }
 
 /// The tables of a tokenizer.
@@ -73,8 +97,11 @@ impl Table<'_> {
     }
 
     fn vocabulary(&self) -> Map<String, Value> {
+        // Rows of the word table that no word has are filled up with these.
+        let padding = |id: usize, token: &str| token == format!("[PAD{id}]");
         let tokens = self.tokens.iter().enumerate();
-        tokens.map(|(id, token)| (token.clone(), Value::from(id))).collect()
+        let known = tokens.filter(|(id, token)| self.kind(*id) != UNUSED || !padding(*id, token));
+        known.map(|(id, token)| (token.clone(), Value::from(id))).collect()
     }
 
     /// Tokens that are found in a text before it is split into words.
@@ -202,6 +229,51 @@ impl Table<'_> {
         let unknown = unknown.map(|id| self.tokens[id].as_str());
         let model = self.model(&joins(self, &scores), unknown, false);
         Ok(self.described(&normalizer, &Value::Null, &post, &decoder, &model))
+    }
+
+    /// `WordPiece` (Schuster and Nakajima, 2012) as BERT uses it; of cased vocabularies only
+    /// those with capital letters are known as such.
+    fn words(&mut self) -> Result<Value, LoadError> {
+        for token in &mut self.tokens {
+            *token = word_piece(token);
+        }
+        let special = |keys: [&str; 2]| {
+            let id = keys.iter().find_map(|key| {
+                let id = self.header.size(&format!("tokenizer.ggml.{key}_token_id"))?;
+                (id < self.tokens.len()).then_some(id)
+            });
+            id.ok_or_else(|| {
+                self.fail(format!("tokenizer.ggml.{}_token_id names no token", keys[0]))
+            })
+        };
+        let (first, last) = (special(["cls", "bos"])?, special(["seperator", "eos"])?);
+        let unknown = self.tokens[special(["unknown", "unknown"])?].as_str();
+        let words = self.tokens.iter().filter(|token| !token.starts_with('['));
+        let cased = words.flat_map(|word| word.bytes()).any(|byte| byte.is_ascii_uppercase());
+        let piece = |id: usize, kind: u32| json!({ "SpecialToken": { "id": self.tokens[id], "type_id": kind } });
+        let text = |name: &str, kind: u32| json!({ "Sequence": { "id": name, "type_id": kind } });
+        let single = [piece(first, 0), text("A", 0), piece(last, 0)];
+        let second = [text("B", 1), piece(last, 1)];
+        let marks = [first, last].into_iter().map(|id| {
+            let token = &self.tokens[id];
+            (token.clone(), json!({ "id": token, "ids": [id], "tokens": [token] }))
+        });
+        let post = json!({
+            "type": "TemplateProcessing", "single": single,
+            "pair": single.iter().chain(&second).collect::<Vec<_>>(),
+            "special_tokens": marks.collect::<Map<_, _>>(),
+        });
+        let normalizer = json!({
+            "type": "BertNormalizer", "clean_text": true, "handle_chinese_chars": true,
+            "strip_accents": null, "lowercase": !cased,
+        });
+        let decoder = json!({ "type": "WordPiece", "prefix": "##", "cleanup": true });
+        let model = json!({
+            "type": "WordPiece", "unk_token": unknown, "continuing_subword_prefix": "##",
+            "max_input_chars_per_word": 100, "vocab": self.vocabulary(),
+        });
+        let pre = json!({ "type": "BertPreTokenizer" });
+        Ok(self.described(&normalizer, &pre, &post, &decoder, &model))
     }
 
     /// The pairs of `tokenizer.ggml.merges`, first ones first.
