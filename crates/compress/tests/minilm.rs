@@ -25,6 +25,7 @@ fn relative_max(scheme: Scheme) -> f64 {
         Scheme::Block(BlockFormat::Q4_1 | BlockFormat::Q5_0 | BlockFormat::Q5_1) => 0.1,
         Scheme::Block(BlockFormat::Q8_0) => 0.006_461,
         Scheme::Block(BlockFormat::IQ4_NL) => 0.0863,
+        Scheme::Block(_) => unreachable!("rows of whole blocks of 256"),
     }
 }
 
@@ -103,7 +104,8 @@ fn check_scheme(source: &Path, out: &Path, scheme: Scheme) -> Report {
 fn every_scheme_saves_what_it_reports() {
     let Some(source) = minilm() else { return skip("the MiniLM model is absent") };
     let before = Summary::of(&source).unwrap();
-    for scheme in Scheme::ALL {
+    // Not the blocks of 256 weights: the rows of MiniLM have 384.
+    for scheme in Scheme::ALL.into_iter().filter(|scheme| 384 % scheme.whole_cols() == 0) {
         let place = tempfile::tempdir().unwrap();
         let out = place.path().join("out");
         let report = check_scheme(&source, &out, scheme);

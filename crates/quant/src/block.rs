@@ -2,6 +2,7 @@
 
 mod fit;
 mod format;
+mod group;
 mod layout;
 mod range;
 mod reference;
@@ -14,7 +15,8 @@ use kvant_kernels::Matrix;
 
 use crate::coded::gather;
 use crate::{Cut, EncodeError, Fit, Grid, LayoutError, Levels, Observer, Scheme};
-use format::{Ladder, NONLINEAR};
+use format::{FLOAT4_MAX, Ladder, NONLINEAR};
+use group::Numbers;
 
 /// A matrix whose rows are whole blocks of 32 weights, in the bytes of a GGUF file.
 ///
@@ -68,6 +70,9 @@ impl BlockMatrix {
         encode: impl Fn(usize, &[f32], &mut [u8]),
     ) -> Result<Self, EncodeError> {
         let scheme = Scheme::Block(format);
+        if !format.is_written() {
+            return Err(EncodeError::ReadOnly { scheme });
+        }
         let width = format.weights_per_block();
         if !w.cols().is_multiple_of(width) {
             return Err(EncodeError::BlockCols { scheme, block: width, cols: w.cols() });
@@ -116,6 +121,10 @@ impl BlockMatrix {
                 if !value.is_finite() {
                     return Err(LayoutError::Scale { part, index, value });
                 }
+            }
+            if format == BlockFormat::MXFP4 && !(power(block[0]) * FLOAT4_MAX).is_finite() {
+                let value = power(block[0]);
+                return Err(LayoutError::Scale { part: "scale", index, value });
             }
         }
         Ok(Self { format, rows, cols, data })
@@ -195,9 +204,20 @@ impl BlockFormat {
     /// Scale and offset of every group of a block.
     fn steps(self, block: &[u8]) -> [Step; STEPS_MAX] {
         let mut steps = [Step::default(); STEPS_MAX];
-        steps[0].scale = number(block, 0);
-        if self.has_offsets() {
-            steps[0].offset = number(block, 2);
+        let numbers = match *self.numbers() {
+            [] => Numbers { scale: power(block[0]), minimum: 0.0 },
+            [(_, at)] => Numbers { scale: number(block, at), minimum: 0.0 },
+            [(_, at), (_, minimum), ..] => {
+                Numbers { scale: number(block, at), minimum: number(block, minimum) }
+            }
+        };
+        if self.groups() == 1 {
+            steps[0] = Step { scale: numbers.scale, offset: numbers.minimum };
+        } else {
+            let factors = self.factors(block);
+            for (index, step) in steps[..self.groups()].iter_mut().enumerate() {
+                *step = numbers.step(&factors, index);
+            }
         }
         steps
     }
@@ -218,18 +238,13 @@ impl BlockFormat {
             }),
         }
     }
-
-    const fn has_offsets(self) -> bool {
-        self.numbers().len() == 2
-    }
 }
 
 impl BlockMatrix {
     /// The levels of every group.
     pub(crate) fn grid(&self) -> Grid {
         let format = self.format;
-        let group = format.weights_per_scale();
-        let per_block = format.weights_per_block() / group;
+        let (group, per_block) = (format.weights_per_scale(), format.groups());
         let blocks = self.data.chunks_exact(format.block_bytes());
         let steps = || blocks.clone().flat_map(|b| format.steps(b).into_iter().take(per_block));
         let scales: Vec<f32> = steps().map(|step| step.scale).collect();
@@ -282,4 +297,13 @@ fn set_number(block: &mut [u8], at: usize, value: f32) -> f32 {
     let value = f16::from_f32(value.clamp(-65504.0, 65504.0));
     block[at..at + 2].copy_from_slice(&value.to_le_bytes());
     value.to_f32()
+}
+
+/// Half the power of two that an exponent stands for, as the levels of MXFP4 are doubled:
+/// `2^(exponent − 128)`.
+fn power(exponent: u8) -> f32 {
+    f32::from_bits(match exponent {
+        0 | 1 => 0x0020_0000 << exponent,
+        _ => u32::from(exponent - 1) << 23,
+    })
 }

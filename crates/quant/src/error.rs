@@ -46,6 +46,12 @@ pub enum EncodeError {
         /// Largest one that fits.
         limit: f32,
     },
+    /// A format that is read and not written.
+    #[error("{scheme} is only read, not written; iq4_nl has as many levels and finer scales")]
+    ReadOnly {
+        /// The scheme asked for.
+        scheme: Scheme,
+    },
     /// A number of bits outside 2 to 8.
     #[error("codes have 2 to 8 bits, not {bits}")]
     Bits {

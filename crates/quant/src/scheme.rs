@@ -62,12 +62,14 @@ pub enum Scheme {
 const GROUP: Span = Span::Group(32);
 
 const KNOWN: &str = "int8, linear2 to linear8, sym2 to sym8, affine2 to affine8, q4_0, q4_1, \
-                     q5_0, q5_1, q8_0, iq4_nl; behind int8 and those that end in a number of bits \
-                     may stand :tensor, :channel or :g and the weights of a group, as linear4:g64";
+                     q5_0, q5_1, q8_0, iq4_nl, q2_k, q3_k, q4_k, q5_k, q6_k, iq4_xs; behind \
+                     int8 and those that end in a number of bits may stand :tensor, :channel or \
+                     :g and the weights of a group, as linear4:g64";
 
 impl Scheme {
-    /// One scheme of every family and number of bits, with the span of its family.
-    pub const ALL: [Self; 28] = [
+    /// One scheme of every family and number of bits, with the span of its family. Not among
+    /// them: `mxfp4`, which is a name and is read, but not written.
+    pub const ALL: [Self; 34] = [
         Self::Int8,
         Self::Linear { bits: 2, span: GROUP },
         Self::Linear { bits: 3, span: GROUP },
@@ -96,7 +98,21 @@ impl Scheme {
         Self::Block(BlockFormat::Q5_1),
         Self::Block(BlockFormat::Q8_0),
         Self::Block(BlockFormat::IQ4_NL),
+        Self::Block(BlockFormat::Q2_K),
+        Self::Block(BlockFormat::Q3_K),
+        Self::Block(BlockFormat::Q4_K),
+        Self::Block(BlockFormat::Q5_K),
+        Self::Block(BlockFormat::Q6_K),
+        Self::Block(BlockFormat::IQ4_XS),
     ];
+
+    /// Rows are a multiple of this many columns: 1, 32 or 256.
+    pub const fn whole_cols(&self) -> usize {
+        match self {
+            Self::Block(format) => format.weights_per_block(),
+            Self::Int8 | Self::Linear { .. } | Self::Sym { .. } | Self::Affine { .. } => 1,
+        }
+    }
 
     /// Encodes `w` (one row per output): ranges from minimum to maximum, every weight to the
     /// nearest level. One pass over the weights, `O(rows · cols)`.
@@ -255,9 +271,9 @@ mod tests {
     fn numbers_that_are_not_finite_are_refused_by_every_scheme() {
         for scheme in Scheme::ALL {
             for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
-                let mut w = vec![0.5f32; 3 * 64];
-                w[64 + 7] = bad;
-                let error = scheme.encode(Matrix::new(&w, 3, 64)).unwrap_err();
+                let mut w = vec![0.5f32; 3 * 256];
+                w[256 + 7] = bad;
+                let error = scheme.encode(Matrix::new(&w, 3, 256)).unwrap_err();
                 assert!(matches!(error, EncodeError::NotFinite { row: 1, col: 7, .. }), "{error}");
             }
         }

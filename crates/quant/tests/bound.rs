@@ -2,7 +2,7 @@
 
 use kvant_kernels::Matrix;
 use kvant_quant::affine::{Linear, Symmetric};
-use kvant_quant::{BLOCK, BlockFormat, Coded, EncodeError, Scheme, Span, measure};
+use kvant_quant::{BLOCK, BlockFormat, Coded, EncodeError, Fit, Observer, Scheme, Span, measure};
 use kvant_testkit::Random;
 use proptest::prelude::*;
 
@@ -33,7 +33,7 @@ fn bounds(coded: &Coded, row: usize, weights: &[f32]) -> Vec<f64> {
         }
         Coded::Block(m) => {
             let bounds = |block: &[f32]| block_bounds(m.format(), block);
-            weights.chunks(BLOCK).flat_map(bounds).collect()
+            weights.chunks(m.format().weights_per_block()).flat_map(bounds).collect()
         }
     }
 }
@@ -49,6 +49,13 @@ fn block_bounds(format: BlockFormat, block: &[f32]) -> Vec<f64> {
         BlockFormat::Q5_0 => (f64::from(largest).abs() / 16.0, 16.0, 0.0),
         BlockFormat::Q8_0 => (f64::from(largest).abs() / 127.0, 127.0, 0.0),
         BlockFormat::IQ4_NL => return table_bounds(largest, block),
+        BlockFormat::Q2_K => return ranged_bounds((16, 3.0, 15.0), block),
+        BlockFormat::Q4_K => return ranged_bounds((32, 15.0, 63.0), block),
+        BlockFormat::Q5_K => return ranged_bounds((32, 31.0, 63.0), block),
+        BlockFormat::Q3_K => return signed_bounds((16, 32.0), &whole(-4..=3), block),
+        BlockFormat::Q6_K => return signed_bounds((16, 128.0), &whole(-32..=31), block),
+        BlockFormat::IQ4_XS => return signed_bounds((32, 32.0), &NONLINEAR, block),
+        BlockFormat::MXFP4 => unreachable!("not written"),
         BlockFormat::Q4_1 => (f64::from(high - low) / 15.0, 15.0, f64::from(low)),
         BlockFormat::Q5_1 => (f64::from(high - low) / 31.0, 31.0, f64::from(low)),
     };
@@ -63,19 +70,68 @@ fn block_bounds(format: BlockFormat, block: &[f32]) -> Vec<f64> {
     block.iter().map(within).collect()
 }
 
-/// The weight is between two levels, at most half their distance from one, or past the end.
+const NONLINEAR: [f64; 16] = [
+    -127.0, -104.0, -83.0, -65.0, -49.0, -35.0, -22.0, -10.0, 1.0, 13.0, 25.0, 38.0, 53.0, 69.0,
+    89.0, 113.0,
+];
+
+fn whole(levels: std::ops::RangeInclusive<i32>) -> Vec<f64> {
+    levels.map(f64::from).collect()
+}
+
+/// How far `w` is from the nearest of the levels times `scale`.
+fn distance(w: f32, scale: f64, levels: &[f64]) -> f64 {
+    let to = |level: &f64| (f64::from(w) - level * scale).abs();
+    levels.iter().map(to).fold(f64::INFINITY, f64::min)
+}
+
+/// The nearest level at the exact scale; the lowest level times what f16 changes of that.
 fn table_bounds(largest: f32, block: &[f32]) -> Vec<f64> {
-    let levels = [-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113];
     let d = f64::from(largest) / -127.0;
     let u = (2f64.powi(-11) * d.abs()).max(2f64.powi(-25));
-    let within = |w: &f32| {
-        let place = f64::from(*w) / d;
-        let nearest = |m: f64, l: &i32| m.min((place - f64::from(*l)).abs());
-        let nearest = levels.iter().fold(f64::INFINITY, nearest);
-        let steps = if place.is_finite() { nearest } else { 0.0 };
-        steps * d.abs() * (1.0 + 2f64.powi(-14)) + 127.0 * u
-    };
+    let within = |w: &f32| distance(*w, d, &NONLINEAR) * (1.0 + 2f64.powi(-14)) + 127.0 * u;
     block.iter().map(within).collect()
+}
+
+/// What rounding a number of a block to f16, away from zero among subnormal ones, changes.
+fn rounding_up(x: f64) -> f64 {
+    (2f64.powi(-11) * x.abs()).max(2f64.powi(-24))
+}
+
+/// Scales `s` of groups are whole multiples, up to `furthest`, of an f16: each is off by at most
+/// `e`, a step of the factor and the rounding of the f16. So a weight is off by what it is off at
+/// the exact scale, and `e` times the lowest level.
+fn signed_bounds((group, furthest): (usize, f64), levels: &[f64], block: &[f32]) -> Vec<f64> {
+    let scale = |group: &[f32]| {
+        let largest = group.iter().fold(0.0f32, |m, v| if v.abs() > m.abs() { *v } else { m });
+        f64::from(largest) / levels[0]
+    };
+    let scales: Vec<f64> = block.chunks(group).map(scale).collect();
+    let d = scales.iter().fold(0.0f64, |m, s| m.max(s.abs())) / furthest;
+    let e = d + (furthest + 1.0) * rounding_up(d);
+    let bounds = |(index, w): (usize, &f32)| {
+        let exact = distance(*w, scales[index / group], levels);
+        exact * (1.0 + 2f64.powi(-14)) - levels[0] * e
+    };
+    block.iter().enumerate().map(bounds).collect()
+}
+
+/// As [`signed_bounds`], with offsets, which are multiples of a second f16.
+fn ranged_bounds((group, top, furthest): (usize, f64, f64), block: &[f32]) -> Vec<f64> {
+    let line = |group: &[f32]| {
+        let low = group.iter().copied().fold(0.0, f32::min);
+        let high = group.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        ((f64::from(high) - f64::from(low)) / top, f64::from(low))
+    };
+    let lines: Vec<(f64, f64)> = block.chunks(group).map(line).collect();
+    let d = lines.iter().fold(0.0f64, |m, line| m.max(line.0)) / furthest;
+    let m = lines.iter().fold(0.0f64, |m, line| m.max(-line.1)) / furthest;
+    let off = |x: f64| if x == 0.0 { 0.0 } else { x / 2.0 + (furthest + 1.0) * rounding_up(x) };
+    let bound = |(index, _): (usize, &f32)| {
+        (lines[index / group].0 / 2.0) * (1.0 + 2f64.powi(-14))
+            + (top * off(d) + off(m)) * (1.0 + 2f64.powi(-14))
+    };
+    block.iter().enumerate().map(bound).collect()
 }
 
 fn max_abs(values: &[f32]) -> f64 {
@@ -136,9 +192,10 @@ proptest! {
 
     #[test]
     fn every_scheme_keeps_its_bound(seed: u64, rows in 1usize..5, blocks in 1usize..6) {
-        let weights = matrix(seed, rows, blocks * BLOCK);
+        let weights = matrix(seed, rows, blocks * 256);
         for scheme in schemes() {
-            check(scheme, &weights, rows, blocks * BLOCK).unwrap();
+            let cols = blocks * scheme.whole_cols().max(BLOCK);
+            check(scheme, &weights[..rows * cols], rows, cols).unwrap();
         }
     }
 
@@ -155,11 +212,12 @@ proptest! {
     #[test]
     fn any_number_of_f32_keeps_it_or_is_refused(
         weights in prop::collection::vec(
-            prop::num::f32::NORMAL | prop::num::f32::SUBNORMAL | prop::num::f32::ZERO, BLOCK)
+            prop::num::f32::NORMAL | prop::num::f32::SUBNORMAL | prop::num::f32::ZERO, 256)
     ) {
         for scheme in schemes() {
-            match scheme.encode(Matrix::new(&weights, 1, BLOCK)) {
-                Ok(_) => { check(scheme, &weights, 1, BLOCK).unwrap(); }
+            let cols = scheme.whole_cols().max(BLOCK);
+            match scheme.encode(Matrix::new(&weights[..cols], 1, cols)) {
+                Ok(_) => { check(scheme, &weights[..cols], 1, cols).unwrap(); }
                 Err(EncodeError::Range { magnitude, limit, .. }) => prop_assert!(magnitude > limit),
                 Err(other) => prop_assert!(false, "{other}"),
             }
@@ -167,10 +225,11 @@ proptest! {
     }
 
     #[test]
-    fn the_smallest_numbers_keep_it(bits in prop::collection::vec(0u32..600, BLOCK)) {
+    fn the_smallest_numbers_keep_it(bits in prop::collection::vec(0u32..600, 256)) {
         let weights: Vec<f32> = bits.iter().map(|b| f32::from_bits(*b)).collect();
         for scheme in schemes() {
-            check(scheme, &weights, 1, BLOCK).unwrap();
+            let cols = scheme.whole_cols().max(BLOCK);
+            check(scheme, &weights[..cols], 1, cols).unwrap();
         }
     }
 
@@ -224,8 +283,8 @@ proptest! {
 fn constants_and_zeros_come_back_exactly() {
     for scheme in Scheme::ALL {
         for value in [0.0f32, 1.0, -0.5, 0.375] {
-            let weights = vec![value; 3 * 64];
-            let coded = check(scheme, &weights, 3, 64).unwrap();
+            let weights = vec![value; 3 * 256];
+            let coded = check(scheme, &weights, 3, 256).unwrap();
             let back = coded.decode();
             let ranged = [BlockFormat::Q4_1, BlockFormat::Q5_1].map(Scheme::Block);
             let ranged = ranged.contains(&scheme) || matches!(scheme, Scheme::Linear { .. });
@@ -264,16 +323,17 @@ fn single_columns_and_empty_matrices() {
 
 #[test]
 fn sizes_are_what_the_formats_say() {
-    let weights = Random::new(1).normals(4 * 128);
+    let weights = Random::new(1).normals(2 * 256);
     let linear = [3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0];
     let sym = linear.map(|bits| bits - 0.5);
     let affine = [2.5625, 3.625, 4.625, 5.6875, 6.6875, 7.75, 8.75]; // whole bytes of zero points
-    let blocks = [4.5, 5.0, 5.5, 6.0, 8.5, 4.5];
+    let blocks = [4.5, 5.0, 5.5, 6.0, 8.5, 4.5, 2.625, 3.4375, 4.5, 5.5, 6.5625, 4.25];
     let expected: Vec<f64> =
         [8.25].into_iter().chain(linear).chain(sym).chain(affine).chain(blocks).collect();
     assert_eq!(expected.len(), Scheme::ALL.len());
     for (scheme, bits) in Scheme::ALL.into_iter().zip(expected) {
-        let coded = check(scheme, &weights, 4, 128).unwrap();
+        let cols = scheme.whole_cols().max(128);
+        let coded = check(scheme, &weights, 512 / cols, cols).unwrap();
         assert_eq!(coded.bits_per_weight(), bits, "{scheme}");
         assert_eq!(coded.size_bytes() as f64, bits * 512.0 / 8.0);
     }
@@ -293,11 +353,11 @@ fn more_bits_lose_less() {
 
 #[test]
 fn a_strided_view_encodes_as_its_dense_copy() {
-    let wide = Random::new(5).normals(4 * 100);
-    let dense: Vec<f32> = wide.chunks(100).flat_map(|row| row[..64].to_vec()).collect();
+    let wide = Random::new(5).normals(4 * 300);
+    let dense: Vec<f32> = wide.chunks(300).flat_map(|row| row[..256].to_vec()).collect();
     for scheme in schemes() {
-        let coded = scheme.encode(Matrix::strided(&wide, 4, 64, 100)).unwrap();
-        assert_eq!(coded, check(scheme, &dense, 4, 64).unwrap(), "{scheme}");
+        let coded = scheme.encode(Matrix::strided(&wide, 4, 256, 300)).unwrap();
+        assert_eq!(coded, check(scheme, &dense, 4, 256).unwrap(), "{scheme}");
     }
 }
 
@@ -310,6 +370,21 @@ fn rows_that_are_no_whole_blocks_name_the_remedy() {
             let text = error.to_string();
             assert!(text.contains(&scheme.to_string()) && text.contains("int8"), "{text}");
         }
+    }
+    let scheme = Scheme::Block(BlockFormat::Q4_K);
+    let error = scheme.encode(Matrix::new(&[1.0; 384], 1, 384)).unwrap_err();
+    assert_eq!(error, EncodeError::BlockCols { scheme, block: 256, cols: 384 });
+    assert!(error.to_string().contains("--fallback"), "{error}");
+}
+
+#[test]
+fn formats_that_are_only_read_say_so() {
+    let scheme: Scheme = "mxfp4".parse().unwrap();
+    for fit in [Observer::MinMax, Observer::Mse] {
+        let fit = Fit { observer: fit, importance: None };
+        let error = scheme.fit(Matrix::new(&[1.0; 32], 1, 32), &fit).unwrap_err();
+        assert_eq!(error, EncodeError::ReadOnly { scheme });
+        assert!(error.to_string().contains("only read"), "{error}");
     }
 }
 
@@ -325,13 +400,17 @@ fn magnitudes_past_the_scale_are_refused() {
         ("affine8:channel".parse().unwrap(), f32::MAX / 2.0),
         (Scheme::Block(BlockFormat::Q4_0), 65504.0 * 8.0),
         (Scheme::Block(BlockFormat::Q8_0), 65504.0 * 127.0),
+        (Scheme::Block(BlockFormat::Q2_K), 65504.0 * 15.0),
+        (Scheme::Block(BlockFormat::Q4_K), 65504.0 * 63.0),
+        (Scheme::Block(BlockFormat::Q6_K), 65504.0 * 4096.0),
+        (Scheme::Block(BlockFormat::IQ4_XS), 65504.0 * 4064.0),
     ];
     for (scheme, limit) in limits {
-        let mut weights = vec![0.0f32; BLOCK];
+        let mut weights = vec![0.0f32; 256];
         weights[3] = limit;
-        check(scheme, &weights, 1, BLOCK).unwrap();
+        check(scheme, &weights, 1, 256).unwrap();
         weights[3] = limit.next_up();
-        let error = scheme.encode(Matrix::new(&weights, 1, BLOCK)).unwrap_err();
+        let error = scheme.encode(Matrix::new(&weights, 1, 256)).unwrap_err();
         assert!(matches!(error, EncodeError::Range { row: 0, .. }), "{error}");
         assert!(error.to_string().contains("int8 reaches furthest"), "{error}");
     }

@@ -2,7 +2,7 @@
 
 use kvant_kernels::Matrix;
 use kvant_quant::{
-    BLOCK, BlockFormat, BlockMatrix, CodeShape, Coded, Int8Matrix, LayoutError, LinearMatrix,
+    BlockFormat, BlockMatrix, CodeShape, Coded, Int8Matrix, LayoutError, LinearMatrix,
     ScaledMatrix, Scheme, Span,
 };
 use kvant_testkit::Random;
@@ -50,7 +50,7 @@ fn schemes() -> Vec<Scheme> {
 proptest! {
     #[test]
     fn parts_make_the_same_matrix(seed: u64, rows in 0usize..4, blocks in 0usize..5) {
-        let cols = blocks * BLOCK;
+        let cols = blocks * 256;
         let weights = Random::new(seed).normals(rows * cols);
         for scheme in schemes() {
             let coded = scheme.encode(Matrix::new(&weights, rows, cols)).unwrap();
@@ -61,7 +61,7 @@ proptest! {
     /// The grid holds exactly what the decoder restores, and codes go in and out unchanged.
     #[test]
     fn grids_are_what_decoders_restore(seed: u64, rows in 0usize..4, blocks in 0usize..4) {
-        let cols = blocks * BLOCK;
+        let cols = blocks * 256;
         let weights = Random::new(seed).normals(rows * cols);
         for scheme in schemes() {
             let mut coded = scheme.encode(Matrix::new(&weights, rows, cols)).unwrap();
@@ -82,12 +82,18 @@ proptest! {
     /// Whatever bytes a file holds, decoding them gives finite weights or the parts are refused.
     #[test]
     fn foreign_blocks_decode_to_finite_weights(
-        data in prop::collection::vec(any::<u8>(), 34 * 3)
+        data in prop::collection::vec(any::<u8>(), 210 * 3)
     ) {
         for format in BlockFormat::ALL {
             let bytes = data[..3 * format.block_bytes()].to_vec();
-            if let Ok(block) = BlockMatrix::from_parts(format, 3, BLOCK, bytes) {
-                prop_assert!(Coded::Block(block).decode().iter().all(|w| w.is_finite()));
+            let cols = format.weights_per_block();
+            if let Ok(block) = BlockMatrix::from_parts(format, 3, cols, bytes) {
+                let block = Coded::Block(block);
+                prop_assert_eq!(block.grid().restore(&block.codes()), block.decode());
+                let mut again = block.clone();
+                again.set_codes(&block.codes());
+                prop_assert_eq!(&again, &block);
+                prop_assert!(block.decode().iter().all(|w| w.is_finite()));
             }
         }
     }
@@ -160,7 +166,8 @@ fn wrong_lengths_are_refused() {
     for format in BlockFormat::ALL {
         let expected = 4 * format.block_bytes();
         for got in [0, expected - 1, expected + 1] {
-            let parts = BlockMatrix::from_parts(format, 2, 2 * BLOCK, vec![0; got]);
+            let cols = 2 * format.weights_per_block();
+            let parts = BlockMatrix::from_parts(format, 2, cols, vec![0; got]);
             assert_eq!(parts, Err(length("blocks", expected, got)));
         }
     }
@@ -168,7 +175,7 @@ fn wrong_lengths_are_refused() {
 
 #[test]
 fn shapes_that_overflow_are_refused() {
-    let (rows, cols) = (usize::MAX / 2, 64);
+    let (rows, cols) = (usize::MAX / 2, 256);
     let overflow = LayoutError::Overflow { rows, cols };
     assert_eq!(Int8Matrix::from_parts(rows, cols, vec![], vec![]), Err(overflow.clone()));
     let shape = shape(rows, cols, 4);
@@ -212,17 +219,35 @@ fn numbers_that_are_not_finite_are_refused() {
             ScaledMatrix::from_parts(shape, vec![0; 2], vec![1.0, value], None).unwrap_err();
         assert!(matches!(error, LayoutError::Scale { part: "scale", index: 1, .. }), "{error}");
     }
-    for (format, slots) in
-        [("q4_0", 1), ("q4_1", 2), ("q5_0", 1), ("q5_1", 2), ("q8_0", 1), ("iq4_nl", 1)]
-    {
+    for (format, slots) in [
+        ("q4_0", &[0][..]),
+        ("q4_1", &[0, 2]),
+        ("q5_0", &[0]),
+        ("q5_1", &[0, 2]),
+        ("q8_0", &[0]),
+        ("iq4_nl", &[0]),
+        ("q2_k", &[80, 82]),
+        ("q3_k", &[108]),
+        ("q4_k", &[0, 2]),
+        ("q5_k", &[0, 2]),
+        ("q6_k", &[208]),
+        ("iq4_xs", &[0]),
+    ] {
         let format: BlockFormat = format.parse().unwrap();
-        for slot in 0..slots {
+        for slot in slots {
             let mut data = vec![0; 2 * format.block_bytes()];
-            data[format.block_bytes() + 2 * slot + 1] = 0x7C; // infinity in f16
-            let error = BlockMatrix::from_parts(format, 1, 2 * BLOCK, data).unwrap_err();
+            data[format.block_bytes() + slot + 1] = 0x7C; // infinity in f16
+            let cols = 2 * format.weights_per_block();
+            let error = BlockMatrix::from_parts(format, 1, cols, data).unwrap_err();
             assert!(matches!(error, LayoutError::Scale { index: 1, .. }), "{error}");
         }
     }
+    let mut data = vec![0; 17];
+    data[0] = 252;
+    let block = |data: &[u8]| BlockMatrix::from_parts(BlockFormat::MXFP4, 1, 32, data.to_vec());
+    assert!(block(&data).is_ok());
+    data[0] = 253; // 12 · 2^125
+    assert!(matches!(block(&data), Err(LayoutError::Scale { index: 0, .. })));
 }
 
 #[test]
@@ -245,7 +270,7 @@ fn numbers_of_groups_are_f16() {
 
 #[test]
 fn selected_rows_are_those_rows() {
-    let (rows, cols) = (6, 2 * BLOCK);
+    let (rows, cols) = (6, 512);
     let weights = Random::new(3).normals(rows * cols);
     let order = [4, 0, 0, 5];
     for scheme in Scheme::ALL {

@@ -75,8 +75,8 @@ const CUTS: [(f32, f32); 12] = [
 impl<const N: usize> Target<'_, N> {
     /// The sums over the codes nearest to `(w − shift) · unit` on `line`.
     #[inline]
-    fn sums(self, codes: Whole, (shift, unit): (f32, f32), line: Line) -> Sums {
-        let inverse = 1.0 / line.scale;
+    pub(super) fn sums(self, codes: impl Alphabet, (shift, unit): (f32, f32), line: Line) -> Sums {
+        let inverse = if line.scale == 0.0 { 0.0 } else { 1.0 / line.scale };
         let [mut one, mut c, mut cc, mut w, mut cw] = [[0.0; LANES]; 5];
         let lanes = self.weights.as_chunks::<LANES>().0.iter();
         for (weights, importance) in lanes.zip(self.importance.as_chunks::<LANES>().0) {

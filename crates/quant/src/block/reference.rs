@@ -1,8 +1,9 @@
 //! Ranges from the smallest to the largest weight, as ggml's reference quantizers take them.
 
+use super::group::Effort;
 use super::range::ends;
 use super::search::{Alphabet, Table};
-use super::{BLOCK, BlockFormat, NONLINEAR, set_number};
+use super::{BLOCK, BLOCK_MAX, BlockFormat, NONLINEAR, set_number};
 
 /// Writes one block of weights.
 type Encode = fn(&[f32; BLOCK], &mut [u8]);
@@ -17,6 +18,13 @@ impl BlockFormat {
             Self::Q5_1 => |w, block| ranged(Self::Q5_1, w, 31.0, block),
             Self::Q8_0 => whole_bytes,
             Self::IQ4_NL => nonlinear,
+            Self::Q2_K | Self::Q3_K | Self::Q4_K | Self::Q5_K | Self::Q6_K | Self::IQ4_XS => {
+                for weights in weights.as_chunks().0 {
+                    self.write_groups(weights, &[1.0; BLOCK_MAX], Effort::Range, block);
+                }
+                return;
+            }
+            Self::MXFP4 => return,
         };
         for weights in weights.as_chunks::<BLOCK>().0 {
             encode(weights, block);

@@ -5,7 +5,8 @@
 //! `(Σ h·w·l)² / Σ h·l²`; the range for which that is most stays, and codes and scale are then
 //! taken in turns. This is the search of ggml's `make_qx_quants` over more ranges of both signs.
 
-use super::NONLINEAR;
+use super::reference::largest;
+use super::{NONLINEAR, Step};
 
 /// Sums are taken in this many lanes, so that they are vector operations of the compiler.
 pub(super) const LANES: usize = 8;
@@ -13,11 +14,16 @@ pub(super) const LANES: usize = 8;
 const ROUND: f32 = 12_582_912.0;
 /// Below this magnitude weights have no scale in f16.
 const VANISHING: f32 = 1e-12;
+/// Places tried for the largest weight, as parts of either end of the levels.
+const PLACES: [f32; 10] = [0.85, 0.885, 0.92, 0.95, 0.975, 1.0, 1.025, 1.06, 1.1, 1.15];
 /// Turns of codes and scale after the best range is known.
 pub(super) const TURNS: usize = 2;
 
 /// The levels that codes stand for before scaling.
 pub(super) trait Alphabet: Copy {
+    /// The lowest and the highest level.
+    fn ends(self) -> (f32, f32);
+
     /// The level nearest to `place`.
     fn snap(self, place: f32) -> f32;
 
@@ -32,7 +38,18 @@ pub(super) struct Whole {
     pub(super) high: f32,
 }
 
+impl Whole {
+    /// `count` numbers, `zero` of them below 0.
+    pub(super) fn of(count: u16, zero: u16) -> Self {
+        Self { low: -f32::from(zero), high: f32::from(count - 1 - zero) }
+    }
+}
+
 impl Alphabet for Whole {
+    fn ends(self) -> (f32, f32) {
+        (self.low, self.high)
+    }
+
     #[inline]
     fn snap(self, place: f32) -> f32 {
         (place.clamp(self.low, self.high) + ROUND) - ROUND
@@ -90,6 +107,10 @@ impl Table {
 }
 
 impl Alphabet for Table {
+    fn ends(self) -> (f32, f32) {
+        (-127.0, 113.0)
+    }
+
     #[inline]
     fn snap(self, place: f32) -> f32 {
         SNAPPED[Self::slot(place)]
@@ -125,16 +146,31 @@ impl<const N: usize> Target<'_, N> {
         [product.iter().sum(), square.iter().sum()]
     }
 
-    /// The scale with the least weighted squared error. `places` are the places among the levels
-    /// tried for the weight of largest magnitude.
-    pub(super) fn scale(self, alphabet: impl Alphabet, places: &[f32]) -> f32 {
-        let largest = super::reference::largest(self.weights);
+    /// The weighted squared error with every weight at the level of `step` nearest to it.
+    #[inline]
+    pub(super) fn error(self, alphabet: impl Alphabet, step: Step) -> f32 {
+        let inverse = if step.scale == 0.0 { 0.0 } else { 1.0 / step.scale };
+        let mut squares = [0.0; LANES];
+        let lanes = self.weights.as_chunks::<LANES>().0.iter();
+        for (weights, importance) in lanes.zip(self.importance.as_chunks::<LANES>().0) {
+            for lane in 0..LANES {
+                let weight = weights[lane] - step.offset;
+                let error = weight - step.scale * alphabet.snap(weight * inverse);
+                squares[lane] += importance[lane] * error * error;
+            }
+        }
+        squares.iter().sum()
+    }
+
+    /// The scale with the least weighted squared error.
+    pub(super) fn scale(self, alphabet: impl Alphabet) -> f32 {
+        let largest = largest(self.weights);
         if largest.abs() < VANISHING {
             return 0.0;
         }
-        let unit = 1.0 / largest;
-        let (mut most, mut scale) = (0.0, 0.0);
-        for place in places {
+        let (unit, (low, high)) = (1.0 / largest, alphabet.ends());
+        let (mut most, mut scale) = (0.0, largest / low);
+        for place in PLACES.iter().flat_map(|part| [low * part, high * part]) {
             let [product, square] = self.moments(alphabet, place * unit);
             let gain = product * product / square;
             if gain > most {
