@@ -7,7 +7,10 @@ use kvant_db::{Collection, Query, Tuning};
 use kvant_eval::task::{Corpus, Labelled, Pairs};
 use kvant_index::{AnyShape, FloatRows, Metric, SearchOptions};
 use kvant_model::{Checkpoint, Summary};
-use kvant_quant::{BlockFormat, BlockMatrix, CodeShape, LinearMatrix, ScaledMatrix, Span};
+use kvant_quant::{
+    Absmax, BlockFormat, BlockMatrix, CodeShape, Float4, Float4Matrix, Float4Shape, LinearMatrix,
+    NESTED_BLOCK, ScaledMatrix, Span, dynamic_map,
+};
 use kvant_storage::frame::{Frame, Kind};
 
 use crate::place::{with_file, with_folder};
@@ -88,9 +91,32 @@ fn code(data: &[u8]) {
                 matrix.ok().map(kvant_quant::Coded::Linear)
             }
         }
+        _ if kind / 8 % 2 == 1 => {
+            let format = [Float4::Nf4, Float4::Fp4][usize::from(kind / 16 % 2)];
+            let shape = Float4Shape { rows, cols, format, block: 1 + usize::from(kind / 32) * 3 };
+            let (bytes, blocks) = (shape.code_bytes(), shape.blocks());
+            if rest.len() < bytes + blocks * 4 {
+                return;
+            }
+            let (codes, rest) = rest.split_at(bytes);
+            let number = |bytes: &[u8; 4]| f32::from_le_bytes(*bytes);
+            let numbers = rest.as_chunks().0.iter().map(number);
+            let absmax = if codes.first().is_some_and(|code| code % 2 == 1) {
+                Absmax::Double {
+                    codes: rest[..blocks].to_vec(),
+                    scales: numbers.take(blocks.div_ceil(NESTED_BLOCK)).collect(),
+                    offset: 0.5,
+                    map: Box::new(dynamic_map()),
+                }
+            } else {
+                Absmax::Plain(numbers.take(blocks).collect())
+            };
+            let matrix = Float4Matrix::from_parts(shape, codes.to_vec(), absmax);
+            matrix.ok().map(kvant_quant::Coded::Float4)
+        }
         _ => {
             let formats = BlockFormat::ALL;
-            let format = formats[usize::from(kind / 8) % formats.len()];
+            let format = formats[usize::from(kind / 16) % formats.len()];
             let matrix = BlockMatrix::from_parts(format, rows, cols, rest.to_vec());
             matrix.ok().map(kvant_quant::Coded::Block)
         }

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use kvant_compress::{Plan, REPORT_FILE, Report, compress};
 use kvant_model::{Checkpoint, Summary, Weight};
-use kvant_quant::{BlockFormat, Coded, Scheme, measure};
+use kvant_quant::{BlockFormat, Coded, Float4, Scheme, measure};
 use kvant_testkit::{minilm, skip};
 
 /// Relative (Frobenius) error of the worst tensor of MiniLM, measured when the formats were fixed,
@@ -21,6 +21,14 @@ fn relative_max(scheme: Scheme) -> f64 {
         Scheme::Linear { bits: 6, .. } => 0.0248,
         Scheme::Linear { bits: 7, .. } => 0.01213,
         Scheme::Linear { .. } => 0.01406,
+        Scheme::Sym { bits, .. } => {
+            [0.671, 0.2565, 0.1104, 0.05166, 0.0252, 0.0127, 0.006_463][usize::from(bits) - 2]
+        }
+        Scheme::Affine { bits, .. } => {
+            [0.4297, 0.1872, 0.08748, 0.04232, 0.02079, 0.01035, 0.005_146][usize::from(bits) - 2]
+        }
+        Scheme::Float4 { format: Float4::Nf4, .. } => 0.0995,
+        Scheme::Float4 { format: Float4::Fp4, .. } => 0.1395,
         Scheme::Block(BlockFormat::Q4_0) => 0.09727,
         Scheme::Block(BlockFormat::Q4_1 | BlockFormat::Q5_0 | BlockFormat::Q5_1) => 0.1,
         Scheme::Block(BlockFormat::Q8_0) => 0.006_461,
@@ -73,7 +81,7 @@ fn check_bound(coded: &Coded, values: &[f32], name: &str) {
                     &m.steps()[row * groups..(row + 1) * groups],
                 )
             }
-            Coded::Scaled(_) | Coded::Block(_) => return,
+            Coded::Scaled(_) | Coded::Float4(_) | Coded::Block(_) => return,
         };
         coded.decode_row(row, &mut restored);
         for ((weights, restored), step) in

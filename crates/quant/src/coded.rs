@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::{BlockMatrix, Grid, Int8Matrix, LinearMatrix, ScaledMatrix, Scheme};
+use crate::{BlockMatrix, Float4Matrix, Grid, Int8Matrix, LinearMatrix, ScaledMatrix, Scheme};
 
 /// An encoded weight matrix: one row per output, as the f32 matrix it came from.
 #[derive(Clone, Debug, PartialEq)]
@@ -13,6 +13,8 @@ pub enum Coded {
     Linear(LinearMatrix),
     /// Integer codes with a scale, and for some a zero point, per span.
     Scaled(ScaledMatrix),
+    /// Four-bit tables over blocks of the flattened matrix.
+    Float4(Float4Matrix),
     /// Blocks of 32 weights as ggml stores them.
     Block(BlockMatrix),
 }
@@ -24,6 +26,7 @@ impl Coded {
             Self::Int8(m) => m.rows(),
             Self::Linear(m) => m.shape().rows,
             Self::Scaled(m) => m.shape().rows,
+            Self::Float4(m) => m.shape().rows,
             Self::Block(m) => m.rows(),
         }
     }
@@ -34,6 +37,7 @@ impl Coded {
             Self::Int8(m) => m.cols(),
             Self::Linear(m) => m.shape().cols,
             Self::Scaled(m) => m.shape().cols,
+            Self::Float4(m) => m.shape().cols,
             Self::Block(m) => m.cols(),
         }
     }
@@ -44,6 +48,7 @@ impl Coded {
             Self::Int8(_) => Scheme::Int8,
             Self::Linear(m) => m.scheme(),
             Self::Scaled(m) => m.scheme(),
+            Self::Float4(m) => m.scheme(),
             Self::Block(m) => Scheme::Block(m.format()),
         }
     }
@@ -59,6 +64,7 @@ impl Coded {
             Self::Int8(m) => m.size_bytes(),
             Self::Linear(m) => m.size_bytes(),
             Self::Scaled(m) => m.size_bytes(),
+            Self::Float4(m) => m.size_bytes(),
             Self::Block(m) => m.size_bytes(),
         }
     }
@@ -78,6 +84,7 @@ impl Coded {
             Self::Int8(m) => m.decode_row(row, out),
             Self::Linear(m) => m.decode_row(row, out),
             Self::Scaled(m) => m.decode_row(row, out),
+            Self::Float4(m) => m.decode_row(row, out),
             Self::Block(m) => m.decode_row(row, out),
         }
     }
@@ -92,6 +99,7 @@ impl Coded {
             Self::Int8(m) => Self::Int8(m.select_rows(order)),
             Self::Linear(m) => Self::Linear(m.select_rows(order)),
             Self::Scaled(m) => Self::Scaled(m.select_rows(order)),
+            Self::Float4(m) => Self::Float4(m.select_rows(order)),
             Self::Block(m) => Self::Block(m.select_rows(order)),
         }
     }
@@ -103,6 +111,7 @@ impl Coded {
             Self::Int8(m) => m.grid(),
             Self::Linear(m) => m.grid(),
             Self::Scaled(m) => m.grid(),
+            Self::Float4(m) => m.grid(),
             Self::Block(m) => m.grid(),
         }
     }
@@ -113,6 +122,7 @@ impl Coded {
             Self::Int8(m) => m.grid_codes(),
             Self::Linear(m) => m.grid_codes(),
             Self::Scaled(m) => m.grid_codes(),
+            Self::Float4(m) => m.grid_codes(),
             Self::Block(m) => m.grid_codes(),
         }
     }
@@ -127,6 +137,7 @@ impl Coded {
             Self::Int8(m) => m.set_grid_codes(codes),
             Self::Linear(m) => m.set_grid_codes(codes),
             Self::Scaled(m) => m.set_grid_codes(codes),
+            Self::Float4(m) => m.set_grid_codes(codes),
             Self::Block(m) => m.set_grid_codes(codes),
         }
     }

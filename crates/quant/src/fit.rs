@@ -1,5 +1,6 @@
 //! How the scales of a format are fitted to the weights.
 
+pub(crate) mod part;
 #[cfg_attr(not(test), expect(dead_code, reason = "no format searches yet"))]
 pub(crate) mod search;
 

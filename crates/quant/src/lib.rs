@@ -4,8 +4,8 @@
 //! them; [`measure`] says what was lost. Every family is a plain struct whose parts can be stored
 //! and put together again with every length checked: [`Int8Matrix`] (symmetric, one scale per
 //! row), [`LinearMatrix`] (minimum and step per group, 2 to 8 bits), [`ScaledMatrix`] (integer
-//! codes with a scale and a zero point: the files of GPTQ, AWQ and compressed-tensors) and
-//! [`BlockMatrix`] (the blocks of ggml, byte for byte).
+//! codes with a scale and a zero point: the files of GPTQ, AWQ and compressed-tensors),
+//! [`Float4Matrix`] (the four-bit tables of bitsandbytes) and [`BlockMatrix`] (the blocks of ggml, byte for byte).
 //!
 //! A format and the choice of codes are two things: [`Grid`] says which levels the codes of a
 //! [`Coded`] stand for, and whoever chooses better codes puts them in.
@@ -18,6 +18,7 @@ mod block;
 mod coded;
 mod error;
 mod fit;
+mod float4;
 mod grid;
 mod int8;
 mod linear;
@@ -31,6 +32,7 @@ pub use block::{BLOCK, BlockFormat, BlockMatrix};
 pub use coded::Coded;
 pub use error::{EncodeError, LayoutError, SchemeError};
 pub use fit::{Fit, Observer};
+pub use float4::{Absmax, Float4, Float4Matrix, Float4Shape, NESTED_BLOCK, dynamic_map};
 pub use grid::{Cut, Grid, Group, Levels};
 pub use int8::Int8Matrix;
 pub use linear::LinearMatrix;

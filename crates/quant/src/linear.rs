@@ -5,9 +5,10 @@ use kvant_kernels::Matrix;
 
 use crate::affine::{covering_step, nearest};
 use crate::coded::gather;
+use crate::fit::part::parts;
 use crate::pack::pack;
-use crate::shape::{F16_MAX, at_most, spans};
-use crate::{CodeShape, Cut, EncodeError, Grid, LayoutError, Levels, Scheme, Span};
+use crate::shape::{F16_MAX, at_most};
+use crate::{CodeShape, EncodeError, Fit, Grid, LayoutError, Levels, Scheme, Span};
 
 /// Widest range of a row or tensor: `min + 255 · step` must not overflow f32.
 const RANGE_MAX: f32 = f32::MAX / 2.0;
@@ -41,8 +42,8 @@ impl LinearMatrix {
             mins: Vec::with_capacity(shape.numbers()),
             steps: Vec::with_capacity(shape.numbers()),
         };
-        spans(w, span, |row, group, _| {
-            let (min, step) = range(group, &shape).map_err(|(magnitude, limit)| {
+        parts(w, shape.cut(), &Fit::default(), |row, target| {
+            let (min, step) = range(target.values, &shape).map_err(|(magnitude, limit)| {
                 let scheme = Scheme::Linear { bits, span };
                 EncodeError::Range { scheme, row, magnitude, limit }
             })?;
@@ -170,11 +171,11 @@ impl LinearMatrix {
 impl LinearMatrix {
     /// The levels: `min + code · step` per group.
     pub(crate) fn grid(&self) -> Grid {
-        let CodeShape { rows, cols, bits, span } = self.shape;
+        let CodeShape { rows, cols, bits, .. } = self.shape;
         Grid {
             rows,
             cols,
-            cut: Cut::of(span, rows, cols),
+            cut: self.shape.cut(),
             levels: Levels::Uniform(1 << bits),
             scales: self.steps.clone(),
             zeros: Vec::new(),

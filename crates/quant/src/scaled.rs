@@ -3,8 +3,9 @@
 use kvant_kernels::Matrix;
 
 use crate::coded::gather;
-use crate::shape::{F16_MAX, all_half, at_least, spans};
-use crate::{CodeShape, Cut, EncodeError, Grid, LayoutError, Levels, Scheme, Span};
+use crate::fit::part::parts;
+use crate::shape::{F16_MAX, all_half, at_least};
+use crate::{CodeShape, EncodeError, Fit, Grid, LayoutError, Levels, Scheme, Span};
 
 /// Widest range of a row or tensor: `255 · scale` must not overflow f32.
 const RANGE_MAX: f32 = f32::MAX / 2.0;
@@ -30,25 +31,35 @@ pub struct ScaledMatrix {
     zeros: Option<Vec<u8>>,
 }
 
+/// Where the zero points of an encoded matrix come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Zeros {
+    /// In the middle of the codes, none stored.
+    Middle,
+    /// One per span, fitted.
+    Fitted,
+}
+
 impl ScaledMatrix {
-    /// Encodes finite rows, with zero points if `affine`.
-    pub(crate) fn encode(w: Matrix<'_, f32>, scheme: Scheme) -> Result<Self, EncodeError> {
-        let (bits, span, zeros) = match scheme {
-            Scheme::Affine { bits, span } => (bits, span, Some(Vec::new())),
-            Scheme::Sym { bits, span } => (bits, span, None),
-            _ => unreachable!("a scheme of scaled codes"),
-        };
-        if !(2..=8).contains(&bits) {
-            return Err(EncodeError::Bits { bits });
+    /// Encodes finite rows.
+    pub(crate) fn encode(
+        w: Matrix<'_, f32>,
+        shape: CodeShape,
+        zeros: Zeros,
+        fit: &Fit<'_>,
+    ) -> Result<Self, EncodeError> {
+        if !(2..=8).contains(&shape.bits) {
+            return Err(EncodeError::Bits { bits: shape.bits });
         }
-        let shape = CodeShape { rows: w.rows(), cols: w.cols(), bits, span };
+        let zeros = (zeros == Zeros::Fitted).then(Vec::new);
         let mut out = Self { shape, codes: Vec::new(), scales: Vec::new(), zeros };
-        spans(w, span, |row, values, _| {
+        let scheme = out.scheme();
+        parts(w, shape.cut(), fit, |row, target| {
             let range = |(magnitude, limit)| EncodeError::Range { scheme, row, magnitude, limit };
             let scale = match &mut out.zeros {
-                None => symmetric(values, &shape).map_err(range)?,
+                None => symmetric(target.values, &shape).map_err(range)?,
                 Some(zeros) => {
-                    let (scale, zero) = asymmetric(values, &shape).map_err(range)?;
+                    let (scale, zero) = asymmetric(target.values, &shape).map_err(range)?;
                     zeros.push(zero);
                     scale
                 }
@@ -202,11 +213,11 @@ impl ScaledMatrix {
 
     /// The levels: `scale · (code − zero)` per span, the whole range of codes.
     pub(crate) fn grid(&self) -> Grid {
-        let CodeShape { rows, cols, bits, span } = self.shape;
+        let CodeShape { rows, cols, bits, .. } = self.shape;
         Grid {
             rows,
             cols,
-            cut: Cut::of(span, rows, cols),
+            cut: self.shape.cut(),
             levels: Levels::Uniform(1 << bits),
             scales: self.scales.clone(),
             zeros: (0..self.scales.len()).map(|index| self.zero(index)).collect(),

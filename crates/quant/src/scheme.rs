@@ -1,17 +1,16 @@
 //! The names of the ways to encode a matrix.
 
+mod name;
 mod span;
-
-use std::fmt;
-use std::str::FromStr;
 
 use kvant_kernels::Matrix;
 
 pub use span::Span;
 
+use crate::scaled::Zeros;
 use crate::{
-    BlockFormat, BlockMatrix, Coded, EncodeError, Fit, Int8Matrix, LinearMatrix, ScaledMatrix,
-    SchemeError,
+    BlockFormat, BlockMatrix, CodeShape, Coded, EncodeError, Fit, Float4, Float4Matrix,
+    Float4Shape, Int8Matrix, LinearMatrix, ScaledMatrix,
 };
 
 /// What codes and scales look like: the levels, their number, and how many weights share a scale.
@@ -54,22 +53,29 @@ pub enum Scheme {
         /// Weights that share scale and zero point.
         span: Span,
     },
+    /// `nf4`, `fp4`, and with doubly quantized scales `nf4dq`, `fp4dq`: the tables of
+    /// bitsandbytes ([`Float4Matrix`]).
+    Float4 {
+        /// The table of levels.
+        format: Float4,
+        /// Weights that share a scale.
+        block: usize,
+        /// Whether the scales are quantized once more.
+        double: bool,
+    },
     /// `q4_0`, `q8_0`, …: the blocks of ggml ([`BlockMatrix`]).
     Block(BlockFormat),
 }
 
 /// Weights per group where a name does not say.
 const GROUP: Span = Span::Group(32);
-
-const KNOWN: &str = "int8, linear2 to linear8, sym2 to sym8, affine2 to affine8, q4_0, q4_1, \
-                     q5_0, q5_1, q8_0, iq4_nl, q2_k, q3_k, q4_k, q5_k, q6_k, iq4_xs; behind \
-                     int8 and those that end in a number of bits may stand :tensor, :channel or \
-                     :g and the weights of a group, as linear4:g64";
+/// The same for the tables of bitsandbytes.
+const BLOCK4: usize = 64;
 
 impl Scheme {
     /// One scheme of every family and number of bits, with the span of its family. Not among
     /// them: `mxfp4`, which is a name and is read, but not written.
-    pub const ALL: [Self; 34] = [
+    pub const ALL: [Self; 38] = [
         Self::Int8,
         Self::Linear { bits: 2, span: GROUP },
         Self::Linear { bits: 3, span: GROUP },
@@ -92,6 +98,10 @@ impl Scheme {
         Self::Affine { bits: 6, span: GROUP },
         Self::Affine { bits: 7, span: GROUP },
         Self::Affine { bits: 8, span: GROUP },
+        Self::Float4 { format: Float4::Nf4, block: BLOCK4, double: false },
+        Self::Float4 { format: Float4::Nf4, block: BLOCK4, double: true },
+        Self::Float4 { format: Float4::Fp4, block: BLOCK4, double: false },
+        Self::Float4 { format: Float4::Fp4, block: BLOCK4, double: true },
         Self::Block(BlockFormat::Q4_0),
         Self::Block(BlockFormat::Q4_1),
         Self::Block(BlockFormat::Q5_0),
@@ -110,7 +120,11 @@ impl Scheme {
     pub const fn whole_cols(&self) -> usize {
         match self {
             Self::Block(format) => format.weights_per_block(),
-            Self::Int8 | Self::Linear { .. } | Self::Sym { .. } | Self::Affine { .. } => 1,
+            Self::Int8
+            | Self::Linear { .. }
+            | Self::Sym { .. }
+            | Self::Affine { .. }
+            | Self::Float4 { .. } => 1,
         }
     }
 
@@ -121,15 +135,7 @@ impl Scheme {
     /// [`EncodeError`] when a value is NaN or infinite, when the rows are no whole blocks, or
     /// when a number is past what the scheme's scales express.
     pub fn encode(&self, w: Matrix<'_, f32>) -> Result<Coded, EncodeError> {
-        refuse_not_finite(w)?;
-        Ok(match *self {
-            Self::Int8 => Coded::Int8(Int8Matrix::encode(w)?),
-            Self::Linear { bits, span } => Coded::Linear(LinearMatrix::encode(w, bits, span)?),
-            Self::Sym { .. } | Self::Affine { .. } => {
-                Coded::Scaled(ScaledMatrix::encode(w, *self)?)
-            }
-            Self::Block(format) => Coded::Block(BlockMatrix::encode(w, format)?),
-        })
+        self.fit(w, &Fit::default())
     }
 
     /// Fits the scales to `w` and rounds every weight to the nearest level. To choose the codes
@@ -145,15 +151,23 @@ impl Scheme {
         if let Some(importance) = fit.importance {
             assert_eq!(importance.len(), w.cols(), "one importance per column");
         }
-        match *self {
-            Self::Block(format) => {
-                refuse_not_finite(w)?;
-                BlockMatrix::fit(w, format, fit).map(Coded::Block)
+        refuse_not_finite(w)?;
+        let shape = |bits, span| CodeShape { rows: w.rows(), cols: w.cols(), bits, span };
+        Ok(match *self {
+            Self::Int8 => Coded::Int8(Int8Matrix::encode(w)?),
+            Self::Linear { bits, span } => Coded::Linear(LinearMatrix::encode(w, bits, span)?),
+            Self::Sym { bits, span } => {
+                Coded::Scaled(ScaledMatrix::encode(w, shape(bits, span), Zeros::Middle, fit)?)
             }
-            Self::Int8 | Self::Linear { .. } | Self::Sym { .. } | Self::Affine { .. } => {
-                self.encode(w)
+            Self::Affine { bits, span } => {
+                Coded::Scaled(ScaledMatrix::encode(w, shape(bits, span), Zeros::Fitted, fit)?)
             }
-        }
+            Self::Float4 { format, block, double } => {
+                let shape = Float4Shape { rows: w.rows(), cols: w.cols(), format, block };
+                Coded::Float4(Float4Matrix::encode(w, shape, double, fit)?)
+            }
+            Self::Block(format) => Coded::Block(BlockMatrix::fit(w, format, fit)?),
+        })
     }
 }
 
@@ -166,106 +180,9 @@ fn refuse_not_finite(w: Matrix<'_, f32>) -> Result<(), EncodeError> {
     Ok(())
 }
 
-impl fmt::Display for Scheme {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let spanned = |name: &str, bits: u8, span: Span| match span {
-            GROUP => format!("{name}{bits}"),
-            Span::Tensor | Span::Channel | Span::Group(_) => format!("{name}{bits}:{span}"),
-        };
-        f.pad(&match *self {
-            Self::Int8 => "int8".to_owned(),
-            Self::Linear { bits, span } => spanned("linear", bits, span),
-            Self::Sym { bits, span } => spanned("sym", bits, span),
-            Self::Affine { bits, span } => spanned("affine", bits, span),
-            Self::Block(format) => format.to_string(),
-        })
-    }
-}
-
-impl FromStr for Scheme {
-    type Err = SchemeError;
-
-    fn from_str(text: &str) -> Result<Self, SchemeError> {
-        parse(text).ok_or_else(|| SchemeError { name: text.to_owned(), known: KNOWN })
-    }
-}
-
-fn parse(text: &str) -> Option<Scheme> {
-    let (name, span) = match text.split_once(':') {
-        Some((name, span)) => (name, Some(span.parse::<Span>().ok()?)),
-        None => (text, None),
-    };
-    match (name, span) {
-        ("int8", None | Some(Span::Channel)) => return Some(Scheme::Int8),
-        ("int8", Some(span)) => return Some(Scheme::Sym { bits: 8, span }),
-        (_, None) => {
-            if let Ok(format) = name.parse() {
-                return Some(Scheme::Block(format));
-            }
-        }
-        _ => {}
-    }
-    let span = span.unwrap_or(GROUP);
-    let bits = |family| name.strip_prefix(family).and_then(digit);
-    bits("linear")
-        .map(|bits| Scheme::Linear { bits, span })
-        .or_else(|| bits("sym").map(|bits| Scheme::Sym { bits, span }))
-        .or_else(|| bits("affine").map(|bits| Scheme::Affine { bits, span }))
-}
-
-/// A number of bits, 2 to 8, as one digit.
-fn digit(text: &str) -> Option<u8> {
-    let &[digit @ b'2'..=b'8'] = text.as_bytes() else { return None };
-    Some(digit - b'0')
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn every_name_reads_back() {
-        for scheme in Scheme::ALL {
-            assert_eq!(scheme.to_string().parse::<Scheme>(), Ok(scheme));
-        }
-        for bits in 2..=8 {
-            for span in [Span::Tensor, Span::Channel, Span::Group(1), Span::Group(77)] {
-                let schemes = [
-                    Scheme::Linear { bits, span },
-                    Scheme::Sym { bits, span },
-                    Scheme::Affine { bits, span },
-                ];
-                for scheme in schemes {
-                    assert_eq!(scheme.to_string().parse::<Scheme>(), Ok(scheme));
-                }
-            }
-        }
-        assert_eq!("int8:channel".parse(), Ok(Scheme::Int8));
-    }
-
-    #[test]
-    fn other_names_are_refused_with_the_list() {
-        let wrong = [
-            "",
-            "INT8",
-            "linear",
-            "linear1",
-            "linear9",
-            "linear04",
-            " int8",
-            "linear4:",
-            "q4_0:g32",
-            "linear4:g0",
-            "linear4:g",
-            "linear4:row",
-            "linear4:g-1",
-            "linear4:g99999999999999999999",
-        ];
-        for name in wrong {
-            let error = name.parse::<Scheme>().unwrap_err();
-            assert_eq!((error.name.as_str(), error.known), (name, KNOWN));
-        }
-    }
 
     #[test]
     fn numbers_that_are_not_finite_are_refused_by_every_scheme() {

@@ -1,10 +1,9 @@
 //! The shape of a matrix of packed codes: all lengths of its parts follow from it.
 
 use half::f16;
-use kvant_kernels::Matrix;
 
 use crate::pack::{pack, packed_len, unpack};
-use crate::{LayoutError, Span};
+use crate::{Cut, LayoutError, Span};
 
 /// Shape of a [`LinearMatrix`](crate::LinearMatrix) or a [`ScaledMatrix`](crate::ScaledMatrix);
 /// all lengths follow from it.
@@ -47,6 +46,11 @@ impl CodeShape {
     /// Bytes of one number that is written for a span: f16 in groups, f32 per row or tensor.
     pub fn number_bytes(&self) -> usize {
         if self.is_half() { 2 } else { 4 }
+    }
+
+    /// How the spans cut the matrix.
+    pub(crate) fn cut(&self) -> Cut {
+        Cut::of(self.span, self.rows, self.cols)
     }
 
     /// The largest code.
@@ -111,33 +115,6 @@ impl CodeShape {
 
 /// Codes unpacked at a time; a multiple of 8, so that every piece starts on a byte.
 const PIECE: usize = 512;
-
-/// The weights of every span that shares a scale, in the order of the scales: for each the row it
-/// begins in, its weights and the column of the first. A tensor is one span even if `w` is a
-/// strided view.
-pub(crate) fn spans<E>(
-    w: Matrix<'_, f32>,
-    span: Span,
-    mut each: impl FnMut(usize, &[f32], usize) -> Result<(), E>,
-) -> Result<(), E> {
-    if span == Span::Tensor {
-        if w.rows() * w.cols() == 0 {
-            return Ok(());
-        }
-        if w.stride() == w.cols() {
-            return each(0, &w.data()[..w.rows() * w.cols()], 0);
-        }
-        let all: Vec<f32> = (0..w.rows()).flat_map(|row| w.row(row)).copied().collect();
-        return each(0, &all, 0);
-    }
-    let len = span.weights(w.cols()).max(1);
-    for row in 0..w.rows() {
-        for (group, values) in w.row(row).chunks(len).enumerate() {
-            each(row, values, group * len)?;
-        }
-    }
-    Ok(())
-}
 
 /// The smallest f16 number that is not below `x`, for `|x| ≤ 65504`.
 pub(crate) fn at_least(x: f32) -> f32 {

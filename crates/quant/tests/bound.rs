@@ -2,7 +2,10 @@
 
 use kvant_kernels::Matrix;
 use kvant_quant::affine::{Linear, Symmetric};
-use kvant_quant::{BLOCK, BlockFormat, Coded, EncodeError, Fit, Observer, Scheme, Span, measure};
+use kvant_quant::{
+    Absmax, BLOCK, BlockFormat, Coded, EncodeError, Fit, Float4, NESTED_BLOCK, Observer, Scheme,
+    Span, measure,
+};
 use kvant_testkit::Random;
 use proptest::prelude::*;
 
@@ -30,6 +33,23 @@ fn bounds(coded: &Coded, row: usize, weights: &[f32]) -> Vec<f64> {
             let slack = 0.5 + f64::from(1u32 << shape.bits) * 2f64.powi(-22);
             let scale = |col| m.scales()[first + col / shape.span.weights(cols)];
             (0..cols).map(|col| f64::from(scale(col)) * slack).collect()
+        }
+        Coded::Float4(m) => {
+            let (shape, cols) = (m.shape(), weights.len());
+            let half_gap = if shape.format == Float4::Nf4 { 0.152 } else { 1.0 / 6.0 };
+            let bound = |index: usize| {
+                let scale = f64::from(m.scales()[index / shape.block]);
+                // The exact scale is the largest magnitude: what the stored one falls short of it.
+                let off = match m.absmax() {
+                    Absmax::Plain(_) => 0.0,
+                    Absmax::Double { scales, .. } => {
+                        let nested = f64::from(scales[index / shape.block / NESTED_BLOCK]);
+                        0.00704 * nested + 2f64.powi(-22) * (nested + scale.abs())
+                    }
+                };
+                scale.abs() * (half_gap + 2f64.powi(-22)) + off + f64::from(f32::from_bits(1))
+            };
+            (row * cols..(row + 1) * cols).map(bound).collect()
         }
         Coded::Block(m) => {
             let bounds = |block: &[f32]| block_bounds(m.format(), block);
@@ -177,7 +197,13 @@ fn matrix(seed: u64, rows: usize, cols: usize) -> Vec<f32> {
 /// Every scheme, and every span of those that have several.
 fn schemes() -> Vec<Scheme> {
     let names = ["sym5:tensor", "sym4:channel", "sym8:g48", "sym2:tensor", "affine6:tensor"];
-    let spanned = names.into_iter().chain(["affine4:channel", "affine3:g5", "affine8:channel"]);
+    let spanned = names.into_iter().chain([
+        "affine4:channel",
+        "affine3:g5",
+        "affine8:channel",
+        "nf4:g48",
+        "nf4dq:g5",
+    ]);
     Scheme::ALL.into_iter().chain(spanned.map(|name| name.parse().unwrap())).collect()
 }
 
@@ -304,7 +330,15 @@ fn constants_and_zeros_come_back_exactly() {
 
 #[test]
 fn single_columns_and_empty_matrices() {
-    let others = ["linear4:tensor", "sym4:channel", "sym8:tensor", "affine3", "affine4:tensor"];
+    let others = [
+        "nf4",
+        "fp4dq",
+        "linear4:tensor",
+        "sym4:channel",
+        "sym8:tensor",
+        "affine3",
+        "affine4:tensor",
+    ];
     for scheme in others {
         let scheme: Scheme = scheme.parse().unwrap();
         check(scheme, &[], 0, 7).unwrap();
@@ -328,8 +362,10 @@ fn sizes_are_what_the_formats_say() {
     let sym = linear.map(|bits| bits - 0.5);
     let affine = [2.5625, 3.625, 4.625, 5.6875, 6.6875, 7.75, 8.75]; // whole bytes of zero points
     let blocks = [4.5, 5.0, 5.5, 6.0, 8.5, 4.5, 2.625, 3.4375, 4.5, 5.5, 6.5625, 4.25];
-    let expected: Vec<f64> =
-        [8.25].into_iter().chain(linear).chain(sym).chain(affine).chain(blocks).collect();
+    let dq = 4.0 + (8.0 + 4.0 + 4.0) * 8.0 / 512.0;
+    let tables = [4.5, dq, 4.5, dq];
+    let integers = [8.25].into_iter().chain(linear).chain(sym).chain(affine);
+    let expected: Vec<f64> = integers.chain(tables).chain(blocks).collect();
     assert_eq!(expected.len(), Scheme::ALL.len());
     for (scheme, bits) in Scheme::ALL.into_iter().zip(expected) {
         let cols = scheme.whole_cols().max(128);
@@ -397,6 +433,8 @@ fn magnitudes_past_the_scale_are_refused() {
         ("sym4".parse().unwrap(), 65504.0 * 7.0),
         ("affine4".parse().unwrap(), 65504.0 * 15.0),
         ("sym2:tensor".parse().unwrap(), f32::MAX / 2.0),
+        ("nf4".parse().unwrap(), f32::MAX / 2.0),
+        ("fp4dq".parse().unwrap(), f32::MAX / 2.0),
         ("affine8:channel".parse().unwrap(), f32::MAX / 2.0),
         (Scheme::Block(BlockFormat::Q4_0), 65504.0 * 8.0),
         (Scheme::Block(BlockFormat::Q8_0), 65504.0 * 127.0),
@@ -414,4 +452,16 @@ fn magnitudes_past_the_scale_are_refused() {
         assert!(matches!(error, EncodeError::Range { row: 0, .. }), "{error}");
         assert!(error.to_string().contains("int8 reaches furthest"), "{error}");
     }
+}
+
+/// Double quantization of the scales costs 0.127 bits per weight instead of 0.5.
+#[test]
+fn doubly_quantized_scales_take_an_eighth_of_a_bit() {
+    let weights = Random::new(8).normals(256 * 256);
+    let coded = check("nf4dq".parse().unwrap(), &weights, 256, 256).unwrap();
+    assert!((coded.bits_per_weight() - 4.127).abs() < 0.0006, "{}", coded.bits_per_weight());
+    let (double, plain) = (coded.decode(), "nf4".parse::<Scheme>().unwrap());
+    let plain = check(plain, &weights, 256, 256).unwrap().decode();
+    let [double, plain] = [double, plain].map(|back| measure(&weights, &back).relative);
+    assert!(double < plain * 1.01, "{double} {plain}");
 }

@@ -2,8 +2,8 @@
 
 use kvant_kernels::Matrix;
 use kvant_quant::{
-    BlockFormat, BlockMatrix, CodeShape, Coded, Int8Matrix, LayoutError, LinearMatrix,
-    ScaledMatrix, Scheme, Span,
+    Absmax, BlockFormat, BlockMatrix, CodeShape, Coded, Float4, Float4Matrix, Float4Shape,
+    Int8Matrix, LayoutError, LinearMatrix, ScaledMatrix, Scheme, Span,
 };
 use kvant_testkit::Random;
 use proptest::prelude::*;
@@ -33,6 +33,10 @@ fn again(coded: &Coded) -> Result<Coded, LayoutError> {
             ScaledMatrix::from_parts(m.shape(), m.codes().to_vec(), m.scales().to_vec(), zeros)
                 .map(Coded::Scaled)
         }
+        Coded::Float4(m) => {
+            Float4Matrix::from_parts(m.shape(), m.codes().to_vec(), m.absmax().clone())
+                .map(Coded::Float4)
+        }
         Coded::Block(m) => {
             BlockMatrix::from_parts(m.format(), m.rows(), m.cols(), m.data().to_vec())
                 .map(Coded::Block)
@@ -43,7 +47,7 @@ fn again(coded: &Coded) -> Result<Coded, LayoutError> {
 /// Every scheme, and every span of those that have several.
 fn schemes() -> Vec<Scheme> {
     let names = ["linear3:tensor", "sym5:tensor", "sym4:channel", "affine3:g48", "affine6:tensor"];
-    let spanned = names.into_iter().chain(["affine4:channel", "sym3:g5"]);
+    let spanned = names.into_iter().chain(["affine4:channel", "sym3:g5", "nf4:g48", "fp4dq:g7"]);
     Scheme::ALL.into_iter().chain(spanned.map(|name| name.parse().unwrap())).collect()
 }
 
@@ -273,7 +277,7 @@ fn selected_rows_are_those_rows() {
     let (rows, cols) = (6, 512);
     let weights = Random::new(3).normals(rows * cols);
     let order = [4, 0, 0, 5];
-    for scheme in Scheme::ALL {
+    for scheme in schemes() {
         let coded = scheme.encode(Matrix::new(&weights, rows, cols)).unwrap();
         let chosen = coded.select_rows(&order);
         assert_eq!((chosen.rows(), chosen.cols()), (order.len(), cols), "{scheme}");
@@ -281,7 +285,11 @@ fn selected_rows_are_those_rows() {
         for (row, &from) in some.chunks_exact(cols).zip(&order) {
             assert_eq!(row, &all[from * cols..(from + 1) * cols], "{scheme}");
         }
-        assert_eq!(chosen.size_bytes() * rows, coded.size_bytes() * order.len(), "{scheme}");
+        let grouped = !scheme.to_string().contains([':', 'd']); // no shared scales, none restored
+        if grouped {
+            assert_eq!(chosen.size_bytes() * rows, coded.size_bytes() * order.len(), "{scheme}");
+        }
+        assert_eq!(coded.select_rows(&[0, 1, 2, 3, 4, 5]), coded, "{scheme}");
     }
 }
 
@@ -303,4 +311,56 @@ fn foreign_integers_are_kept_as_they_are() {
     let zeros = Some(vec![15, 0, 16, 3]);
     let error = ScaledMatrix::from_parts(shape, codes, scales, zeros).unwrap_err();
     assert_eq!(error, LayoutError::ZeroPoint { index: 2, value: 16, bits: 4 });
+}
+
+/// A file of bitsandbytes by hand: the first code is in the high half of a byte, blocks run over
+/// row ends, doubly quantized scales are `map · nested + offset`.
+#[test]
+fn foreign_tables_restore_as_their_library_says() {
+    let shape = Float4Shape { rows: 3, cols: 3, format: Float4::Nf4, block: 4 };
+    let codes = vec![0x0F, 0x77, 0xF0, 0x7F, 0x00];
+    let plain = Absmax::Plain(vec![2.0, 0.5, 3.0]);
+    let m = Float4Matrix::from_parts(shape, codes.clone(), plain).unwrap();
+    assert_eq!(m.size_bytes(), 5 + 12);
+    assert_eq!(Coded::Float4(m).decode(), [-2.0, 2.0, 0.0, 0.0, 0.5, -0.5, 0.0, 0.5, -3.0]);
+    let mut map = Box::new(kvant_quant::dynamic_map());
+    let double =
+        |map| Absmax::Double { codes: vec![255, 0, 127], scales: vec![0.5], offset: 1.0, map };
+    let m = Float4Matrix::from_parts(shape, codes.clone(), double(map.clone())).unwrap();
+    assert_eq!(m.scales(), [1.5, map[0] * 0.5 + 1.0, 1.0]);
+    assert_eq!((m.size_bytes(), m.scheme().to_string().as_str()), (5 + 3 + 8, "nf4dq:g4"));
+    map[0] = -0.99;
+    let m = Float4Matrix::from_parts(shape, codes.clone(), double(map)).unwrap();
+    assert_eq!(m.absmax().other_map().map(|map| map[0]), Some(-0.99));
+    assert_eq!(m.size_bytes(), 5 + 3 + 8 + 1024);
+    let shape = Float4Shape { format: Float4::Fp4, ..shape };
+    let m = Float4Matrix::from_parts(shape, codes, Absmax::Plain(vec![12.0; 3])).unwrap();
+    assert_eq!(Coded::Float4(m).decode(), [0.0, -3.0, 3.0, 3.0, -3.0, 0.0, 3.0, -3.0, 0.0]);
+}
+
+#[test]
+fn tables_with_other_lengths_are_refused() {
+    let shape = Float4Shape { rows: 3, cols: 3, format: Float4::Nf4, block: 4 };
+    let length = |part, expected, got| Err(LayoutError::Length { part, expected, got });
+    let plain = |count| Absmax::Plain(vec![1.0; count]);
+    let parts = |codes, absmax| Float4Matrix::from_parts(shape, vec![0; codes], absmax);
+    assert_eq!(parts(4, plain(3)), length("codes", 5, 4));
+    assert_eq!(parts(5, plain(2)), length("absmax", 3, 2));
+    let map = Box::new(kvant_quant::dynamic_map());
+    let double = |codes, scales| Absmax::Double {
+        codes: vec![0; codes],
+        scales: vec![1.0; scales],
+        offset: 0.0,
+        map: map.clone(),
+    };
+    assert_eq!(parts(5, double(4, 1)), length("absmax", 3, 4));
+    assert_eq!(parts(5, double(3, 2)), length("nested absmax", 1, 2));
+    let error = parts(5, Absmax::Plain(vec![1.0, f32::NAN, 0.0])).unwrap_err();
+    assert!(matches!(error, LayoutError::Scale { part: "absmax", index: 1, .. }), "{error}");
+    let none = Float4Shape { block: 0, ..shape };
+    assert_eq!(Float4Matrix::from_parts(none, vec![], plain(0)), Err(LayoutError::Group));
+    let (rows, cols) = (usize::MAX / 2, 64);
+    let wide = Float4Shape { rows, cols, ..shape };
+    let error = Float4Matrix::from_parts(wide, vec![], plain(0));
+    assert_eq!(error, Err(LayoutError::Overflow { rows, cols }));
 }

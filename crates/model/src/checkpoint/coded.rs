@@ -7,7 +7,10 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use kvant_quant::{BlockMatrix, CodeShape, Coded, Int8Matrix, LinearMatrix, ScaledMatrix, Scheme};
+use kvant_quant::{
+    Absmax, BlockMatrix, CodeShape, Coded, Float4Matrix, Float4Shape, Int8Matrix, LinearMatrix,
+    ScaledMatrix, Scheme, dynamic_map,
+};
 use serde_json::{Map, Value};
 
 use super::{Checkpoint, Content, Raw, decode};
@@ -69,7 +72,15 @@ fn record(value: &Map<String, Value>) -> Option<Record> {
 }
 
 /// The neighbours of a coded tensor that belong to it.
-const PARTS: [&str; 3] = ["_scale", "_min", "_zero_point"];
+const PARTS: [&str; 7] = [
+    "_scale",
+    "_min",
+    "_zero_point",
+    "_absmax",
+    "_nested_absmax",
+    "_nested_offset",
+    "_nested_quant_map",
+];
 
 impl Checkpoint {
     /// How `name` is coded, if it is.
@@ -100,6 +111,8 @@ impl Checkpoint {
         for part in parts(record.scheme) {
             size += self.raw(&format!("{name}{part}"))?.bytes.len();
         }
+        // Of another machine's last bits; see `nested`.
+        size += self.raw.get(&format!("{name}_nested_quant_map")).map_or(0, |raw| raw.bytes.len());
         Ok(size)
     }
 
@@ -112,6 +125,7 @@ impl Checkpoint {
             Scheme::Linear { .. }
             | Scheme::Sym { .. }
             | Scheme::Affine { .. }
+            | Scheme::Float4 { .. }
             | Scheme::Block(_) => Content::Bytes,
         };
         if raw.format.content != expected {
@@ -136,12 +150,19 @@ impl Checkpoint {
             Scheme::Sym { bits, span } | Scheme::Affine { bits, span } => {
                 let shape = CodeShape { rows, cols, bits, span };
                 let scales = self.floats(&format!("{name}_scale"))?;
-                let zeros = match record.scheme {
-                    Scheme::Affine { .. } => Some(self.zeros(name, shape)?),
-                    _ => None,
-                };
+                let fitted = matches!(record.scheme, Scheme::Affine { .. });
+                let zeros = fitted.then(|| self.zeros(name, shape)).transpose()?;
                 ScaledMatrix::from_parts(shape, raw.bytes.to_vec(), scales, zeros)
                     .map(Coded::Scaled)
+            }
+            Scheme::Float4 { format, block, double } => {
+                let shape = Float4Shape { rows, cols, format, block };
+                let absmax = if double {
+                    self.nested(name)?
+                } else {
+                    Absmax::Plain(self.floats(&format!("{name}_absmax"))?)
+                };
+                Float4Matrix::from_parts(shape, raw.bytes.to_vec(), absmax).map(Coded::Float4)
             }
             Scheme::Block(format) => {
                 BlockMatrix::from_parts(format, rows, cols, raw.bytes.to_vec()).map(Coded::Block)
@@ -153,14 +174,35 @@ impl Checkpoint {
     /// The zero points of a coded tensor, packed like its codes.
     fn zeros(&self, name: &str, shape: CodeShape) -> Result<Vec<u8>, LoadError> {
         let part = format!("{name}_zero_point");
-        let raw = self.raw(&part)?;
-        if raw.format.content != Content::Bytes {
-            return Err(
-                self.fail(&part, format!("zero points cannot be of type {}", raw.format.name))
-            );
-        }
-        ScaledMatrix::unpack_zeros(shape, &raw.bytes)
+        ScaledMatrix::unpack_zeros(shape, self.bytes(&part)?)
             .map_err(|error| self.fail(&part, error.to_string()))
+    }
+
+    /// The doubly quantized scales of a coded tensor.
+    fn nested(&self, name: &str) -> Result<Absmax, LoadError> {
+        let codes = self.bytes(&format!("{name}_absmax"))?.to_vec();
+        let scales = self.floats(&format!("{name}_nested_absmax"))?;
+        let offset = format!("{name}_nested_offset");
+        let [offset] = self.floats(&offset)?[..] else {
+            return Err(self.fail(&offset, "should be one number".into()));
+        };
+        let map = format!("{name}_nested_quant_map");
+        let map = if self.raw.contains_key(&map) {
+            let levels = self.floats(&map)?.try_into();
+            levels.map_err(|_| self.fail(&map, "should be 256 numbers".into()))?
+        } else {
+            dynamic_map()
+        };
+        Ok(Absmax::Double { codes, scales, offset, map: Box::new(map) })
+    }
+
+    /// The bytes of a part that holds codes.
+    fn bytes(&self, part: &str) -> Result<&[u8], LoadError> {
+        let raw = self.raw(part)?;
+        if raw.format.content != Content::Bytes {
+            return Err(self.fail(part, format!("codes cannot be of type {}", raw.format.name)));
+        }
+        Ok(&raw.bytes)
     }
 
     fn floats(&self, name: &str) -> Result<Vec<f32>, LoadError> {
@@ -182,6 +224,8 @@ fn parts(scheme: Scheme) -> &'static [&'static str] {
         Scheme::Int8 | Scheme::Sym { .. } => &["_scale"],
         Scheme::Linear { .. } => &["_scale", "_min"],
         Scheme::Affine { .. } => &["_scale", "_zero_point"],
+        Scheme::Float4 { double: false, .. } => &["_absmax"],
+        Scheme::Float4 { double: true, .. } => &["_absmax", "_nested_absmax", "_nested_offset"],
         Scheme::Block(_) => &[],
     }
 }

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use kvant_quant::Coded;
+use kvant_quant::{Absmax, Coded, Float4Matrix, ScaledMatrix};
 use kvant_storage::{Dir, FsDir, Name, bytes_of_f32};
 use serde_json::{Map, Value, json};
 
@@ -118,25 +118,47 @@ fn coded_pieces<'a>(name: &str, coded: &'a Coded) -> Vec<Piece<'a>> {
                 part("min", matrix.mins()),
             ]
         }
-        Coded::Scaled(matrix) => {
-            let groups = matrix.shape().groups();
-            let numbers = if matrix.scale_bytes() == 4 { floats } else { halves };
-            let shape = vec![matrix.scales().len() / groups.max(1), groups];
-            let mut pieces = vec![
-                codes("U8", Cow::Borrowed(matrix.codes())),
-                numbers(format!("{name}_scale"), shape.clone(), matrix.scales()),
-            ];
-            pieces.extend(matrix.packed_zeros().map(|bytes| Piece {
-                name: format!("{name}_zero_point"),
-                dtype: "U8",
-                width: 1,
-                shape: vec![shape[0], bytes.len().checked_div(shape[0]).unwrap_or(0)],
-                body: Body::Bytes(Cow::Owned(bytes)),
-            }));
-            pieces
-        }
+        Coded::Scaled(matrix) => scaled(name, matrix, codes("U8", Cow::Borrowed(matrix.codes()))),
+        Coded::Float4(matrix) => float4(name, matrix),
         Coded::Block(matrix) => vec![codes("U8", Cow::Borrowed(matrix.data()))],
     }
+}
+
+fn scaled<'a>(name: &str, matrix: &'a ScaledMatrix, codes: Piece<'a>) -> Vec<Piece<'a>> {
+    let groups = matrix.shape().groups();
+    let numbers = if matrix.scale_bytes() == 4 { floats } else { halves };
+    let rows = matrix.scales().len() / groups.max(1);
+    let mut pieces =
+        vec![codes, numbers(format!("{name}_scale"), vec![rows, groups], matrix.scales())];
+    pieces.extend(matrix.packed_zeros().map(|packed| {
+        let shape = vec![rows, packed.len().checked_div(rows).unwrap_or(0)];
+        bytes(format!("{name}_zero_point"), shape, Cow::Owned(packed))
+    }));
+    pieces
+}
+
+/// As bitsandbytes writes them, but for the names of the parts and without the tables.
+fn float4<'a>(name: &str, matrix: &'a Float4Matrix) -> Vec<Piece<'a>> {
+    let part = |suffix: &str, values: &'a [f32]| {
+        floats(format!("{name}_{suffix}"), vec![values.len()], values)
+    };
+    let codes =
+        |name: String, codes: &'a [u8]| bytes(name, vec![codes.len()], Cow::Borrowed(codes));
+    let mut pieces = vec![codes(name.to_owned(), matrix.codes())];
+    match matrix.absmax() {
+        Absmax::Plain(scales) => pieces.push(part("absmax", scales)),
+        Absmax::Double { codes: stored, scales, offset, .. } => {
+            pieces.push(codes(format!("{name}_absmax"), stored));
+            pieces.push(part("nested_absmax", scales));
+            pieces.push(part("nested_offset", std::slice::from_ref(offset)));
+        }
+    }
+    pieces.extend(matrix.absmax().other_map().map(|map| part("nested_quant_map", map)));
+    pieces
+}
+
+fn bytes(name: String, shape: Vec<usize>, bytes: Cow<'_, [u8]>) -> Piece<'_> {
+    Piece { name, dtype: "U8", width: 1, shape, body: Body::Bytes(bytes) }
 }
 
 fn floats(name: String, shape: Vec<usize>, values: &[f32]) -> Piece<'_> {
