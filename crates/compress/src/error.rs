@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 
 use kvant_model::{LoadError, SaveError};
-use kvant_quant::EncodeError;
+use kvant_quant::{EncodeError, Scheme};
+
+use crate::CalibrateError;
 
 /// A name that stands for nothing.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -54,6 +56,34 @@ pub enum PassError {
     },
 }
 
+/// Why the rules of a recipe do not fit a model.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AssignError {
+    /// A pattern names nothing.
+    #[error("no tensor is called {pattern:?}; the largest is '{example}', * stands for any run")]
+    Pattern {
+        /// The pattern.
+        pattern: String,
+        /// A tensor that is there.
+        example: String,
+    },
+    /// Rows that are no whole blocks.
+    #[error(
+        "tensor '{tensor}' has {cols} columns, {scheme} takes blocks of {block}: --fallback puts \
+         a format with blocks of 32 in its place"
+    )]
+    Block {
+        /// The tensor.
+        tensor: String,
+        /// The format.
+        scheme: Scheme,
+        /// Columns of the tensor.
+        cols: usize,
+        /// Weights of a block.
+        block: usize,
+    },
+}
+
 /// Why [`compress`](crate::compress) wrote nothing.
 #[derive(Debug, thiserror::Error)]
 pub enum CompressError {
@@ -63,6 +93,18 @@ pub enum CompressError {
     /// A pass gave up.
     #[error(transparent)]
     Pass(#[from] PassError),
+    /// The rules do not fit the model.
+    #[error(transparent)]
+    Assign(#[from] AssignError),
+    /// The calibration is one of another model.
+    #[error(transparent)]
+    Calibration(#[from] CalibrateError),
+    /// A pass needs data that were not given.
+    #[error("{pass} needs to see text: give some with --calibrate FILE")]
+    Data {
+        /// The pass.
+        pass: String,
+    },
     /// The new directory exists already or could not be written.
     #[error(transparent)]
     Save(#[from] SaveError),

@@ -1,13 +1,14 @@
 //! Recipes over a model: change its weights, save a copy that loads the same way, say what it cost.
 //!
-//! [`compress`] opens a model directory, runs its [`Pass`]es over a [`Draft`] (today one:
-//! [`Round`], round to nearest), measures every changed tensor against the original and writes a
+//! [`compress`] opens a model directory, runs the passes of a [`Recipe`] over a [`Draft`]
+//! ([`Transform`]s, then [`Quantize`]), measures every changed tensor against the original and writes a
 //! new directory with a [`Report`] inside.
 //!
 //! **Invariant:** the only crate that changes weights; it never touches its source, and a
 //! directory it did not finish never carries the name that was asked for.
 
 mod allocate;
+mod assign;
 mod calibrate;
 mod draft;
 mod error;
@@ -26,14 +27,15 @@ mod site;
 mod transform;
 
 pub use allocate::{Choice, allocate};
+pub use assign::Fallback;
 pub use calibrate::{CalibrateError, Calibration, Moment};
 pub use draft::Draft;
-pub use error::{CompressError, NameError, PassError};
+pub use error::{AssignError, CompressError, NameError, PassError};
 pub use method::Method;
 pub use pass::{Pass, Run, Step};
 pub use pattern::Pattern;
 pub use plan::Plan;
-pub use quantize::Round;
+pub use quantize::{Data, Quantize, Requantize, Task, encode};
 pub use quantizer::{Quantizer, QuantizerError};
 pub use recipe::{Action, Budget, BudgetError, PRESETS, Recipe, RecipeError, Rule, observer};
 pub use report::{REPORT_FILE, Report, TensorReport};

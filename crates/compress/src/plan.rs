@@ -1,23 +1,43 @@
 //! What to do with a model.
 
-use kvant_quant::Scheme;
+use std::sync::Arc;
 
-use crate::Select;
+use crate::assign::Fallback;
+use crate::quantize::Requantize;
+use crate::{Calibration, Quantizer, Recipe, Select};
 
 /// What [`compress`](crate::compress) does with a model.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct Plan {
-    /// How the selected tensors are encoded.
-    pub scheme: Scheme,
-    /// Which tensors those are.
+    /// The passes, and which tensors become what.
+    pub recipe: Recipe,
+    /// Which tensors are weight matrices at all.
     pub select: Select,
+    /// What the layers of this model get to see.
+    pub calibration: Option<Arc<Calibration>>,
+    /// What becomes of matrices that a format cannot hold.
+    pub fallback: Fallback,
+    /// What becomes of tensors that are coded already.
+    pub requantize: Requantize,
     /// Threads to work on; 0 counts as 1. The written weights do not depend on it.
     pub threads: usize,
 }
 
 impl Plan {
-    /// Every weight matrix in `scheme`, on one thread.
-    pub fn new(scheme: Scheme) -> Self {
-        Self { scheme, select: Select::default(), threads: 1 }
+    /// A recipe without data, on one thread.
+    pub fn new(recipe: Recipe) -> Self {
+        Self {
+            recipe,
+            select: Select::default(),
+            calibration: None,
+            fallback: Fallback::default(),
+            requantize: Requantize::default(),
+            threads: 1,
+        }
+    }
+
+    /// Every weight matrix by one quantizer.
+    pub fn uniform(quantizer: impl Into<Quantizer>) -> Self {
+        Self::new(Recipe::uniform(quantizer))
     }
 }

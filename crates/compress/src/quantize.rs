@@ -1,5 +1,7 @@
-//! Passes that encode weights.
+//! Fewer bits per weight.
 
-mod round;
+mod encode;
+mod work;
 
-pub use round::Round;
+pub use encode::{Data, encode};
+pub use work::{Quantize, Requantize, Task};

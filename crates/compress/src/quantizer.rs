@@ -39,6 +39,11 @@ pub enum QuantizerError {
 }
 
 impl Quantizer {
+    /// Whether it does nothing without a calibration.
+    pub fn needs_data(&self) -> bool {
+        self.method.is_some_and(Method::needs_data)
+    }
+
     /// The method to use: the one asked for, else `gptq` with a calibration and `search` without.
     pub fn resolve(&self, calibrated: bool) -> Method {
         self.method.unwrap_or(if calibrated { Method::Gptq } else { Method::Search })

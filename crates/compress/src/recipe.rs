@@ -8,6 +8,8 @@ mod tests;
 pub use budget::{Budget, BudgetError};
 pub use preset::PRESETS;
 
+use std::fmt;
+
 use kvant_quant::{Observer, Scheme};
 use serde::Deserialize;
 
@@ -102,17 +104,22 @@ impl Recipe {
         Self { transforms: Vec::new(), rules: vec![rule] }
     }
 
-    /// Whether a pass of it needs a calibration.
-    pub fn needs_data(&self) -> bool {
-        let method = |quantizer: &Quantizer| quantizer.method.is_some_and(|m| m.needs_data());
-        self.transforms.iter().any(Transform::needs_data)
-            || self.rules.iter().any(|rule| match &rule.action {
-                Action::Keep => false,
-                Action::Quantize { quantizer, .. } => method(quantizer),
+    /// The first pass of it that needs a calibration.
+    pub fn needing_data(&self) -> Option<String> {
+        let transform = self.transforms.iter().find(|transform| transform.needs_data());
+        transform.map(ToString::to_string).or_else(|| {
+            self.rules.iter().find_map(|rule| match &rule.action {
+                Action::Keep => None,
+                Action::Quantize { quantizer, .. } => {
+                    quantizer.needs_data().then(|| quantizer.to_string())
+                }
                 Action::Allocate { choices, budget } => {
-                    choices.iter().any(method) || budget.is_quality()
+                    let choice = choices.iter().find(|choice| choice.needs_data());
+                    let choice = choice.map(ToString::to_string);
+                    choice.or_else(|| budget.is_quality().then(|| budget.to_string()))
                 }
             })
+        })
     }
 
     /// The formats it may write, each once.
@@ -138,6 +145,20 @@ impl Rule {
     pub fn names(&self, name: &str) -> bool {
         let any = |patterns: &[Pattern]| patterns.iter().any(|pattern| pattern.matches(name));
         (self.targets.is_empty() || any(&self.targets)) && !any(&self.except)
+    }
+}
+
+/// The passes in one line.
+impl fmt::Display for Recipe {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let rules = self.rules.iter().map(|rule| match &rule.action {
+            Action::Keep => "keep".to_owned(),
+            Action::Quantize { quantizer, .. } => quantizer.to_string(),
+            Action::Allocate { budget, .. } => budget.to_string(),
+        });
+        let passes: Vec<String> =
+            self.transforms.iter().map(ToString::to_string).chain(rules).collect();
+        f.write_str(&passes.join(", "))
     }
 }
 

@@ -6,10 +6,11 @@ use std::time::Instant;
 use kvant_model::{Checkpoint, SaveError, save};
 use kvant_storage::write_file_atomic;
 
+use crate::assign::assign;
 use crate::draft::Change;
 use crate::place::Place;
 use crate::report::REPORT_FILE;
-use crate::{CompressError, Draft, Pass, Plan, Report, Round, Run, Step};
+use crate::{CompressError, Draft, Pass, Plan, Quantize, Report, Run, Step};
 
 /// Compresses the model directory `source` into the new directory `out`.
 ///
@@ -33,14 +34,23 @@ pub fn compress(
     let place = Place::new(out)?;
     refuse_file(source)?;
     let mut draft = Draft::new(Checkpoint::open(source)?);
-    let passes: [&dyn Pass; 1] = [&Round { scheme: plan.scheme, select: plan.select.clone() }];
-    let run = Run { threads: plan.threads, progress };
-    for pass in passes {
-        pass.apply(&mut draft, &run)?;
+    if let Some(calibration) = &plan.calibration {
+        calibration.check(draft.source())?;
+    } else if let Some(pass) = plan.recipe.needing_data() {
+        return Err(CompressError::Data { pass });
     }
+    let run = Run { threads: plan.threads, progress };
+    let mut passes = Vec::new();
+    let assignment = assign(&draft, &plan.recipe, &plan.select, plan.fallback)?;
+    for (name, reason) in assignment.kept {
+        draft.keep(name, reason);
+    }
+    let (calibration, requantize) = (plan.calibration.clone(), plan.requantize);
+    let quantize = Quantize { tasks: assignment.tasks, calibration, requantize };
+    quantize.apply(&mut draft, &run)?;
+    passes.push(quantize.name());
     refuse_nothing(&draft, plan)?;
-    let names = passes.iter().map(|pass| pass.name()).collect();
-    let mut report = Report::of(&draft, plan.scheme.to_string(), names);
+    let mut report = Report::of(&draft, plan.recipe.to_string(), passes);
     report.seconds = start.elapsed().as_secs_f64();
     progress(Step::Saving);
     save(place.path(), source, &draft.into_saved())?;
@@ -74,6 +84,6 @@ fn refuse_nothing(draft: &Draft, plan: &Plan) -> Result<(), CompressError> {
             Some(Change::Coded(..)) | None => format!("'{}' was not selected", tensor.name),
         },
     );
-    let (path, scheme) = (draft.source().path().to_owned(), plan.scheme.to_string());
+    let (path, scheme) = (draft.source().path().to_owned(), plan.recipe.to_string());
     Err(CompressError::Nothing { path, scheme, why })
 }

@@ -57,6 +57,8 @@ pub enum Reason {
     },
     /// The scheme cannot hold it.
     Scheme(EncodeError),
+    /// The recipe leaves it.
+    Recipe,
 }
 
 impl fmt::Display for Reason {
@@ -66,6 +68,7 @@ impl fmt::Display for Reason {
             Self::Rank => f.write_str("is no matrix"),
             Self::Small { dim_min } => write!(f, "has a dimension below {dim_min}"),
             Self::Scheme(error) => error.fmt(f),
+            Self::Recipe => f.write_str("is left by the recipe"),
         }
     }
 }

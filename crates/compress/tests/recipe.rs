@@ -70,7 +70,7 @@ fn names(folder: &Path) -> Vec<String> {
 }
 
 fn run(source: &Path, out: &Path, scheme: Scheme) -> Result<(), CompressError> {
-    compress(source, out, &Plan::new(scheme), &|_| {}).map(|_| ())
+    compress(source, out, &Plan::uniform(scheme), &|_| {}).map(|_| ())
 }
 
 #[test]
@@ -78,7 +78,7 @@ fn what_a_scheme_cannot_hold_stays_and_is_listed() {
     let (place, source) = ordinary();
     let out = place.path().join("out");
     let report =
-        compress(&source, &out, &Plan::new(Scheme::Block(BlockFormat::Q4_0)), &|_| {}).unwrap();
+        compress(&source, &out, &Plan::uniform(Scheme::Block(BlockFormat::Q4_0)), &|_| {}).unwrap();
     let of = |name: &str| report.tensors.iter().find(|t| t.name == name).unwrap();
     for (name, format, why) in [
         ("a.weight", "q4_0", None),
@@ -117,7 +117,7 @@ fn the_weights_do_not_depend_on_the_threads() {
     let mut files = Vec::new();
     for threads in [0, 1, 2, 7] {
         let out = place.path().join(format!("out{threads}"));
-        let plan = Plan { threads, ..Plan::new("linear4".parse().unwrap()) };
+        let plan = Plan { threads, ..Plan::uniform("linear4".parse::<Scheme>().unwrap()) };
         let mut report = compress(&source, &out, &plan, &|_| {}).unwrap();
         report.seconds = 0.0;
         let weights = fs::read(out.join("model.safetensors")).unwrap();
@@ -130,7 +130,7 @@ fn the_weights_do_not_depend_on_the_threads() {
 fn progress_counts_up_to_the_whole() {
     let (place, source) = ordinary();
     let steps = RefCell::new(Vec::new());
-    let plan = Plan { threads: 2, ..Plan::new(Scheme::Int8) };
+    let plan = Plan { threads: 2, ..Plan::uniform(Scheme::Int8) };
     let out = place.path().join("out");
     compress(&source, &out, &plan, &|step| steps.borrow_mut().push(step)).unwrap();
     let steps = steps.into_inner();
@@ -201,7 +201,7 @@ fn broken_weights_are_named_and_leave_nothing() {
     ]);
     let out = place.path().join("out");
     for threads in [1, 2, 3] {
-        let plan = Plan { threads, ..Plan::new(Scheme::Int8) };
+        let plan = Plan { threads, ..Plan::uniform(Scheme::Int8) };
         let error = compress(&source, &out, &plan, &|_| {}).unwrap_err().to_string();
         assert_eq!(
             error,

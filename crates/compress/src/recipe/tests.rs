@@ -31,7 +31,8 @@ fn the_first_rule_that_names_a_tensor_counts() {
     assert_eq!(rule("a.c"), Some(1));
     assert_eq!(rule("a.b"), Some(2));
     assert_eq!(recipe.schemes().len(), 3);
-    assert!(!recipe.needs_data());
+    assert_eq!(recipe.needing_data(), None);
+    assert_eq!(recipe.to_string(), "rotate:7, keep, linear4:g64@search, 4.5bpw");
     let Action::Quantize { quantizer, observer } = &recipe.rules[1].action else { panic!() };
     assert_eq!(
         (quantizer.to_string().as_str(), *observer),
