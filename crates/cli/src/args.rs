@@ -59,22 +59,62 @@ pub(crate) struct Inspect {
 }
 
 /// Write a compressed copy of a model
+///
+/// Say how by --scheme, --recipe, --budget or --min-quality; `kvant compress --scheme help` lists
+/// the formats. Weights and activations are two choices: without --activations the copy computes
+/// in floating point.
 #[derive(Args, Debug)]
 pub(crate) struct Compress {
     /// A directory with safetensors, or any REF that pull takes
     #[arg(value_name = "MODEL")]
-    pub(crate) model: String,
-    /// int8, linear2 to linear8, q4_0, q8_0
+    pub(crate) model: Option<String>,
+    /// FORMAT[:tensor|channel|gN][@METHOD], as int8 or iq4_nl@gptq; with a budget several,
+    /// separated by commas; help lists them
     #[arg(long)]
-    pub(crate) scheme: kvant_quant::Scheme,
+    pub(crate) scheme: Option<String>,
+    /// lossless, balanced, small, or a TOML file of passes
+    #[arg(long, value_name = "NAME|FILE")]
+    pub(crate) recipe: Option<String>,
+    /// Choose the format of each tensor so that all take no more: 4.5bpw, 16MB
+    #[arg(long, value_name = "SIZE", conflicts_with = "min_quality")]
+    pub(crate) budget: Option<kvant_compress::Budget>,
+    /// Choose the smallest formats that keep cosine=0.99 (encoders) or kld=0.05 (language models)
+    #[arg(long, value_name = "QUALITY")]
+    pub(crate) min_quality: Option<kvant_compress::Budget>,
+    /// Text for methods that look at activations, or a file that calibrate wrote
+    #[arg(long, value_name = "FILE")]
+    pub(crate) calibrate: Option<PathBuf>,
+    /// How ranges are chosen: minmax, percentile, mse, kl
+    #[arg(long)]
+    pub(crate) observer: Option<String>,
+    /// Change the weights first: smooth, rotate[:SEED], lowrank:R; may be repeated
+    #[arg(long)]
+    pub(crate) transform: Vec<kvant_compress::Transform>,
+    /// Where a format takes rows of 256 and they are not, take one with blocks of 32
+    #[arg(long)]
+    pub(crate) fallback: bool,
+    /// Take decoded codes of an already compressed model as the original
+    #[arg(long)]
+    pub(crate) requantize: bool,
     /// The new directory
     #[arg(short, long, value_name = "DIR")]
-    pub(crate) out: PathBuf,
+    pub(crate) out: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) threads: Threads,
     /// Print one JSON object
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+impl Compress {
+    /// The model and the output, which only --scheme help does without.
+    pub(crate) fn places(&self) -> anyhow::Result<(&str, &std::path::Path)> {
+        match (&self.model, &self.out) {
+            (Some(model), Some(out)) => Ok((model, out)),
+            (None, _) => anyhow::bail!("say which model: kvant compress MODEL --scheme S -o OUT"),
+            (_, None) => anyhow::bail!("say where to write it: -o OUT"),
+        }
+    }
 }
 
 /// Write a model in another container, tokenizer included

@@ -1,9 +1,12 @@
 //! `kvant compress MODEL --scheme S -o OUT`.
 
+mod help;
+mod plan;
+
 use std::cell::Cell;
 use std::path::Path;
 
-use kvant_compress::{Plan, REPORT_FILE, Report, Step};
+use kvant_compress::{REPORT_FILE, Report, Step};
 
 use crate::args::Compress;
 use crate::print::{self, Lean, Table};
@@ -14,9 +17,13 @@ use crate::pull;
 const SHOWN: usize = 5;
 
 pub(super) fn run(args: &Compress) -> anyhow::Result<()> {
+    if args.scheme.as_deref() == Some("help") {
+        return print::all(&help::text());
+    }
     let audience = Audience::of(args.json);
-    let model = pull::model(&args.model, audience)?;
-    let plan = Plan { threads: args.threads.get(), ..Plan::new(args.scheme) };
+    let (model, out) = args.places()?;
+    let model = pull::model(model, audience)?;
+    let plan = plan::plan(args, &model, audience)?;
     // The total is known only once the model is open.
     let bar = Progress::new("encoding", Some(0), Unit::Items, audience);
     let before = Cell::new(0);
@@ -27,12 +34,12 @@ pub(super) fn run(args: &Compress) -> anyhow::Result<()> {
         }
         Step::Saving => bar.say("saving"),
     };
-    let report = kvant_compress::compress(&model, &args.out, &plan, &told)?;
+    let report = kvant_compress::compress(&model, out, &plan, &told)?;
     drop(bar);
     if args.json {
         return print::json(&report);
     }
-    print::all(&text(&report, &args.out))
+    print::all(&text(&report, out))
 }
 
 /// What became of the model, and the tensors that suffered most.

@@ -1,0 +1,90 @@
+//! From flags to a plan.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Context, bail};
+use kvant_compress::{
+    Action, Calibration, Fallback, PRESETS, Plan, Quantizer, Recipe, Requantize, Rule, Select,
+};
+
+use crate::args::Compress;
+use crate::progress::Audience;
+
+/// Formats a budget chooses from unless `--scheme` names some.
+const CHOICES: &str = "q8_0,linear6,q5_0,iq4_nl,linear3:g64";
+
+pub(super) fn plan(args: &Compress, model: &Path, audience: Audience) -> anyhow::Result<Plan> {
+    let mut recipe = recipe(args)?;
+    recipe.transforms.extend(args.transform.iter().copied());
+    if let Some(name) = &args.observer {
+        let observer = kvant_compress::observer(name)?;
+        for rule in &mut recipe.rules {
+            if let Action::Quantize { observer: chosen, .. } = &mut rule.action {
+                *chosen = Some(observer);
+            }
+        }
+    }
+    let calibration = match &args.calibrate {
+        Some(file) => Some(Arc::new(calibration(args, model, file, audience)?)),
+        None => None,
+    };
+    Ok(Plan {
+        recipe,
+        select: Select::default(),
+        calibration,
+        fallback: if args.fallback { Fallback::Allow } else { Fallback::Refuse },
+        requantize: if args.requantize { Requantize::Allow } else { Requantize::Refuse },
+        threads: args.threads.get(),
+    })
+}
+
+/// The passes that the flags ask for.
+fn recipe(args: &Compress) -> anyhow::Result<Recipe> {
+    let budget = args.budget.or(args.min_quality);
+    if let Some(name) = &args.recipe {
+        if args.scheme.is_some() || budget.is_some() {
+            bail!("--recipe says it all: leave out --scheme, --budget and --min-quality");
+        }
+        return preset_or_file(name);
+    }
+    if let Some(budget) = budget {
+        let names = args.scheme.as_deref().unwrap_or(CHOICES);
+        let choices: Vec<Quantizer> = names.split(',').map(parse).collect::<Result<_, _>>()?;
+        let action = Action::Allocate { budget, choices };
+        let rule = Rule { targets: Vec::new(), except: Vec::new(), action };
+        return Ok(Recipe { transforms: Vec::new(), rules: vec![rule] });
+    }
+    match args.scheme.as_deref() {
+        Some(name) => Ok(Recipe::uniform(parse(name)?)),
+        None => bail!(
+            "say how: --scheme FORMAT (--scheme help lists them), --recipe small, or \
+             --budget 4.5bpw"
+        ),
+    }
+}
+
+fn parse(name: &str) -> anyhow::Result<Quantizer> {
+    Ok(name.trim().parse::<Quantizer>()?)
+}
+
+fn preset_or_file(name: &str) -> anyhow::Result<Recipe> {
+    if let Some((_, _, text)) = PRESETS.iter().find(|(preset, ..)| *preset == name) {
+        return Ok(text.parse::<Recipe>()?);
+    }
+    let text = std::fs::read_to_string(name).with_context(|| {
+        let presets: Vec<&str> = PRESETS.iter().map(|(preset, ..)| *preset).collect();
+        format!("recipe {name}: no such preset ({}) and no file", presets.join(", "))
+    })?;
+    text.parse::<Recipe>().with_context(|| name.to_owned())
+}
+
+/// The calibration in `file`.
+fn calibration(
+    _args: &Compress,
+    _model: &Path,
+    file: &Path,
+    _audience: Audience,
+) -> anyhow::Result<Calibration> {
+    Ok(Calibration::load(file)?)
+}
