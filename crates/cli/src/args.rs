@@ -71,7 +71,7 @@ pub(crate) struct Compress {
     /// FORMAT[:tensor|channel|gN][@METHOD], as int8 or iq4_nl@gptq; with a budget several,
     /// separated by commas; help lists them
     #[arg(long)]
-    pub(crate) scheme: Option<String>,
+    pub(crate) scheme: Option<Schemes>,
     /// lossless, balanced, small, or a TOML file of passes
     #[arg(long, value_name = "NAME|FILE")]
     pub(crate) recipe: Option<String>,
@@ -104,6 +104,27 @@ pub(crate) struct Compress {
     /// Print one JSON object
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// What --scheme takes.
+#[derive(Clone, Debug)]
+pub(crate) enum Schemes {
+    /// The list of formats is wanted.
+    Help,
+    /// One, or several to choose from.
+    Named(Vec<kvant_compress::Quantizer>),
+}
+
+impl std::str::FromStr for Schemes {
+    type Err = kvant_compress::QuantizerError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text == "help" {
+            return Ok(Self::Help);
+        }
+        let names = text.split(',').map(|name| name.trim().parse());
+        names.collect::<Result<_, _>>().map(Self::Named)
+    }
 }
 
 impl Compress {

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use kvant_compress::{REPORT_FILE, Report, Step};
 
-use crate::args::Compress;
+use crate::args::{Compress, Schemes};
 use crate::print::{self, Lean, Table};
 use crate::progress::{Audience, Progress, Unit};
 use crate::pull;
@@ -17,7 +17,7 @@ use crate::pull;
 const SHOWN: usize = 5;
 
 pub(super) fn run(args: &Compress) -> anyhow::Result<()> {
-    if args.scheme.as_deref() == Some("help") {
+    if let Some(Schemes::Help) = args.scheme {
         return print::all(&help::text());
     }
     let audience = Audience::of(args.json);

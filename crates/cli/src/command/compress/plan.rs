@@ -8,7 +8,7 @@ use kvant_compress::{
     Action, Calibration, Fallback, PRESETS, Plan, Quantizer, Recipe, Requantize, Rule, Select,
 };
 
-use crate::args::Compress;
+use crate::args::{Compress, Schemes};
 use crate::progress::Audience;
 
 /// Formats a budget chooses from unless `--scheme` names some.
@@ -48,24 +48,28 @@ fn recipe(args: &Compress) -> anyhow::Result<Recipe> {
         }
         return preset_or_file(name);
     }
+    let named = match &args.scheme {
+        Some(Schemes::Named(quantizers)) => quantizers.clone(),
+        Some(Schemes::Help) | None => Vec::new(),
+    };
     if let Some(budget) = budget {
-        let names = args.scheme.as_deref().unwrap_or(CHOICES);
-        let choices: Vec<Quantizer> = names.split(',').map(parse).collect::<Result<_, _>>()?;
+        let choices = if named.is_empty() { default_choices()? } else { named };
         let action = Action::Allocate { budget, choices };
         let rule = Rule { targets: Vec::new(), except: Vec::new(), action };
         return Ok(Recipe { transforms: Vec::new(), rules: vec![rule] });
     }
-    match args.scheme.as_deref() {
-        Some(name) => Ok(Recipe::uniform(parse(name)?)),
-        None => bail!(
+    match named[..] {
+        [quantizer] => Ok(Recipe::uniform(quantizer)),
+        [] => bail!(
             "say how: --scheme FORMAT (--scheme help lists them), --recipe small, or \
              --budget 4.5bpw"
         ),
+        _ => bail!("several schemes are chosen from with --budget or --min-quality"),
     }
 }
 
-fn parse(name: &str) -> anyhow::Result<Quantizer> {
-    Ok(name.trim().parse::<Quantizer>()?)
+fn default_choices() -> anyhow::Result<Vec<Quantizer>> {
+    Ok(CHOICES.split(',').map(str::parse).collect::<Result<_, _>>()?)
 }
 
 fn preset_or_file(name: &str) -> anyhow::Result<Recipe> {
