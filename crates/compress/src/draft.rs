@@ -107,8 +107,8 @@ impl Draft {
         self.changes.get(name)
     }
 
-    /// All tensors as they are to be saved.
-    pub fn into_saved(mut self) -> Vec<(String, SavedTensor)> {
+    /// The model as it was, and all tensors as they are to be saved.
+    pub fn into_saved(mut self) -> (Checkpoint, Vec<(String, SavedTensor)>) {
         let saved = self.tensors.into_iter().map(|TensorInfo { name, .. }| {
             let saved = match (self.changes.remove(&name), self.rewritten.remove(&name)) {
                 (Some(Change::Coded(coded, _)), _) => SavedTensor::Coded(coded),
@@ -117,6 +117,7 @@ impl Draft {
             };
             (name, saved)
         });
-        saved.collect()
+        let saved = saved.collect();
+        (self.source, saved)
     }
 }

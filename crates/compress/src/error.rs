@@ -99,6 +99,33 @@ pub enum CompressError {
     /// The calibration is one of another model.
     #[error(transparent)]
     Calibration(#[from] CalibrateError),
+    /// The budget is below the smallest formats on offer.
+    #[error(
+        "{budget} cannot be met: the smallest of the formats come to {bytes} bytes ({bits:.2} bits \
+         per weight); offer smaller ones with --scheme A,B,C or raise the budget"
+    )]
+    Budget {
+        /// The budget.
+        budget: String,
+        /// Bytes of the smallest choice.
+        bytes: u64,
+        /// The same per weight.
+        bits: f64,
+    },
+    /// The quality is above what the best formats on offer keep.
+    #[error(
+        "{budget} cannot be kept: the best of the formats lose {least:.5}; offer better ones with \
+         --scheme A,B,C"
+    )]
+    Quality {
+        /// The quality asked for.
+        budget: String,
+        /// Predicted loss of the best choice.
+        least: f64,
+    },
+    /// The network could not be measured.
+    #[error(transparent)]
+    Probe(#[from] crate::ProbeError),
     /// A pass needs data that were not given.
     #[error("{pass} needs to see text: give some with --calibrate FILE")]
     Data {
@@ -110,15 +137,13 @@ pub enum CompressError {
     Save(#[from] SaveError),
     /// The source is a single file.
     #[error(
-        "{} is {kind}: compressing needs a model directory (model.safetensors, config.json, \
-         tokenizer.json)",
+        "{} is a file: compressing needs a GGUF file or a model directory (model.safetensors, \
+         config.json, tokenizer.json)",
         path.display()
     )]
     File {
         /// The source.
         path: PathBuf,
-        /// What it is.
-        kind: &'static str,
     },
     /// The scheme could not encode a single tensor.
     #[error("no tensor of {} can be encoded as {scheme}: {why}", path.display())]

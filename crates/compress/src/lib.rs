@@ -9,6 +9,7 @@
 
 mod allocate;
 mod assign;
+mod budget;
 mod calibrate;
 mod draft;
 mod error;
@@ -25,9 +26,11 @@ mod run;
 mod select;
 mod site;
 mod transform;
+mod worker;
 
 pub use allocate::{Choice, allocate};
 pub use assign::Fallback;
+pub use budget::{Probe, ProbeError, Settled};
 pub use calibrate::{CalibrateError, Calibration, Moment};
 pub use draft::Draft;
 pub use error::{AssignError, CompressError, NameError, PassError};

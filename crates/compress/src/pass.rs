@@ -35,6 +35,13 @@ pub enum Step {
         /// Weights to work through in all.
         total: u64,
     },
+    /// What coding one more tensor costs the network has been measured.
+    Measured {
+        /// Tensors measured so far.
+        done: u64,
+        /// Tensors to measure in all.
+        total: u64,
+    },
     /// All tensors are encoded; the new directory is being written.
     Saving,
 }

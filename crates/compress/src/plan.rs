@@ -15,6 +15,8 @@ pub struct Plan {
     pub select: Select,
     /// What the layers of this model get to see.
     pub calibration: Option<Arc<Calibration>>,
+    /// Texts on which the loss of a budget is measured; none: it is only estimated.
+    pub texts: Vec<String>,
     /// What becomes of matrices that a format cannot hold.
     pub fallback: Fallback,
     /// What becomes of tensors that are coded already.
@@ -30,6 +32,7 @@ impl Plan {
             recipe,
             select: Select::default(),
             calibration: None,
+            texts: Vec::new(),
             fallback: Fallback::default(),
             requantize: Requantize::default(),
             threads: 1,

@@ -3,8 +3,8 @@
 use kvant_model::TensorInfo;
 use serde::Serialize;
 
-use crate::Draft;
 use crate::draft::Change;
+use crate::{Draft, Settled};
 
 /// The name under which a [`Report`] lies in the new directory.
 pub const REPORT_FILE: &str = "compression.json";
@@ -30,6 +30,9 @@ pub struct Report {
     pub ratio: f64,
     /// Wall-clock time of reading, encoding and measuring, without writing.
     pub seconds: f64,
+    /// Budgets, and what was chosen for them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub settled: Vec<Settled>,
     /// Every tensor, by name.
     pub tensors: Vec<TensorReport>,
 }
@@ -83,6 +86,7 @@ impl Report {
             size_bytes,
             ratio: size_bytes_before as f64 / size_bytes.max(1) as f64,
             seconds: 0.0,
+            settled: Vec::new(),
             tensors,
         }
     }

@@ -1,16 +1,21 @@
 //! From a model directory to a smaller one.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use kvant_model::{Checkpoint, SaveError, save};
+use kvant_kernels::Matrix;
+use kvant_model::{Checkpoint, SaveError, TensorInfo, Weight, save, save_gguf};
 use kvant_storage::write_file_atomic;
 
-use crate::assign::assign;
+use crate::assign::{Assignment, assign, cols};
+use crate::budget::{Request, open, settle};
 use crate::draft::Change;
 use crate::place::Place;
 use crate::report::REPORT_FILE;
-use crate::{CompressError, Draft, Pass, Plan, Quantize, Report, Run, Step};
+use crate::{
+    Action, CompressError, Draft, Pass, PassError, Plan, Probe, Quantize, Report, Run, Settled,
+    Step, Task,
+};
 
 /// Compresses the model directory `source` into the new directory `out`.
 ///
@@ -40,33 +45,104 @@ pub fn compress(
         return Err(CompressError::Data { pass });
     }
     let run = Run { threads: plan.threads, progress };
-    let mut passes = Vec::new();
-    let assignment = assign(&draft, &plan.recipe, &plan.select, plan.fallback)?;
-    for (name, reason) in assignment.kept {
+    let mut assignment = assign(&draft, &plan.recipe, &plan.select, plan.fallback)?;
+    for (name, reason) in std::mem::take(&mut assignment.kept) {
         draft.keep(name, reason);
     }
+    let mut shared = share(&draft, plan, &mut assignment, progress)?;
     let (calibration, requantize) = (plan.calibration.clone(), plan.requantize);
     let quantize = Quantize { tasks: assignment.tasks, calibration, requantize };
     quantize.apply(&mut draft, &run)?;
-    passes.push(quantize.name());
+    for (settled, probe) in &mut shared {
+        settled.measured = match probe {
+            Some(probe) => Some(probe.loss(&finished(&draft)?)?),
+            None => None,
+        };
+    }
+    let passes = vec![quantize.name()];
     refuse_nothing(&draft, plan)?;
     let mut report = Report::of(&draft, plan.recipe.to_string(), passes);
+    report.settled = shared.into_iter().map(|(settled, _)| settled).collect();
     report.seconds = start.elapsed().as_secs_f64();
     progress(Step::Saving);
-    save(place.path(), source, &draft.into_saved())?;
-    write_file_atomic(&place.path().join(REPORT_FILE), &report.to_json())
-        .map_err(SaveError::from)?;
-    place.publish()?;
+    let (source, tensors) = draft.into_saved();
+    let json = report.to_json();
+    if is_gguf(out) {
+        save_gguf(out, &source, &tensors)?;
+        write_file_atomic(&beside(out), &json).map_err(SaveError::from)?;
+    } else {
+        save(place.path(), source.path(), &tensors)?;
+        write_file_atomic(&place.path().join(REPORT_FILE), &json).map_err(SaveError::from)?;
+        place.publish()?;
+    }
     Ok(report)
 }
 
+/// Whether a model of this name is one GGUF file.
+fn is_gguf(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("gguf"))
+}
+
+/// Where the report of the GGUF file `out` lies: `x.gguf.compression.json`.
+fn beside(out: &Path) -> PathBuf {
+    let name = out.file_name().unwrap_or_default().to_string_lossy();
+    out.with_file_name(format!("{name}.{REPORT_FILE}"))
+}
+
+/// Settles the budgets of an assignment, one after the other, by what is left for each.
+fn share(
+    draft: &Draft,
+    plan: &Plan,
+    assignment: &mut Assignment,
+    progress: &dyn Fn(Step),
+) -> Result<Vec<(Settled, Option<Probe>)>, CompressError> {
+    let mut settled = Vec::new();
+    for (rule, names) in std::mem::take(&mut assignment.shared) {
+        let Action::Allocate { budget, choices } = &plan.recipe.rules[rule].action else {
+            continue;
+        };
+        let sized = |name: &String| names.iter().all(|other| other != name);
+        let mut taken = 0;
+        for tensor in draft.tensors().iter().filter(|tensor| sized(&tensor.name)) {
+            let task = assignment.tasks.iter().find(|task| task.name == tensor.name);
+            taken += match task {
+                Some(task) => coded_bytes(tensor, task),
+                None => tensor.size_bytes,
+            };
+        }
+        let request =
+            Request { draft, plan, names: &names, budget: *budget, choices, taken, progress };
+        let (tasks, outcome, probe) = settle(&request)?;
+        assignment.tasks.extend(tasks);
+        settled.push((outcome, probe));
+    }
+    Ok(settled)
+}
+
+/// Bytes of a tensor in the format of its task, scales included.
+fn coded_bytes(tensor: &TensorInfo, task: &Task) -> u64 {
+    let (rows, cols) = (tensor.shape.first().copied().unwrap_or(1), cols(tensor));
+    let zeros = vec![0.0; rows * cols];
+    let coded = task.quantizer.scheme.encode(Matrix::new(&zeros, rows, cols));
+    coded.map_or(tensor.size_bytes, |coded| coded.size_bytes() as u64)
+}
+
+/// The model as it is going to be saved.
+fn finished(draft: &Draft) -> Result<Checkpoint, PassError> {
+    let mut checkpoint = open(draft)?;
+    for tensor in draft.tensors() {
+        if let Some(Change::Coded(coded, _)) = draft.change(&tensor.name) {
+            checkpoint.replace(tensor.name.clone(), Weight::Coded(coded.clone()));
+        }
+    }
+    Ok(checkpoint)
+}
+
 fn refuse_file(source: &Path) -> Result<(), CompressError> {
-    if !source.is_file() {
+    if !source.is_file() || is_gguf(source) {
         return Ok(());
     }
-    let gguf = source.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("gguf"));
-    let kind = if gguf { "a GGUF file" } else { "a file" };
-    Err(CompressError::File { path: source.to_owned(), kind })
+    Err(CompressError::File { path: source.to_owned() })
 }
 
 /// A copy in which nothing changed would look like a compressed model.

@@ -158,7 +158,7 @@ fn draft(source: &Path) -> Draft {
 
 fn saved(draft: Draft, source: &Path) -> PathBuf {
     let out = source.with_file_name("out");
-    good(save(&out, source, &draft.into_saved()));
+    good(save(&out, source, &draft.into_saved().1));
     out
 }
 

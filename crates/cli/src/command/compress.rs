@@ -32,6 +32,7 @@ pub(super) fn run(args: &Compress) -> anyhow::Result<()> {
             bar.total(total);
             bar.advance(done - before.replace(done));
         }
+        Step::Measured { done, total } => bar.say(&format!("measuring {done} of {total}")),
         Step::Saving => bar.say("saving"),
     };
     let report = kvant_compress::compress(&model, out, &plan, &told)?;

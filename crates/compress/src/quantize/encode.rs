@@ -1,6 +1,6 @@
 //! A matrix to codes, by any method in any format.
 
-use kvant_kernels::Matrix;
+use kvant_kernels::{Matrix, MatrixMut, PackedF32, kernels};
 use kvant_quant::{Coded, EncodeError, Fit, Observer, Scheme};
 
 use crate::{Method, Moment};
@@ -33,5 +33,33 @@ pub fn encode(
         (_, observer) => {
             scheme.fit(w, &Fit { observer: observer.unwrap_or(Observer::Mse), importance })
         }
+    }
+}
+
+/// What a restored matrix loses on its inputs: `tr(ΔW·H·ΔWᵀ)` with `H` the mean of `x·xᵀ`, its
+/// diagonal where no more is known, or 1.
+pub(crate) fn loss(w: Matrix<'_, f32>, restored: &[f32], moment: Option<&Moment>) -> f64 {
+    let (rows, cols) = (w.rows(), w.cols());
+    let mut delta = Vec::with_capacity(rows * cols);
+    for (row, restored) in restored.chunks_exact(cols.max(1)).enumerate() {
+        delta.extend(w.row(row).iter().zip(restored).map(|(w, back)| w - back));
+    }
+    let product = |a: f32, b: f32| f64::from(a) * f64::from(b);
+    match moment {
+        Some(moment) if !moment.hessian.is_empty() => {
+            let hessian = PackedF32::new(Matrix::new(&moment.hessian, cols, cols));
+            let mut seen = vec![0.0; rows * cols];
+            let out = MatrixMut::new(&mut seen, rows, cols);
+            kernels().gemm_f32(Matrix::new(&delta, rows, cols), &hessian, None, out);
+            delta.iter().zip(&seen).map(|(a, b)| product(*a, *b)).sum()
+        }
+        Some(moment) => {
+            let rows = delta.chunks_exact(cols.max(1));
+            let weigh = |row: &[f32]| -> f64 {
+                row.iter().zip(&moment.mean_square).map(|(d, m)| product(d * d, *m)).sum()
+            };
+            rows.map(weigh).sum()
+        }
+        None => delta.iter().map(|d| product(*d, *d)).sum(),
     }
 }

@@ -1,13 +1,11 @@
 //! Scales of input channels: the search that both transforms with scales share.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread;
-
 use kvant_kernels::{Kernels, Matrix, MatrixMut, PackedF32, kernels};
 use kvant_model::Dense;
 use kvant_quant::{Fit, Observer, Scheme};
 
 use crate::site::{Share, Site, columns, sites};
+use crate::worker::each;
 use crate::{Calibration, Draft, Moment, PassError};
 
 /// Rows of a weight that stand for all of it when scales are compared.
@@ -114,35 +112,6 @@ fn divide(moment: &mut Moment, scale: &[f32]) {
     for values in [&mut moment.mean_abs, &mut moment.max_abs] {
         values.iter_mut().zip(scale).for_each(|(value, s)| *value /= s);
     }
-}
-
-/// `job` of every item, in their order.
-pub(super) fn each<T: Sync, R: Send>(
-    threads: usize,
-    items: &[T],
-    job: impl Fn(&T) -> R + Sync,
-) -> Vec<R> {
-    let next = AtomicUsize::new(0);
-    let worker = || {
-        let mut done = Vec::new();
-        let mut at = next.fetch_add(1, Ordering::Relaxed);
-        while let Some(item) = items.get(at) {
-            done.push((at, job(item)));
-            at = next.fetch_add(1, Ordering::Relaxed);
-        }
-        done
-    };
-    let mut done: Vec<(usize, R)> = thread::scope(|scope| {
-        let count = threads.clamp(1, items.len().max(1));
-        let workers: Vec<_> = (0..count).map(|_| scope.spawn(worker)).collect();
-        let joined = workers.into_iter().map(|worker| match worker.join() {
-            Ok(done) => done,
-            Err(panic) => std::panic::resume_unwind(panic),
-        });
-        joined.flatten().collect()
-    });
-    done.sort_by_key(|(at, _)| *at);
-    done.into_iter().map(|(_, result)| result).collect()
 }
 
 /// The values of `channels` brought to the slots they share: `join` of all of a slot.

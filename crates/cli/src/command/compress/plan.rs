@@ -25,14 +25,15 @@ pub(super) fn plan(args: &Compress, model: &Path, audience: Audience) -> anyhow:
             }
         }
     }
-    let calibration = match &args.calibrate {
-        Some(file) => Some(Arc::new(calibration(args, model, file, audience)?)),
-        None => None,
+    let (calibration, texts) = match &args.calibrate {
+        Some(file) => calibration(args, model, file, audience)?,
+        None => (None, Vec::new()),
     };
     Ok(Plan {
         recipe,
         select: Select::default(),
-        calibration,
+        calibration: calibration.map(Arc::new),
+        texts,
         fallback: if args.fallback { Fallback::Allow } else { Fallback::Refuse },
         requantize: if args.requantize { Requantize::Allow } else { Requantize::Refuse },
         threads: args.threads.get(),
@@ -83,12 +84,12 @@ fn preset_or_file(name: &str) -> anyhow::Result<Recipe> {
     text.parse::<Recipe>().with_context(|| name.to_owned())
 }
 
-/// The calibration in `file`.
+/// What the layers see of the text in `file`, and the text; or the calibration in `file`.
 fn calibration(
     _args: &Compress,
     _model: &Path,
     file: &Path,
     _audience: Audience,
-) -> anyhow::Result<Calibration> {
-    Ok(Calibration::load(file)?)
+) -> anyhow::Result<(Option<Calibration>, Vec<String>)> {
+    Ok((Some(Calibration::load(file)?), Vec::new()))
 }
