@@ -192,6 +192,9 @@ pub(crate) struct Embed {
     /// A new .npy or .jsonl file
     #[arg(short, long, value_name = "FILE")]
     pub(crate) out: Option<PathBuf>,
+    /// Compute in auto (as the model was compressed to), f32, bf16 or int8
+    #[arg(long, value_name = "PRECISION", default_value = "auto")]
+    pub(crate) compute: kvant_model::Compute,
     /// Tokens that go through the network together; the vectors do not depend on it
     #[arg(long, value_name = "N", value_parser = at_least_one)]
     pub(crate) batch_tokens: Option<usize>,
@@ -317,6 +320,9 @@ pub(crate) struct Eval {
     /// sts, retrieval, classify
     #[arg(long)]
     pub(crate) task: kvant_eval::task::Kind,
+    /// Compute the MODELs (not --against) in auto (as each was compressed to), f32, bf16 or int8
+    #[arg(long, value_name = "PRECISION", default_value = "auto")]
+    pub(crate) compute: kvant_model::Compute,
     /// The task's data: .tsv, .csv or .jsonl
     #[arg(long, value_name = "FILE")]
     pub(crate) data: PathBuf,

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
 use kvant_db::source::{Fields, Format, Record, Source, npy};
-use kvant_model::{EmbedOptions, Encoder};
+use kvant_model::{Checkpoint, EmbedOptions, Encoder};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -51,7 +51,8 @@ pub(super) fn run(args: &Embed) -> anyhow::Result<()> {
     let form = form(args)?;
     let mut records = records(args)?;
     let total = records.total.map(|total| total as u64);
-    let encoder = Encoder::load(&pull::model(&args.model, audience)?)?;
+    let checkpoint = Checkpoint::open(&pull::model(&args.model, audience)?)?;
+    let encoder = Encoder::open(&checkpoint.with_compute(args.compute))?;
     let bar = Progress::new("embedding", total, Unit::Items, audience);
     let told = |count: usize| bar.advance(count as u64);
     let options = EmbedOptions {

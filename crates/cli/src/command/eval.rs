@@ -8,7 +8,7 @@ use anyhow::{Context, ensure};
 use kvant_eval::report::{Memory, Size};
 use kvant_eval::task::{Kind, Task};
 use kvant_eval::{Embed, Failure, Options, Report, Side, cost, report};
-use kvant_model::{EmbedOptions, Encoder, Summary};
+use kvant_model::{Checkpoint, Compute, EmbedOptions, Encoder, Summary};
 
 use crate::args::Eval;
 use crate::progress::{Audience, Progress, Unit};
@@ -130,7 +130,8 @@ fn subjects(args: &Eval, audience: Audience) -> anyhow::Result<Vec<Subject>> {
         if subjects.iter().any(|subject| subject.label == label) {
             label = format!("{label} ({})", subjects.len() + 1);
         }
-        let encoder = Network(Encoder::load(&path)?);
+        let compute = if subjects.is_empty() { Compute::Auto } else { args.compute };
+        let encoder = Network(Encoder::open(&Checkpoint::open(&path)?.with_compute(compute))?);
         subjects.push(Subject { label, path, encoder });
     }
     Ok(subjects)
