@@ -45,4 +45,6 @@ pub use report::{REPORT_FILE, Report, TensorReport};
 pub use run::compress;
 pub use select::{Reason, Select};
 pub use site::{Absorber, Share, Site, sites};
-pub use transform::{AwqOptions, LowRank, Rotate, Scaled, SmoothOptions, Transform, awq, smooth};
+pub use transform::{
+    AwqOptions, LowRank, Rest, Rotate, Scaled, SmoothOptions, Transform, awq, smooth,
+};

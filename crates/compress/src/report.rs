@@ -15,7 +15,7 @@ pub struct Report {
     /// The scheme of the encoded tensors.
     pub scheme: String,
     /// The passes that ran, in order.
-    pub passes: Vec<&'static str>,
+    pub passes: Vec<String>,
     /// Weights of the written model, encoded or not; indices are not counted.
     pub parameters: u64,
     /// Stored bits per weight over all of them, before.
@@ -63,7 +63,7 @@ pub struct TensorReport {
 
 impl Report {
     /// Describes what `passes` made of a draft in `seconds`.
-    pub(crate) fn of(draft: &Draft, scheme: String, passes: Vec<&'static str>) -> Self {
+    pub(crate) fn of(draft: &Draft, scheme: String, passes: Vec<String>) -> Self {
         let source = draft.source().tensors();
         let now = draft.tensors();
         let tensors: Vec<_> = now.iter().map(|tensor| line(draft, tensor)).collect();

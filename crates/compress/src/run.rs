@@ -1,10 +1,11 @@
 //! From a model directory to a smaller one.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Instant;
 
 use kvant_kernels::Matrix;
-use kvant_model::{Checkpoint, SaveError, TensorInfo, Weight, save, save_gguf};
+use kvant_model::{Checkpoint, Dense, SaveError, TensorInfo, Weight, save, save_gguf};
 use kvant_storage::write_file_atomic;
 
 use crate::assign::{Assignment, assign, cols};
@@ -12,9 +13,11 @@ use crate::budget::{Request, open, settle};
 use crate::draft::Change;
 use crate::place::Place;
 use crate::report::REPORT_FILE;
+use crate::worker::each;
 use crate::{
-    Action, CompressError, Draft, Pass, PassError, Plan, Probe, Quantize, Report, Run, Settled,
-    Step, Task,
+    Action, AwqOptions, Calibration, CompressError, Draft, LowRank, Method, Moment, Pass,
+    PassError, Plan, Probe, Quantize, Report, Rest, Rotate, Run, Settled, SmoothOptions, Step,
+    Task, Transform, awq as awq_scales, smooth,
 };
 
 /// Compresses the model directory `source` into the new directory `out`.
@@ -45,12 +48,28 @@ pub fn compress(
         return Err(CompressError::Data { pass });
     }
     let run = Run { threads: plan.threads, progress };
+    let mut passes: Vec<String> = Vec::new();
+    let mut calibration = plan.calibration.as_deref().cloned();
+    let rest = if is_gguf(out) { Rest::Leave } else { Rest::Store };
+    for transform in &plan.recipe.transforms {
+        prepare(*transform, &mut draft, &mut calibration, &run, rest)?;
+        passes.push(transform.to_string());
+    }
     let mut assignment = assign(&draft, &plan.recipe, &plan.select, plan.fallback)?;
     for (name, reason) in std::mem::take(&mut assignment.kept) {
         draft.keep(name, reason);
     }
     let mut shared = share(&draft, plan, &mut assignment, progress)?;
-    let (calibration, requantize) = (plan.calibration.clone(), plan.requantize);
+    if let Some(seen) = &mut calibration {
+        let awq = |task: &&Task| task.quantizer.method == Some(Method::Awq);
+        if let Some(task) = assignment.tasks.iter().find(awq) {
+            let (scheme, threads) = (task.quantizer.scheme, plan.threads);
+            let options = AwqOptions { scheme, threads, rest };
+            awq_scales(&mut draft, seen, &options)?;
+            passes.push("awq".to_owned());
+        }
+    }
+    let (calibration, requantize) = (calibration.map(Arc::new), plan.requantize);
     let quantize = Quantize { tasks: assignment.tasks, calibration, requantize };
     quantize.apply(&mut draft, &run)?;
     for (settled, probe) in &mut shared {
@@ -59,7 +78,12 @@ pub fn compress(
             None => None,
         };
     }
-    let passes = vec![quantize.name()];
+    passes.push(quantize.name().to_owned());
+    for transform in &plan.recipe.transforms {
+        if let Transform::LowRank { rank } = *transform {
+            correct(&mut draft, quantize.calibration.as_deref(), rank, plan.threads)?;
+        }
+    }
     refuse_nothing(&draft, plan)?;
     let mut report = Report::of(&draft, plan.recipe.to_string(), passes);
     report.settled = shared.into_iter().map(|(settled, _)| settled).collect();
@@ -76,6 +100,62 @@ pub fn compress(
         place.publish()?;
     }
     Ok(report)
+}
+
+/// Changes the weights before they are quantized; what the layers see follows.
+fn prepare(
+    transform: Transform,
+    draft: &mut Draft,
+    calibration: &mut Option<Calibration>,
+    run: &Run<'_>,
+    rest: Rest,
+) -> Result<(), PassError> {
+    match transform {
+        Transform::Rotate { seed } => {
+            Rotate { seed }.apply(draft, run)?;
+            // The layers see something else now.
+            *calibration = None;
+        }
+        Transform::Smooth => {
+            if let Some(seen) = calibration {
+                smooth(draft, seen, &SmoothOptions { threads: run.threads, rest })?;
+            }
+        }
+        // After the codes are chosen.
+        Transform::LowRank { .. } => {}
+    }
+    Ok(())
+}
+
+/// Stores the largest directions of every error beside the codes.
+fn correct(
+    draft: &mut Draft,
+    seen: Option<&Calibration>,
+    rank: usize,
+    threads: usize,
+) -> Result<(), PassError> {
+    let coded =
+        |tensor: &&TensorInfo| matches!(draft.change(&tensor.name), Some(Change::Coded(..)));
+    let names: Vec<String> =
+        draft.tensors().iter().filter(coded).map(|tensor| tensor.name.clone()).collect();
+    let found = each(threads, &names, |name| {
+        let dense = draft.dense(name)?;
+        let Some(Change::Coded(coded, _)) = draft.change(name) else { return Ok(None) };
+        let (rows, cols) = (coded.rows(), coded.cols());
+        let pairs = dense.values().iter().zip(coded.decode());
+        let error: Vec<f32> = pairs.map(|(value, restored)| value - restored).collect();
+        let hessian = seen.and_then(|seen| seen.of(name)).and_then(Moment::matrix);
+        let low = LowRank::of(Matrix::new(&error, rows, cols), hessian, rank);
+        Ok::<_, PassError>(Some((low, rows, cols)))
+    });
+    for (name, found) in names.into_iter().zip(found) {
+        let Some((low, rows, cols)) = found? else { continue };
+        let a = Dense::owned(vec![low.rank, cols], low.a);
+        let b = Dense::owned(vec![rows, low.rank], low.b);
+        draft.rewrite(format!("{name}_lowrank_a"), a);
+        draft.rewrite(format!("{name}_lowrank_b"), b);
+    }
+    Ok(())
 }
 
 /// Whether a model of this name is one GGUF file.

@@ -307,6 +307,22 @@ pub fn sites(draft: &Draft) -> Result<Vec<Site>, PassError> {
 }
 
 impl Site {
+    /// Multiplies the columns of the readers by `scale`, one number > 0 for every channel, and
+    /// stores it beside them, for the layer to divide its input by. Returns it.
+    ///
+    /// # Errors
+    /// [`PassError`] if a tensor does not load.
+    pub fn store(&self, draft: &mut Draft, scale: Vec<f32>) -> Result<Vec<f32>, PassError> {
+        for name in &self.readers {
+            let dense = draft.dense(name)?;
+            let scaled = columns(dense.matrix(), &scale);
+            draft.rewrite(name.clone(), Dense::owned(dense.shape().to_vec(), scaled));
+            let beside = Dense::owned(vec![scale.len()], scale.clone());
+            draft.rewrite(format!("{name}_smooth"), beside);
+        }
+        Ok(scale)
+    }
+
     /// Divides the input by `scale`, one number > 0 for every slot of the absorber: its slots are
     /// divided, the columns of the readers multiplied. The network stays the same up to rounding.
     /// Returns the scale of every channel.

@@ -15,7 +15,7 @@ use std::str::FromStr;
 pub use awq::{AwqOptions, awq};
 pub use lowrank::LowRank;
 pub use rotate::Rotate;
-pub use scale::Scaled;
+pub use scale::{Rest, Scaled};
 pub use smooth::{SmoothOptions, smooth};
 
 use crate::{Draft, NameError, PassError};

@@ -4,8 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use kvant_compress::{
-    AwqOptions, Calibration, Draft, Moment, Pass, PassError, Rotate, Run, Scaled, SmoothOptions,
-    awq, sites, smooth,
+    AwqOptions, Calibration, Draft, Moment, Pass, PassError, Rest, Rotate, Run, Scaled,
+    SmoothOptions, awq, sites, smooth,
 };
 use kvant_kernels::Matrix;
 use kvant_model::{
@@ -404,11 +404,11 @@ fn check_scaling(
 
 fn run_awq(draft: &mut Draft, calibration: &mut Calibration, threads: usize) -> Vec<Scaled> {
     let scheme = good("linear3:g8".parse::<Scheme>());
-    good(awq(draft, calibration, &AwqOptions { scheme, threads }))
+    good(awq(draft, calibration, &AwqOptions { scheme, threads, rest: Rest::Leave }))
 }
 
 fn run_smooth(draft: &mut Draft, calibration: &mut Calibration, threads: usize) -> Vec<Scaled> {
-    good(smooth(draft, calibration, &SmoothOptions { threads }))
+    good(smooth(draft, calibration, &SmoothOptions { threads, rest: Rest::Leave }))
 }
 
 #[test]

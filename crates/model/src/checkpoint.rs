@@ -1,6 +1,7 @@
 //! A model at rest: the tensors of a safetensors directory or of a GGUF file, mapped.
 
 mod coded;
+mod correct;
 mod format;
 pub(crate) mod gguf;
 mod header;
@@ -18,6 +19,7 @@ use kvant_storage::Bytes;
 use serde_json::Value;
 
 pub(crate) use coded::{Record, VERSION, records};
+pub(crate) use correct::CORRECTION;
 pub(crate) use format::{Content, Format};
 pub use header::HeaderError;
 pub(crate) use header::printable;
@@ -143,7 +145,7 @@ impl Checkpoint {
         }
         let raw = self.raw(name)?;
         if let Some(record) = self.record(name, raw) {
-            return self.assemble(name, &record).map(Weight::Coded);
+            return self.corrected(name, self.assemble(name, &record)?);
         }
         let dense = |values| Ok(Weight::Dense(Dense::owned(raw.shape.clone(), values)));
         match raw.format.content {

@@ -2,7 +2,7 @@
 
 use kvant_quant::Scheme;
 
-use super::scale::{Choice, Loss, Scaled, scale_sites, slots};
+use super::scale::{Choice, Loss, Rest, Scaled, scale_sites, slots};
 use crate::site::Share;
 use crate::{Calibration, Draft, PassError};
 
@@ -18,6 +18,8 @@ pub struct AwqOptions {
     pub scheme: Scheme,
     /// Threads to work on; 0 counts as 1. The scales do not depend on it.
     pub threads: usize,
+    /// What becomes of inputs with nothing before them that could take a scale.
+    pub rest: Rest,
 }
 
 /// Multiplies the columns of weights that meet large activations and divides the activations,
@@ -39,7 +41,7 @@ pub fn awq(
     calibration: &mut Calibration,
     options: &AwqOptions,
 ) -> Result<Vec<Scaled>, PassError> {
-    scale_sites(draft, calibration, options.threads, options.scheme, &choose)
+    scale_sites(draft, calibration, options.threads, (options.scheme, options.rest), &choose)
 }
 
 fn choose(loss: &Loss<'_>, share: Share) -> Choice {

@@ -24,6 +24,17 @@ pub struct Scaled {
     pub loss: f64,
 }
 
+/// What becomes of inputs with nothing before them that could take a scale.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Rest {
+    /// They stay as they are.
+    #[default]
+    Leave,
+    /// The scale is stored beside the weight and applied when the layer runs, or undone when its
+    /// weight is decoded: only models in Kvant's own container can say so.
+    Store,
+}
+
 /// A scale for every slot of a site's absorber, and what is said of it.
 pub(super) struct Choice {
     pub(super) scale: Vec<f32>,
@@ -66,18 +77,18 @@ pub(super) fn scale_sites(
     draft: &mut Draft,
     calibration: &mut Calibration,
     threads: usize,
-    scheme: Scheme,
+    (scheme, rest): (Scheme, Rest),
     choose: &(dyn Fn(&Loss<'_>, Share) -> Choice + Sync),
 ) -> Result<Vec<Scaled>, PassError> {
+    let taken = |site: &Site| site.absorber.is_some() || rest == Rest::Store;
     let work: Vec<Site> = sites(draft)?
         .into_iter()
-        .filter(|site| site.absorber.is_some() && moment(calibration, site).is_some())
+        .filter(|site| taken(site) && moment(calibration, site).is_some())
         .collect();
     let choices = each(threads, &work, |site| {
-        let (Some(absorber), Some(moment)) = (&site.absorber, moment(calibration, site)) else {
-            return Ok(None);
-        };
-        let choice = choose(&Loss::new(draft, site, moment, scheme)?, absorber.share);
+        let Some(moment) = moment(calibration, site) else { return Ok(None) };
+        let share = site.absorber.as_ref().map_or(Share::None, |absorber| absorber.share);
+        let choice = choose(&Loss::new(draft, site, moment, scheme)?, share);
         Ok::<_, PassError>(choice.loss_before.is_finite().then_some(choice))
     });
     let mut scaled = Vec::with_capacity(work.len());
@@ -85,7 +96,10 @@ pub(super) fn scale_sites(
         let Some(choice) = choice? else { continue };
         let Choice { scale, alpha, loss_before, loss } = choice;
         if alpha.is_some() {
-            let channels = site.scale(draft, &scale)?;
+            let channels = match site.absorber {
+                Some(_) => site.scale(draft, &scale)?,
+                None => site.store(draft, scale)?,
+            };
             if let Some(moment) = calibration.inputs.iter_mut().find(|moment| of(moment, &site)) {
                 divide(moment, &channels);
             }

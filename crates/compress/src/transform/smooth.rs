@@ -2,7 +2,7 @@
 
 use kvant_quant::Scheme;
 
-use super::scale::{Choice, Loss, Scaled, scale_sites, slots};
+use super::scale::{Choice, Loss, Rest, Scaled, scale_sites, slots};
 use crate::site::Share;
 use crate::{Calibration, Draft, PassError};
 
@@ -16,11 +16,13 @@ const FLOOR: f32 = 1e-4;
 pub struct SmoothOptions {
     /// Threads to work on; 0 counts as 1. The scales do not depend on it.
     pub threads: usize,
+    /// What becomes of inputs with nothing before them that could take a scale.
+    pub rest: Rest,
 }
 
 impl Default for SmoothOptions {
     fn default() -> Self {
-        Self { threads: 1 }
+        Self { threads: 1, rest: Rest::Leave }
     }
 }
 
@@ -41,7 +43,7 @@ pub fn smooth(
     calibration: &mut Calibration,
     options: &SmoothOptions,
 ) -> Result<Vec<Scaled>, PassError> {
-    scale_sites(draft, calibration, options.threads, Scheme::Int8, &choose)
+    scale_sites(draft, calibration, options.threads, (Scheme::Int8, options.rest), &choose)
 }
 
 fn choose(loss: &Loss<'_>, share: Share) -> Choice {

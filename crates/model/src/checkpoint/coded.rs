@@ -13,7 +13,7 @@ use kvant_quant::{
 };
 use serde_json::{Map, Value};
 
-use super::{Checkpoint, Content, Raw, decode};
+use super::{CORRECTION, Checkpoint, Content, Raw, decode};
 use crate::LoadError;
 use crate::activation::{INPUT_SCALE, SMOOTH};
 
@@ -99,7 +99,7 @@ impl Checkpoint {
         let coded = |base: &str| self.raw.get(base).and_then(|raw| self.record(base, raw));
         let input = name.strip_suffix(INPUT_SCALE).map(|layer| format!("{layer}weight"));
         input.is_some_and(|base| coded(&base).is_some())
-            || PARTS.iter().chain([&SMOOTH]).any(|part| {
+            || PARTS.iter().chain([&SMOOTH]).chain(&CORRECTION).any(|part| {
                 let base = name.strip_suffix(part);
                 base.is_some_and(|base| coded(base).is_some())
             })
@@ -113,6 +113,9 @@ impl Checkpoint {
         }
         // Of another machine's last bits; see `nested`.
         size += self.raw.get(&format!("{name}_nested_quant_map")).map_or(0, |raw| raw.bytes.len());
+        for part in [&SMOOTH].into_iter().chain(&CORRECTION) {
+            size += self.raw.get(&format!("{name}{part}")).map_or(0, |raw| raw.bytes.len());
+        }
         Ok(size)
     }
 
