@@ -90,6 +90,9 @@ pub(crate) struct Compress {
     /// Change the weights first: smooth, rotate[:SEED], lowrank:R; may be repeated
     #[arg(long)]
     pub(crate) transform: Vec<kvant_compress::Transform>,
+    /// Compute in int8 when the copy runs: int8, int8:token, int8:block32, int8:static
+    #[arg(long, value_name = "int8[:HOW]")]
+    pub(crate) activations: Option<kvant_model::Activations>,
     /// Where a format takes rows of 256 and they are not, take one with blocks of 32
     #[arg(long)]
     pub(crate) fallback: bool,

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use kvant_model::Activations;
+
 use crate::assign::Fallback;
 use crate::quantize::Requantize;
 use crate::{Calibration, Quantizer, Recipe, Select};
@@ -17,6 +19,8 @@ pub struct Plan {
     pub calibration: Option<Arc<Calibration>>,
     /// Texts on which the loss of a budget is measured; none: it is only estimated.
     pub texts: Vec<String>,
+    /// How activations are quantized when the model runs; `None`: not at all.
+    pub activations: Option<Activations>,
     /// What becomes of matrices that a format cannot hold.
     pub fallback: Fallback,
     /// What becomes of tensors that are coded already.
@@ -33,6 +37,7 @@ impl Plan {
             select: Select::default(),
             calibration: None,
             texts: Vec::new(),
+            activations: None,
             fallback: Fallback::default(),
             requantize: Requantize::default(),
             threads: 1,

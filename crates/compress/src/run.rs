@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use kvant_kernels::Matrix;
-use kvant_model::{Checkpoint, Dense, SaveError, TensorInfo, Weight, save, save_gguf};
+use kvant_model::{Checkpoint, Dense, SaveError, SaveOptions, TensorInfo, Weight, save, save_gguf};
 use kvant_storage::write_file_atomic;
 
 use crate::assign::{Assignment, assign, cols};
@@ -95,7 +95,8 @@ pub fn compress(
         save_gguf(out, &source, &tensors)?;
         write_file_atomic(&beside(out), &json).map_err(SaveError::from)?;
     } else {
-        save(place.path(), source.path(), &tensors)?;
+        let options = SaveOptions { activations: plan.activations };
+        save(place.path(), source.path(), &tensors, &options)?;
         write_file_atomic(&place.path().join(REPORT_FILE), &json).map_err(SaveError::from)?;
         place.publish()?;
     }

@@ -9,7 +9,8 @@ use kvant_compress::{
 };
 use kvant_kernels::Matrix;
 use kvant_model::{
-    Checkpoint, Decoder, EmbedOptions, Encoder, ForwardOptions, Network, ObserveOptions, Tap, save,
+    Checkpoint, Decoder, EmbedOptions, Encoder, ForwardOptions, Network, ObserveOptions,
+    SaveOptions, Tap, save,
 };
 use kvant_quant::Scheme;
 use kvant_testkit::Random;
@@ -158,7 +159,7 @@ fn draft(source: &Path) -> Draft {
 
 fn saved(draft: Draft, source: &Path) -> PathBuf {
     let out = source.with_file_name("out");
-    good(save(&out, source, &draft.into_saved().1));
+    good(save(&out, source, &draft.into_saved().1, &SaveOptions::default()));
     out
 }
 

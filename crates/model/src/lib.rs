@@ -37,7 +37,9 @@ pub use encoder::{EmbedOptions, Encoder};
 pub use error::{EmbedError, ForwardError, LoadError};
 pub use network::{Network, ObserveError, ObserveOptions};
 pub use outline::{Container, Family, Outline};
-pub use save::{ConvertOptions, FloatFormat, SaveError, SavedTensor, convert, save, save_gguf};
+pub use save::{
+    ConvertOptions, FloatFormat, SaveError, SaveOptions, SavedTensor, convert, save, save_gguf,
+};
 pub use summary::{Summary, TokenizerSummary};
 pub use tap::Tap;
 pub use weight::{Dense, Weight};

@@ -23,7 +23,7 @@ use kvant_storage::{Cause, CreateError, Dir, FsDir, Name, NameError, WriteError}
 use serde_json::Value;
 
 use crate::checkpoint::{Raw, decode};
-use crate::{Checkpoint, Dense, LoadError, Weight, file};
+use crate::{Activations, Checkpoint, Dense, LoadError, Weight, file};
 
 /// What becomes of one tensor of the source.
 #[derive(Clone, Debug)]
@@ -94,8 +94,20 @@ pub enum SaveError {
 ///
 /// # Errors
 /// [`SaveError`]; `out` does not exist then.
-pub fn save(out: &Path, source: &Path, tensors: &[(String, SavedTensor)]) -> Result<(), SaveError> {
-    write(out, &Checkpoint::open(source)?, tensors, &|_| {})
+pub fn save(
+    out: &Path,
+    source: &Path,
+    tensors: &[(String, SavedTensor)],
+    options: &SaveOptions,
+) -> Result<(), SaveError> {
+    write(out, &Checkpoint::open(source)?, tensors, (options, &|_| {}))
+}
+
+/// What a saved model says of itself beside its tensors.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SaveOptions {
+    /// How its activations are to be quantized when it runs; `None`: not at all.
+    pub activations: Option<Activations>,
 }
 
 /// As [`save`]; `progress` is told the weights of every tensor that is written.
@@ -103,7 +115,7 @@ fn write(
     out: &Path,
     checkpoint: &Checkpoint,
     tensors: &[(String, SavedTensor)],
-    progress: &dyn Fn(u64),
+    (options, progress): (&SaveOptions, &dyn Fn(u64)),
 ) -> Result<(), SaveError> {
     let exists = || SaveError::Exists { path: out.to_path_buf() };
     if out.symlink_metadata().is_ok() {
@@ -114,14 +126,14 @@ fn write(
     let staging = Staging::new(out)?;
     let dir = FsDir::create(&staging.path)?;
     if let Some(header) = checkpoint.gguf() {
-        hugging::write(&dir, checkpoint, header, stored, progress)?;
+        hugging::write(&dir, checkpoint, header, stored, (options, progress))?;
     } else {
         let path = source.join("config.json");
         let Some(config) = checkpoint.config() else {
             let (what, remedy) = ("config.json", "give the directory of a model");
             return Err(LoadError::Missing { path: source.to_path_buf(), what, remedy }.into());
         };
-        let config = quantization::describe(&path, config, &stored)?;
+        let config = quantization::describe(&path, config, &stored, options)?;
         container::write(&dir, &stored, progress)?;
         dir.create_new(&Name::new("config.json")?, pretty(&config).as_bytes())?;
         copy::companions(source, &dir)?;

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use kvant_kernels::Kernels;
-use kvant_model::{Checkpoint, EmbedOptions, Encoder, SavedTensor, save};
+use kvant_model::{Activations, Checkpoint, EmbedOptions, Encoder, SaveOptions, SavedTensor, save};
 use kvant_quant::Scheme;
 use serde_json::Value;
 
@@ -54,7 +54,8 @@ fn compressed(source: &Path, folder: &Path, scheme: Scheme) -> PathBuf {
     let tensors = checkpoint.tensors().iter();
     let tensors: Vec<_> = tensors.map(|t| tensor(&t.name, &t.shape, &t.format)).collect();
     let out = folder.join(scheme.to_string());
-    save(&out, source, &tensors).unwrap();
+    let activations = Some(Activations::Token);
+    save(&out, source, &tensors, &SaveOptions { activations }).unwrap();
     out
 }
 

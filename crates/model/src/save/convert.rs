@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{FloatFormat, SaveError, SavedTensor, gguf, write};
+use super::{FloatFormat, SaveError, SaveOptions, SavedTensor, gguf, write};
 use crate::Checkpoint;
 
 /// How [`convert`] treats the tensors.
@@ -47,6 +47,6 @@ pub fn convert(source: &Path, out: &Path, options: &ConvertOptions<'_>) -> Resul
     if out.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("gguf")) {
         gguf::write(out, &source, &tensors, &progress)
     } else {
-        write(out, &source, &tensors, &progress)
+        write(out, &source, &tensors, (&SaveOptions::default(), &progress))
     }
 }

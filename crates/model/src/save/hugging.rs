@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::gguf::{MAX_TOKENS, NORMALIZED, SPECIAL};
 use super::hyper::Hyper;
-use super::{SaveError, Stored, container, pretty, quantization};
+use super::{SaveError, SaveOptions, Stored, container, pretty, quantization};
 use crate::checkpoint::{Content, Format, gguf, printable};
 use crate::name::{Family, deinterleave};
 use crate::{Checkpoint, LoadError, Weight};
@@ -18,7 +18,7 @@ pub(super) fn write(
     source: &Checkpoint,
     header: &gguf::Header,
     stored: Vec<(&str, Stored<'_>)>,
-    progress: &dyn Fn(u64),
+    (options, progress): (&SaveOptions, &dyn Fn(u64)),
 ) -> Result<(), SaveError> {
     let mut hyper = Hyper::from_gguf(source.path(), header)?;
     hyper.tied &= !stored.iter().any(|(name, _)| *name == "output.weight");
@@ -36,7 +36,7 @@ pub(super) fn write(
     extend(&mut config, header, &renamed);
     let (names, stored): (Vec<String>, Vec<Stored<'_>>) = renamed.into_iter().unzip();
     let listed: Vec<(&str, Stored<'_>)> = names.iter().map(String::as_str).zip(stored).collect();
-    let config = quantization::describe(source.path(), &Value::Object(config), &listed)?;
+    let config = quantization::describe(source.path(), &Value::Object(config), &listed, options)?;
     container::write(dir, &listed, progress)?;
     let put = |name: &str, value: &Value| -> Result<(), SaveError> {
         Ok(dir.create_new(&Name::new(name)?, pretty(value).as_bytes())?)

@@ -5,7 +5,8 @@ use std::path::Path;
 use kvant_quant::Coded;
 use serde_json::{Map, Value, json};
 
-use super::{SaveError, Stored};
+use super::{SaveError, SaveOptions, Stored};
+use crate::Activations;
 use crate::LoadError;
 use crate::checkpoint::VERSION;
 
@@ -14,6 +15,7 @@ pub(super) fn describe(
     path: &Path,
     config: &Value,
     stored: &[(&str, Stored<'_>)],
+    options: &SaveOptions,
 ) -> Result<Value, SaveError> {
     let Value::Object(mut config) = config.clone() else {
         let why = "not a JSON object".into();
@@ -38,9 +40,12 @@ pub(super) fn describe(
     if coded.is_empty() {
         config.remove("quantization_config");
     } else if coded.iter().all(|(_, coded)| matches!(coded, Coded::Int8(_))) {
-        config.insert("quantization_config".into(), int_quantized(stored, &tensors));
+        config.insert("quantization_config".into(), int_quantized(stored, &tensors, options));
     } else {
-        let own = json!({ "quant_method": "kvant", "version": VERSION, "tensors": tensors });
+        let mut own = json!({ "quant_method": "kvant", "version": VERSION, "tensors": tensors });
+        if let Some(activations) = options.activations {
+            own["activations"] = activations.to_string().into();
+        }
         config.insert("quantization_config".into(), own);
     }
     Ok(Value::Object(config))
@@ -51,7 +56,11 @@ fn entry(coded: &Coded) -> Value {
 }
 
 /// The int8 layout of compressed-tensors: symmetric, one scale per output row.
-fn int_quantized(stored: &[(&str, Stored<'_>)], tensors: &Map<String, Value>) -> Value {
+fn int_quantized(
+    stored: &[(&str, Stored<'_>)],
+    tensors: &Map<String, Value>,
+    options: &SaveOptions,
+) -> Value {
     let embedding = |name: &str| name.contains("embeddings");
     let targets: &[&str] = if tensors.keys().any(|name| embedding(name)) {
         &["Linear", "Embedding"]
@@ -68,6 +77,10 @@ fn int_quantized(stored: &[(&str, Stored<'_>)], tensors: &Map<String, Value>) ->
         matrix && (targets.len() == 2 || !embedding(name))
     });
     let ignore: Vec<&str> = kept.filter_map(|(name, _)| name.strip_suffix(".weight")).collect();
+    let mut own = json!({ "version": VERSION, "tensors": tensors });
+    if let Some(activations) = options.activations {
+        own["activations"] = activations.to_string().into();
+    }
     json!({
         "quant_method": "compressed-tensors",
         "format": "int-quantized",
@@ -81,12 +94,22 @@ fn int_quantized(stored: &[(&str, Stored<'_>)], tensors: &Map<String, Value>) ->
                 "num_bits": 8, "type": "int", "symmetric": true, "strategy": "channel",
                 "group_size": null, "dynamic": false, "actorder": null, "observer": "minmax",
             },
-            "input_activations": {
-                "num_bits": 8, "type": "int", "symmetric": true, "strategy": "token",
-                "group_size": null, "dynamic": true, "actorder": null, "observer": null,
-            },
+            "input_activations": options.activations.map(inputs),
             "output_activations": null,
         }},
-        "kvant": { "version": VERSION, "tensors": tensors },
+        "kvant": own,
+    })
+}
+
+/// Activations as compressed-tensors says them.
+fn inputs(activations: Activations) -> Value {
+    let (strategy, dynamic, group) = match activations {
+        Activations::Token => ("token", true, None),
+        Activations::Block => ("group", true, Some(32)),
+        Activations::Static => ("tensor", false, None),
+    };
+    json!({
+        "num_bits": 8, "type": "int", "symmetric": true, "strategy": strategy,
+        "group_size": group, "dynamic": dynamic, "actorder": null, "observer": null,
     })
 }

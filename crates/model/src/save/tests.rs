@@ -56,7 +56,7 @@ fn every_scheme_opens_again_with_the_same_weights() {
     for scheme in Scheme::ALL.into_iter().filter(|scheme| 64 % scheme.whole_cols() == 0) {
         let out = folder.path().join(scheme.to_string());
         let tensors = encode(&source, scheme);
-        save(&out, &source, &tensors).unwrap();
+        save(&out, &source, &tensors, &SaveOptions::default()).unwrap();
         let model = Checkpoint::open(&out).unwrap();
         let names = |model: &Checkpoint| {
             model.tensors().iter().map(|tensor| tensor.name.clone()).collect::<Vec<_>>()
@@ -88,11 +88,12 @@ fn a_saved_model_saves_again_unchanged() {
     let folder = tempfile::tempdir().unwrap();
     let source = toy(folder.path());
     let (one, two) = (folder.path().join("one"), folder.path().join("two"));
-    save(&one, &source, &encode(&source, "linear3".parse().unwrap())).unwrap();
+    save(&one, &source, &encode(&source, "linear3".parse().unwrap()), &SaveOptions::default())
+        .unwrap();
     let model = Checkpoint::open(&one).unwrap();
     let kept: Vec<_> =
         model.tensors().iter().map(|tensor| (tensor.name.clone(), SavedTensor::Kept)).collect();
-    save(&two, &one, &kept).unwrap();
+    save(&two, &one, &kept, &SaveOptions::default()).unwrap();
     for name in ["model.safetensors", "config.json"] {
         assert_eq!(fs::read(one.join(name)).unwrap(), fs::read(two.join(name)).unwrap(), "{name}");
     }
@@ -103,15 +104,15 @@ fn an_existing_output_and_a_wrong_tensor_are_refused_and_leave_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let source = toy(folder.path());
     let tensors = encode(&source, Scheme::Int8);
-    let error = save(&source, &source, &tensors).unwrap_err().to_string();
+    let error = save(&source, &source, &tensors, &SaveOptions::default()).unwrap_err().to_string();
     assert!(error.contains("exists already"), "{error}");
     let out = folder.path().join("out");
     let other = Scheme::Int8.encode(Matrix::new(&[1.0; 6], 2, 3)).unwrap();
     let wrong = [("layer.weight".to_owned(), SavedTensor::Coded(other))];
-    let error = save(&out, &source, &wrong).unwrap_err().to_string();
+    let error = save(&out, &source, &wrong, &SaveOptions::default()).unwrap_err().to_string();
     assert!(error.contains("layer.weight") && error.contains("[2, 3]"), "{error}");
     let missing = [("none".to_owned(), SavedTensor::Kept)];
-    let error = save(&out, &source, &missing).unwrap_err().to_string();
+    let error = save(&out, &source, &missing, &SaveOptions::default()).unwrap_err().to_string();
     assert!(error.contains("'none'") && error.contains("missing"), "{error}");
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "something stayed behind");
 }
@@ -127,7 +128,7 @@ fn links_are_followed_only_inside_the_model_or_its_cache() {
     fs::write(&secret, "{}").unwrap();
     symlink(&secret, source.join("extra.json")).unwrap();
     let out = folder.path().join("out");
-    let error = save(&out, &source, &tensors).unwrap_err().to_string();
+    let error = save(&out, &source, &tensors, &SaveOptions::default()).unwrap_err().to_string();
     assert!(error.contains("extra.json links outside"), "{error}");
     assert!(!out.exists());
     fs::remove_file(source.join("extra.json")).unwrap();
@@ -138,7 +139,7 @@ fn links_are_followed_only_inside_the_model_or_its_cache() {
     fs::rename(&source, &snapshot).unwrap();
     fs::rename(snapshot.join("vocab.txt"), blobs.join("0123")).unwrap();
     symlink("../../blobs/0123", snapshot.join("vocab.txt")).unwrap();
-    save(&out, &snapshot, &tensors).unwrap();
+    save(&out, &snapshot, &tensors, &SaveOptions::default()).unwrap();
     assert_eq!(fs::read_to_string(out.join("vocab.txt")).unwrap(), "a\nb\n");
     assert!(!out.join("vocab.txt").is_symlink());
 }
@@ -148,7 +149,8 @@ fn damaged_codes_and_tables_are_refused() {
     let folder = tempfile::tempdir().unwrap();
     let source = toy(folder.path());
     let out = folder.path().join("out");
-    save(&out, &source, &encode(&source, "linear4:g64".parse().unwrap())).unwrap();
+    save(&out, &source, &encode(&source, "linear4:g64".parse().unwrap()), &SaveOptions::default())
+        .unwrap();
     let good = fs::read_to_string(out.join("config.json")).unwrap();
     let with = |from: &str, to: &str| {
         assert!(good.contains(from), "{good}");
