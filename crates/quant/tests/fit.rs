@@ -58,10 +58,16 @@ fn searching_gains_what_it_should() {
     for (format, gain) in [
         (BlockFormat::Q4_0, 0.89),
         (BlockFormat::Q5_0, 0.93),
-        (BlockFormat::Q8_0, 0.99),
-        (BlockFormat::Q4_1, 0.9),
-        (BlockFormat::Q5_1, 0.95),
-        (BlockFormat::IQ4_NL, 0.90),
+        (BlockFormat::Q8_0, 0.81),
+        (BlockFormat::Q4_1, 0.80),
+        (BlockFormat::Q5_1, 0.80),
+        (BlockFormat::Q2_K, 0.64),
+        (BlockFormat::Q3_K, 0.87),
+        (BlockFormat::Q4_K, 0.81),
+        (BlockFormat::Q5_K, 0.83),
+        (BlockFormat::Q6_K, 0.79),
+        (BlockFormat::IQ4_XS, 0.87),
+        (BlockFormat::IQ4_NL, 0.86),
     ] {
         let scheme = Scheme::Block(format);
         let plain = loss(&scheme.encode(matrix).unwrap(), &weights, &[1.0]);

@@ -223,9 +223,10 @@ fn place(
         if !names.insert(name.clone()) {
             return Err(fail("described twice".into()));
         }
-        let size = format
-            .size_bytes(&shape)
-            .ok_or_else(|| fail(format!("shape {shape:?} does not fit {}", format.name)))?;
+        let size = format.size_bytes(&shape).ok_or_else(|| {
+            let (name, block) = (format.name, format.block);
+            fail(format!("shape {shape:?} does not fit {name}: rows are whole blocks of {block}"))
+        })?;
         let from = usize::try_from(offset).ok().filter(|offset| offset.is_multiple_of(alignment));
         let from = from.ok_or_else(|| fail(format!("offset {offset} is not aligned")))?;
         let range = start

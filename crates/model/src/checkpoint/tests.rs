@@ -245,6 +245,37 @@ fn gguf_tensors_stay_inside_the_file() {
     gguf_refuses(&pair(32), "overlaps another");
 }
 
+/// Every block format under its number in GGUF files: read as stored, whole rows only.
+#[test]
+fn blocks_of_every_format_load_as_stored() {
+    let folder = tempfile::tempdir().unwrap();
+    let numbers = [2, 3, 6, 7, 8, 20, 10, 11, 12, 13, 14, 23, 39];
+    for (format, id) in kvant_quant::BlockFormat::ALL.into_iter().zip(numbers) {
+        let (cols, bytes) = (format.weights_per_block(), 3 * format.block_bytes());
+        let file = |cols: usize| {
+            let shape = [cols as u64, 3];
+            Gguf::new(3, 1, 0).info("t.weight", &shape, id, 0).data(32, bytes)
+        };
+        let mut data = file(cols);
+        let start = data.len() - bytes;
+        for (index, byte) in data[start..].iter_mut().enumerate() {
+            *byte = (index * 7 % 60) as u8; // No scale is infinite.
+        }
+        let path = place(folder.path(), &format.to_string(), &data);
+        let model = Checkpoint::open(&path).unwrap();
+        let info = model.tensor("t.weight").unwrap();
+        assert_eq!(info.format, format.to_string().to_uppercase());
+        assert_eq!((&info.shape[..], info.size_bytes), (&[3, cols][..], bytes as u64));
+        let Weight::Coded(Coded::Block(matrix)) = model.weight("t.weight").unwrap() else {
+            panic!("{format} is not in blocks");
+        };
+        assert_eq!((matrix.format(), matrix.data()), (format, &data[start..]));
+        let dense = model.dense("t.weight").unwrap();
+        assert_eq!(dense.values(), Coded::Block(matrix).decode());
+        gguf_refuses(&file(cols / 2), &format!("whole blocks of {cols}"));
+    }
+}
+
 #[test]
 fn content_is_recognised_whatever_the_name() {
     let folder = tempfile::tempdir().unwrap();

@@ -174,7 +174,7 @@ impl<const N: usize, A: Alphabet> Job<'_, N, A> {
         let [mut ss, mut sm, mut mm, mut s, mut m] = [0.0; 5];
         for (index, target) in self.targets().enumerate() {
             let Step { scale, offset } = choice.numbers.step(&choice.factors, index);
-            let sums = target.sums(self.alphabet, (0.0, 1.0), Line { scale, offset });
+            let sums = target.sums(self.alphabet, Line { scale, offset }, target.fixed());
             let by = f32::from(choice.factors.scales[index]);
             let down = f32::from(choice.factors.minimums[index]);
             ss += by * by * sums.cc;

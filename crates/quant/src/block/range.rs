@@ -20,20 +20,20 @@ pub(super) struct Line {
     pub(super) offset: f32,
 }
 
-/// Weighted sums over a group of codes `c` and weights `w`.
+/// Sums over a group of codes `c` and weights `w`, by importance.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Sums {
     pub(super) one: f32,
+    pub(super) w: f32,
     pub(super) c: f32,
     pub(super) cc: f32,
-    pub(super) w: f32,
     pub(super) cw: f32,
 }
 
 impl Sums {
     /// The best line, its offset at most `ceiling`; `None` where the codes are all the same.
     fn line(self, ceiling: f32) -> Option<Line> {
-        let Self { one, c, cc, w, cw } = self;
+        let Self { one, w, c, cc, cw } = self;
         let determinant = one * cc - c * c;
         if determinant <= one * cc * 1e-6 {
             return None;
@@ -50,49 +50,40 @@ impl Sums {
 
     /// The squared error of a line, up to what no line changes.
     fn error(self, line: Line) -> f32 {
-        let Self { one, c, cc, w, cw } = self;
+        let Self { one, w, c, cc, cw } = self;
         let Line { scale, offset } = line;
         scale * (scale * cc + 2.0 * (offset * c - cw)) + offset * (offset * one - 2.0 * w)
     }
 }
 
-/// Ranges tried: the part of the full range given up at the lower and at the upper end.
-const CUTS: [(f32, f32); 12] = [
-    (0.0, 0.0),
-    (-0.025, -0.025),
-    (0.0, 0.05),
-    (0.05, 0.0),
-    (0.025, 0.025),
-    (0.05, 0.05),
-    (0.075, 0.075),
-    (0.03, 0.1),
-    (0.1, 0.03),
-    (0.1, 0.1),
-    (0.13, 0.13),
-    (0.17, 0.17),
-];
+/// Parts of the full range tried to be given up at either end, in all pairs.
+const CUTS: [f32; 5] = [0.0, 0.025, 0.06, 0.11, -0.02];
 
 impl<const N: usize> Target<'_, N> {
-    /// The sums over the codes nearest to `(w − shift) · unit` on `line`.
+    /// The sums over the codes nearest on `line`, those without codes taken from `fixed`.
     #[inline]
-    pub(super) fn sums(self, codes: impl Alphabet, (shift, unit): (f32, f32), line: Line) -> Sums {
+    pub(super) fn sums(self, codes: impl Alphabet, line: Line, fixed: Sums) -> Sums {
         let inverse = if line.scale == 0.0 { 0.0 } else { 1.0 / line.scale };
-        let [mut one, mut c, mut cc, mut w, mut cw] = [[0.0; LANES]; 5];
+        let [mut c, mut cc, mut cw] = [[0.0; LANES]; 3];
         let lanes = self.weights.as_chunks::<LANES>().0.iter();
         for (weights, importance) in lanes.zip(self.importance.as_chunks::<LANES>().0) {
             for lane in 0..LANES {
-                let weight = (weights[lane] - shift) * unit;
-                let code = codes.snap((weight - line.offset) * inverse);
-                let (h, hc) = (importance[lane], importance[lane] * code);
-                one[lane] += h;
-                c[lane] += hc;
-                cc[lane] += hc * code;
-                w[lane] += h * weight;
-                cw[lane] += hc * weight;
+                let code = codes.snap((weights[lane] - line.offset) * inverse);
+                let weighted = importance[lane] * code;
+                c[lane] += weighted;
+                cc[lane] += weighted * code;
+                cw[lane] += weighted * weights[lane];
             }
         }
-        let [one, c, cc, w, cw] = [one, c, cc, w, cw].map(|lanes| lanes.iter().sum());
-        Sums { one, c, cc, w, cw }
+        let [c, cc, cw] = [c, cc, cw].map(|lanes| lanes.iter().sum());
+        Sums { c, cc, cw, ..fixed }
+    }
+
+    /// The sums that do not depend on codes.
+    pub(super) fn fixed(self) -> Sums {
+        let one = self.importance.iter().sum();
+        let w = self.weights.iter().zip(self.importance).map(|(w, h)| w * h).sum();
+        Sums { one, w, ..Sums::default() }
     }
 
     /// Scale and offset with the least weighted squared error, for codes from 0 to `top`; the
@@ -105,26 +96,33 @@ impl<const N: usize> Target<'_, N> {
             return Line { scale: range / top, offset: low };
         }
         // From 0 to 1, so that squares neither vanish nor cancel.
-        let frame = (low, 1.0 / range);
-        let ceiling = (ceiling - low) / range;
-        let codes = Whole { low: 0.0, high: top };
+        let unit = 1.0 / range;
+        let weights = self.weights.map(|w| (w - low) * unit);
+        let line = Target { weights: &weights, ..self }.line_of_unit(top, (ceiling - low) / range);
+        Line { scale: line.scale * range, offset: low + line.offset * range }
+    }
+
+    /// [`Target::line`] for weights from 0 to 1.
+    fn line_of_unit(self, top: f32, ceiling: f32) -> Line {
+        let (codes, fixed) = (Whole { low: 0.0, high: top }, self.fixed());
         let (mut least, mut best) = (f32::INFINITY, Line { scale: 1.0 / top, offset: 0.0 });
-        for (below, above) in CUTS {
-            let tried = Line { scale: (1.0 - below - above) / top, offset: below.min(ceiling) };
-            let sums = self.sums(codes, frame, tried);
-            if let Some(line) = sums.line(ceiling) {
-                let error = sums.error(line);
-                if error < least {
-                    (least, best) = (error, line);
+        for below in CUTS {
+            for above in CUTS {
+                let scale = (1.0 - below - above) / top;
+                let sums = self.sums(codes, Line { scale, offset: below.min(ceiling) }, fixed);
+                if let Some(line) = sums.line(ceiling) {
+                    let error = sums.error(line);
+                    if error < least {
+                        (least, best) = (error, line);
+                    }
                 }
             }
         }
         for _ in 0..TURNS {
-            let sums = self.sums(codes, frame, best);
-            if let Some(line) = sums.line(ceiling) {
+            if let Some(line) = self.sums(codes, best, fixed).line(ceiling) {
                 best = line;
             }
         }
-        Line { scale: best.scale * range, offset: low + best.offset * range }
+        best
     }
 }
