@@ -1,10 +1,13 @@
 //! What the layers of a model get to see: the statistics that calibrated methods work from.
 
+mod collect;
 mod error;
 mod file;
+mod gather;
 
 use kvant_model::Checkpoint;
 
+pub use collect::{CalibrateOptions, TOKENS_MIN};
 pub use error::CalibrateError;
 
 /// What one pass over calibration text saw at the inputs of a model's linear layers.

@@ -1,8 +1,13 @@
 //! Fewer bits per weight.
 
+mod descent;
 mod encode;
+mod factor;
+mod gptq;
+mod solver;
+mod stripe;
 mod work;
 
-pub(crate) use encode::loss;
-pub use encode::{Data, encode};
+pub(crate) use encode::{Data, encode, loss};
+pub use solver::{Solve, SolveError, Solver};
 pub use work::{Quantize, Requantize, Task};

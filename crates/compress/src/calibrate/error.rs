@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use kvant_model::LoadError;
+use kvant_model::{LoadError, ObserveError};
 use kvant_storage::{CreateError, ReadError};
 
 /// Why a calibration could not be made, read or written.
@@ -11,6 +11,9 @@ pub enum CalibrateError {
     /// The model, or the file of a calibration, did not load.
     #[error(transparent)]
     Load(#[from] LoadError),
+    /// The model did not run over the text.
+    #[error(transparent)]
+    Observe(#[from] ObserveError),
     /// A file could not be read.
     #[error(transparent)]
     Read(#[from] ReadError),

@@ -1,4 +1,4 @@
-//! A matrix to codes, by any method in any format.
+//! A matrix to codes without carrying errors, and what it loses.
 
 use kvant_kernels::{Matrix, MatrixMut, PackedF32, kernels};
 use kvant_quant::{Coded, EncodeError, Fit, Observer, Scheme};
@@ -7,21 +7,22 @@ use crate::{Method, Moment};
 
 /// What a method may go by beside the weights.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Data<'a> {
+pub(crate) struct Data<'a> {
     /// What the matrix gets to see.
-    pub moment: Option<&'a Moment>,
+    pub(crate) moment: Option<&'a Moment>,
     /// How ranges are chosen; `None`: as the method does.
-    pub observer: Option<Observer>,
+    pub(crate) observer: Option<Observer>,
 }
 
-/// Encodes `w` (one row per output) as `scheme`, its codes chosen by `method`.
+/// Encodes `w` (one row per output) as `scheme`, every weight to the nearest level of ranges
+/// that `method` starts from.
 ///
 /// # Errors
 /// As [`Scheme::fit`].
 ///
 /// # Panics
 /// If the moment is one of vectors of another length than the rows.
-pub fn encode(
+pub(crate) fn encode(
     w: Matrix<'_, f32>,
     scheme: Scheme,
     method: Method,
