@@ -21,8 +21,9 @@ pub struct Draft {
 /// What became of one tensor.
 #[derive(Clone, Debug)]
 pub(crate) enum Change {
-    /// Encoded, with the error against the source.
-    Coded(Coded, ErrorStats),
+    /// Encoded, with the error against the source, and that of the layer's outputs relative to
+    /// them where second moments are known.
+    Coded(Coded, ErrorStats, Option<f64>),
     /// Left as it is, and why.
     Kept(Reason),
 }
@@ -90,7 +91,7 @@ impl Draft {
 
     /// Puts `coded` in place of tensor `name`; `error` is its distance from [`Draft::dense`].
     pub fn replace(&mut self, name: String, coded: Coded, error: ErrorStats) {
-        self.set(name, Change::Coded(coded, error));
+        self.set(name, Change::Coded(coded, error, None));
     }
 
     /// Leaves tensor `name` as it is and says why.
@@ -111,7 +112,7 @@ impl Draft {
     pub fn into_saved(mut self) -> (Checkpoint, Vec<(String, SavedTensor)>) {
         let saved = self.tensors.into_iter().map(|TensorInfo { name, .. }| {
             let saved = match (self.changes.remove(&name), self.rewritten.remove(&name)) {
-                (Some(Change::Coded(coded, _)), _) => SavedTensor::Coded(coded),
+                (Some(Change::Coded(coded, ..)), _) => SavedTensor::Coded(coded),
                 (Some(Change::Kept(_)) | None, Some(dense)) => SavedTensor::Dense(dense),
                 (Some(Change::Kept(_)) | None, None) => SavedTensor::Kept,
             };

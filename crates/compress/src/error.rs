@@ -46,6 +46,14 @@ pub enum PassError {
         /// Its format.
         format: String,
     },
+    /// The calibration does not serve for a tensor.
+    #[error("tensor '{tensor}': {source}")]
+    Calibration {
+        /// The tensor.
+        tensor: String,
+        /// What is wrong.
+        source: crate::SolveError,
+    },
     /// The model is not of a kind that a transform works on.
     #[error("{}: {why}", path.display())]
     Unfit {

@@ -11,3 +11,6 @@ mod work;
 pub(crate) use encode::{Data, encode, loss};
 pub use solver::{Solve, SolveError, Solver};
 pub use work::{Quantize, Requantize, Task};
+
+#[cfg(test)]
+mod tests;

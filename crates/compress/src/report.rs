@@ -56,6 +56,10 @@ pub struct TensorReport {
     pub max_abs: f64,
     /// `‖w − w'‖ / ‖w‖` (Frobenius).
     pub relative: f64,
+    /// `√(tr(ΔW·H·ΔWᵀ) / tr(W·H·Wᵀ))`, the error of the layer's outputs relative to them, over
+    /// the calibration text; only with a calibration.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error_under_h: Option<f64>,
     /// Why it stayed as it was, if it did.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kept: Option<String>,
@@ -110,18 +114,20 @@ fn line(draft: &Draft, tensor: &TensorInfo) -> TensorReport {
         mean_abs: 0.0,
         max_abs: 0.0,
         relative: 0.0,
+        error_under_h: None,
         kept: None,
     };
     match draft.change(&tensor.name) {
         None => same,
         Some(Change::Kept(reason)) => TensorReport { kept: Some(reason.to_string()), ..same },
-        Some(Change::Coded(coded, error)) => TensorReport {
+        Some(Change::Coded(coded, error, under_h)) => TensorReport {
             format: coded.format(),
             bits_per_weight: coded.bits_per_weight(),
             size_bytes: coded.size_bytes() as u64,
             mean_abs: error.mean_abs,
             max_abs: error.max_abs,
             relative: error.relative,
+            error_under_h: *under_h,
             ..same
         },
     }

@@ -7,9 +7,9 @@ use std::thread;
 
 use kvant_quant::{EncodeError, Observer, measure};
 
-use super::encode::{Data, encode};
+use super::{Solve, SolveError, Solver};
 use crate::draft::Change;
-use crate::{Calibration, Draft, Method, Pass, PassError, Quantizer, Reason, Run, Step};
+use crate::{Calibration, Draft, Method, Moment, Pass, PassError, Quantizer, Reason, Run, Step};
 
 /// One tensor to quantize.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,8 +24,9 @@ pub struct Task {
 
 /// Quantizes tensors, each by itself.
 ///
-/// Threads take whole tensors, the largest first; each holds the tensor and its restored copy in
-/// f32 while it measures the error.
+/// Threads take the tensors that share an input together, so that its second moment is prepared
+/// once, the most work first. Each holds one such moment, prepared (about three times its size),
+/// and a tensor with its restored copy in f32.
 #[derive(Clone, Debug, Default)]
 pub struct Quantize {
     /// What to quantize, and how.
@@ -52,30 +53,63 @@ impl Pass for Quantize {
     }
 
     fn apply(&self, draft: &mut Draft, run: &Run<'_>) -> Result<(), PassError> {
-        let mut work = Vec::with_capacity(self.tasks.len());
-        for task in &self.tasks {
-            let elements = draft.tensor(&task.name).map_or(0, kvant_model::TensorInfo::elements);
-            work.push((task, elements));
-        }
         if self.requantize == Requantize::Refuse {
             refuse_coded(draft, &self.tasks)?;
         }
-        work.sort_by_key(|(task, elements)| (std::cmp::Reverse(*elements), &task.name));
-        for (name, change) in self.encode_all(draft, &work, run)? {
+        let units = self.units(draft);
+        for (name, change) in self.encode_all(draft, &units, run)? {
             draft.set(name, change);
         }
         Ok(())
     }
 }
 
+/// Tensors that read the same input, and their numbers of weights.
+struct Unit<'a> {
+    moment: Option<&'a Moment>,
+    tasks: Vec<(&'a Task, u64)>,
+}
+
+impl Unit<'_> {
+    /// About the time it takes.
+    fn cost(&self) -> u64 {
+        let elements: u64 = self.tasks.iter().map(|(_, elements)| elements).sum();
+        elements * self.moment.map_or(1, |moment| moment.dim as u64)
+    }
+}
+
+/// What became of the tensors of a unit.
+type Done = Vec<(String, Change)>;
+
 impl Quantize {
+    /// The tasks by the input they share, the most work first.
+    fn units(&self, draft: &Draft) -> Vec<Unit<'_>> {
+        let mut tasks: Vec<&Task> = self.tasks.iter().collect();
+        tasks.sort_by_key(|task| &task.name);
+        let mut units: Vec<Unit<'_>> = Vec::new();
+        for task in tasks {
+            let elements = draft.tensor(&task.name).map_or(0, kvant_model::TensorInfo::elements);
+            let moment = self.calibration.as_ref().and_then(|seen| seen.of(&task.name));
+            let same = |unit: &&mut Unit<'_>| match (unit.moment, moment) {
+                (Some(one), Some(other)) => std::ptr::eq(one, other),
+                _ => false,
+            };
+            match units.iter_mut().find(same) {
+                Some(unit) => unit.tasks.push((task, elements)),
+                None => units.push(Unit { moment, tasks: vec![(task, elements)] }),
+            }
+        }
+        units.sort_by_key(|unit| std::cmp::Reverse(unit.cost()));
+        units
+    }
+
     fn encode_all(
         &self,
         draft: &Draft,
-        work: &[(&Task, u64)],
+        work: &[Unit<'_>],
         run: &Run<'_>,
-    ) -> Result<Vec<(String, Change)>, PassError> {
-        let total = work.iter().map(|(_, elements)| elements).sum();
+    ) -> Result<Done, PassError> {
+        let total = work.iter().flat_map(|unit| &unit.tasks).map(|(_, elements)| elements).sum();
         let (next, failed) = (AtomicUsize::new(0), AtomicBool::new(false));
         let (sender, receiver) = mpsc::channel();
         let mut results = thread::scope(|scope| {
@@ -84,8 +118,8 @@ impl Quantize {
                 scope.spawn(move || {
                     while !failed.load(Ordering::Relaxed) {
                         let index = next.fetch_add(1, Ordering::Relaxed);
-                        let Some((task, _)) = work.get(index) else { break };
-                        let result = self.encode(draft, task);
+                        let Some(unit) = work.get(index) else { break };
+                        let result = self.encode(draft, unit);
                         failed.fetch_or(result.is_err(), Ordering::Relaxed);
                         if sender.send((index, result)).is_err() {
                             break;
@@ -96,39 +130,62 @@ impl Quantize {
             drop(sender);
             let mut done = 0;
             let report = |result: &(usize, _)| {
-                let (task, elements) = work[result.0];
-                done += elements;
-                (run.progress)(Step::Encoded { name: task.name.clone(), done, total });
+                for (task, elements) in &work[result.0].tasks {
+                    done += elements;
+                    (run.progress)(Step::Encoded { name: task.name.clone(), done, total });
+                }
             };
             receiver.into_iter().inspect(report).collect::<Vec<_>>()
         });
         // Work is taken in order, so the first failure of the list is always among the results.
         results.sort_by_key(|(index, _)| *index);
-        let named = |(index, result): (usize, Result<_, _>)| {
-            result.map(|change| (work[index].0.name.clone(), change))
-        };
-        results.into_iter().map(named).collect()
+        let changes: Result<Vec<Done>, _> = results.into_iter().map(|(_, done)| done).collect();
+        Ok(changes?.into_iter().flatten().collect())
     }
 
-    fn encode(&self, draft: &Draft, task: &Task) -> Result<Change, PassError> {
-        let dense = draft.dense(&task.name)?;
-        let moment = self.calibration.as_ref().and_then(|seen| seen.of(&task.name));
-        let method = match task.quantizer.resolve(moment.is_some()) {
-            // A table of words has no inputs to weigh its columns by.
-            Method::Gptq | Method::Awq if moment.is_none() => Method::Search,
-            method => method,
+    fn encode(&self, draft: &Draft, unit: &Unit<'_>) -> Result<Done, PassError> {
+        let method = |task: &Task| method(task, unit.moment);
+        // One preparation serves all; only GPTQ wants the factor.
+        let needed = unit.tasks.iter().map(|(task, _)| method(task));
+        let needed = needed.reduce(|one, other| if other == Method::Gptq { other } else { one });
+        let solver = Solver::new(unit.moment, needed.unwrap_or(Method::Rtn));
+        let solver = solver.map_err(|source| {
+            let tensor = unit.tasks.first().map_or_else(String::new, |(task, _)| task.name.clone());
+            PassError::Calibration { tensor, source }
+        })?;
+        let encode = |task: &Task| {
+            let solve = Solve {
+                scheme: task.quantizer.scheme,
+                method: method(task),
+                observer: task.observer,
+                threads: 1,
+            };
+            let dense = draft.dense(&task.name)?;
+            let tensor = task.name.clone();
+            match solver.encode(dense.matrix(), &solve) {
+                Ok(coded) => {
+                    let restored = coded.decode();
+                    let error = measure(dense.values(), &restored);
+                    Ok(Change::Coded(coded, error, solver.error(dense.matrix(), &restored)))
+                }
+                Err(SolveError::Encode(
+                    error @ (EncodeError::BlockCols { .. } | EncodeError::Range { .. }),
+                )) => Ok(Change::Kept(Reason::Scheme(error))),
+                Err(SolveError::Encode(source)) => Err(PassError::Encode { tensor, source }),
+                Err(source) => Err(PassError::Calibration { tensor, source }),
+            }
         };
-        let data = Data { moment, observer: task.observer };
-        match encode(dense.matrix(), task.quantizer.scheme, method, &data) {
-            Ok(coded) => {
-                let error = measure(dense.values(), &coded.decode());
-                Ok(Change::Coded(coded, error))
-            }
-            Err(error @ (EncodeError::BlockCols { .. } | EncodeError::Range { .. })) => {
-                Ok(Change::Kept(Reason::Scheme(error)))
-            }
-            Err(error) => Err(PassError::Encode { tensor: task.name.clone(), source: error }),
-        }
+        unit.tasks.iter().map(|(task, _)| Ok((task.name.clone(), encode(task)?))).collect()
+    }
+}
+
+/// The method for a task whose tensor sees `moment`.
+fn method(task: &Task, moment: Option<&Moment>) -> Method {
+    let whole = moment.is_some_and(|moment| moment.matrix().is_some());
+    match task.quantizer.resolve(whole) {
+        // A table of words has no inputs to weigh its columns by.
+        Method::Gptq | Method::Awq if moment.is_none() => Method::Search,
+        method => method,
     }
 }
 
