@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result};
 use kvant_compress::{CalibrateOptions, Calibration, Method, Moment, Quantizer, Solve, Solver};
-use kvant_model::{Checkpoint, Dense, EmbedOptions, Encoder, SavedTensor, save};
+use kvant_model::{Checkpoint, Dense, EmbedOptions, Encoder, SaveOptions, SavedTensor, save};
 
 /// Threads of everything.
 const THREADS: usize = 2;
@@ -110,7 +110,7 @@ fn main() -> Result<()> {
         let encoded = encode(&checkpoint, &calibration, name.parse()?)?;
         let place = tempfile::tempdir()?;
         let out = place.path().join("out");
-        save(&out, model, &encoded.tensors)?;
+        save(&out, model, &encoded.tensors, &SaveOptions::default())?;
         let after = embed(&out, &texts)?;
         let cosines = before.iter().zip(&after);
         let cosines = cosines.map(|(a, b)| kvant_kernels::kernels().cosine_f32(a, b));

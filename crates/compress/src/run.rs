@@ -141,7 +141,7 @@ fn correct(
         draft.tensors().iter().filter(coded).map(|tensor| tensor.name.clone()).collect();
     let found = each(threads, &names, |name| {
         let dense = draft.dense(name)?;
-        let Some(Change::Coded(coded, _)) = draft.change(name) else { return Ok(None) };
+        let Some(Change::Coded(coded, ..)) = draft.change(name) else { return Ok(None) };
         let (rows, cols) = (coded.rows(), coded.cols());
         let pairs = dense.values().iter().zip(coded.decode());
         let error: Vec<f32> = pairs.map(|(value, restored)| value - restored).collect();
@@ -212,7 +212,7 @@ fn coded_bytes(tensor: &TensorInfo, task: &Task) -> u64 {
 fn finished(draft: &Draft) -> Result<Checkpoint, PassError> {
     let mut checkpoint = open(draft)?;
     for tensor in draft.tensors() {
-        if let Some(Change::Coded(coded, _)) = draft.change(&tensor.name) {
+        if let Some(Change::Coded(coded, ..)) = draft.change(&tensor.name) {
             checkpoint.replace(tensor.name.clone(), Weight::Coded(coded.clone()));
         }
     }

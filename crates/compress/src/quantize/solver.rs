@@ -1,11 +1,11 @@
 //! Codes for a weight by any method, from what is known of its input.
 
 use kvant_kernels::Matrix;
-use kvant_quant::{Coded, EncodeError, Fit, Observer, Scheme};
+use kvant_quant::{Coded, EncodeError, Observer, Scheme};
 
 use super::descent::Descent;
 use super::factor::Factor;
-use super::gptq;
+use super::{Data, encode, gptq};
 use crate::{Method, Moment};
 
 /// Passes of coordinate descent behind GPTQ.
@@ -94,13 +94,9 @@ impl<'a> Solver<'a> {
         if let Some(moment) = self.moment.filter(|moment| moment.dim != w.cols()) {
             return Err(SolveError::Dim { expected: w.cols(), got: moment.dim });
         }
-        if solve.method == Method::Rtn && solve.observer.is_none() {
-            return Ok(solve.scheme.encode(w)?);
-        }
-        let importance = self.moment.map(|moment| &moment.mean_square[..]);
-        let importance = importance.filter(|values| values.iter().any(|&value| value > 0.0));
-        let fit = Fit { observer: solve.observer.unwrap_or(Observer::Mse), importance };
-        let mut coded = solve.scheme.fit(w, &fit)?;
+        let seen = |moment: &&Moment| moment.mean_square.iter().any(|&square| square > 0.0);
+        let data = Data { moment: self.moment.filter(seen), observer: solve.observer };
+        let mut coded = encode(w, solve.scheme, solve.method, &data)?;
         if let (Method::Gptq, Some(factor), Some(descent)) =
             (solve.method, &self.factor, &self.descent)
         {
