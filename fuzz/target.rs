@@ -8,7 +8,7 @@ use kvant_eval::task::{Corpus, Labelled, Pairs};
 use kvant_index::{AnyShape, FloatRows, Metric, SearchOptions};
 use kvant_model::{Checkpoint, Summary};
 use kvant_quant::{
-    Absmax, BlockFormat, BlockMatrix, CodeShape, Float4, Float4Matrix, Float4Shape, LinearMatrix,
+    Absmax, BlockFormat, BlockMatrix, Books, CodeShape, CodebookMatrix, CodebookShape, Filling, Float4, Float4Matrix, Float4Shape, LinearMatrix,
     NESTED_BLOCK, ScaledMatrix, Span, dynamic_map,
 };
 use kvant_storage::frame::{Frame, Kind};
@@ -67,6 +67,24 @@ fn code(data: &[u8]) {
     let [kind, rows, cols, rest @ ..] = data else { return };
     let (rows, cols) = (usize::from(*rows), usize::from(*cols));
     let restored = match kind % 8 {
+        bits @ 0..=6 if kind / 32 % 2 == 1 => {
+            let books = [Books::Tensor, Books::Row, Books::Group(5), Books::Scaled(5)];
+            let books = books[rest.len() % books.len()];
+            let filling = Filling::Quantile;
+            let shape = CodebookShape { rows, cols, bits: bits + 2, filling, books };
+            let bytes = rows * shape.codes().row_bytes();
+            let levels = shape.book_count() * shape.levels_per_book();
+            if rest.len() < bytes + 2 * (levels + shape.scale_count()) {
+                return;
+            }
+            let (codes, rest) = rest.split_at(bytes);
+            let number = |bytes: &[u8; 2]| f32::from(i16::from_le_bytes(*bytes)) / 16.0;
+            let mut numbers = rest.as_chunks().0.iter().map(number);
+            let levels = numbers.by_ref().take(levels).collect();
+            let scales = numbers.take(shape.scale_count()).collect();
+            let matrix = CodebookMatrix::from_parts(shape, codes.to_vec(), levels, scales);
+            matrix.ok().map(kvant_quant::Coded::Codebook)
+        }
         bits @ 0..=6 => {
             let spans = [Span::Group(64), Span::Channel, Span::Tensor];
             let span = spans[rest.len() % spans.len()];

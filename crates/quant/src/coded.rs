@@ -2,7 +2,9 @@
 
 use std::fmt;
 
-use crate::{BlockMatrix, Float4Matrix, Grid, Int8Matrix, LinearMatrix, ScaledMatrix, Scheme};
+use crate::{
+    BlockMatrix, CodebookMatrix, Float4Matrix, Grid, Int8Matrix, LinearMatrix, ScaledMatrix, Scheme,
+};
 
 /// An encoded weight matrix: one row per output, as the f32 matrix it came from.
 #[derive(Clone, Debug, PartialEq)]
@@ -15,6 +17,8 @@ pub enum Coded {
     Scaled(ScaledMatrix),
     /// Four-bit tables over blocks of the flattened matrix.
     Float4(Float4Matrix),
+    /// Levels fitted to the weights.
+    Codebook(CodebookMatrix),
     /// Blocks of 32 weights as ggml stores them.
     Block(BlockMatrix),
 }
@@ -27,6 +31,7 @@ impl Coded {
             Self::Linear(m) => m.shape().rows,
             Self::Scaled(m) => m.shape().rows,
             Self::Float4(m) => m.shape().rows,
+            Self::Codebook(m) => m.shape().rows,
             Self::Block(m) => m.rows(),
         }
     }
@@ -38,6 +43,7 @@ impl Coded {
             Self::Linear(m) => m.shape().cols,
             Self::Scaled(m) => m.shape().cols,
             Self::Float4(m) => m.shape().cols,
+            Self::Codebook(m) => m.shape().cols,
             Self::Block(m) => m.cols(),
         }
     }
@@ -49,6 +55,7 @@ impl Coded {
             Self::Linear(m) => m.scheme(),
             Self::Scaled(m) => m.scheme(),
             Self::Float4(m) => m.scheme(),
+            Self::Codebook(m) => m.shape().scheme(),
             Self::Block(m) => Scheme::Block(m.format()),
         }
     }
@@ -65,6 +72,7 @@ impl Coded {
             Self::Linear(m) => m.size_bytes(),
             Self::Scaled(m) => m.size_bytes(),
             Self::Float4(m) => m.size_bytes(),
+            Self::Codebook(m) => m.size_bytes(),
             Self::Block(m) => m.size_bytes(),
         }
     }
@@ -85,6 +93,7 @@ impl Coded {
             Self::Linear(m) => m.decode_row(row, out),
             Self::Scaled(m) => m.decode_row(row, out),
             Self::Float4(m) => m.decode_row(row, out),
+            Self::Codebook(m) => m.decode_row(row, out),
             Self::Block(m) => m.decode_row(row, out),
         }
     }
@@ -100,6 +109,7 @@ impl Coded {
             Self::Linear(m) => Self::Linear(m.select_rows(order)),
             Self::Scaled(m) => Self::Scaled(m.select_rows(order)),
             Self::Float4(m) => Self::Float4(m.select_rows(order)),
+            Self::Codebook(m) => Self::Codebook(m.select_rows(order)),
             Self::Block(m) => Self::Block(m.select_rows(order)),
         }
     }
@@ -112,6 +122,7 @@ impl Coded {
             Self::Linear(m) => m.grid(),
             Self::Scaled(m) => m.grid(),
             Self::Float4(m) => m.grid(),
+            Self::Codebook(m) => m.grid(),
             Self::Block(m) => m.grid(),
         }
     }
@@ -123,6 +134,7 @@ impl Coded {
             Self::Linear(m) => m.grid_codes(),
             Self::Scaled(m) => m.grid_codes(),
             Self::Float4(m) => m.grid_codes(),
+            Self::Codebook(m) => m.grid_codes(),
             Self::Block(m) => m.grid_codes(),
         }
     }
@@ -138,6 +150,7 @@ impl Coded {
             Self::Linear(m) => m.set_grid_codes(codes),
             Self::Scaled(m) => m.set_grid_codes(codes),
             Self::Float4(m) => m.set_grid_codes(codes),
+            Self::Codebook(m) => m.set_grid_codes(codes),
             Self::Block(m) => m.set_grid_codes(codes),
         }
     }

@@ -107,15 +107,17 @@ pub enum LayoutError {
         /// Bits claimed.
         bits: u8,
     },
-    /// A zero point that is no code.
-    #[error("zero point {index} is {value}, past the codes of {bits} bits")]
-    ZeroPoint {
+    /// A number that the format does not allow in its place.
+    #[error("{part} {index} is {value}, {why}")]
+    Value {
+        /// Which part.
+        part: &'static str,
         /// Element of the part.
         index: usize,
         /// The value found.
-        value: u8,
-        /// Bits of a code.
-        bits: u8,
+        value: f32,
+        /// What is wrong with it.
+        why: &'static str,
     },
     /// A group of no weights.
     #[error("a group needs at least one weight")]

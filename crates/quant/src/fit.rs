@@ -1,7 +1,7 @@
 //! How the scales of a format are fitted to the weights.
 
 pub(crate) mod part;
-#[cfg_attr(not(test), expect(dead_code, reason = "no format searches yet"))]
+pub(crate) mod range;
 pub(crate) mod search;
 
 /// How a group's range is chosen from its weights: the calibration observers of the field.
@@ -10,11 +10,13 @@ pub enum Observer {
     /// From the smallest to the largest weight: nothing is clipped.
     #[default]
     MinMax,
-    /// The range that leaves the outermost 0.1 % of the weights outside.
+    /// The range that leaves the outermost 0.1 % of the weights outside; below a thousand weights
+    /// that is none of them.
     Percentile,
     /// The range with the least squared error, importance-weighted where importances are given.
     Mse,
-    /// The range whose histogram after rounding is nearest to that before (Kullback–Leibler).
+    /// The range whose histogram after rounding is nearest to that before (Kullback–Leibler);
+    /// below 4096 weights that share a scale, too few for a histogram, [`Observer::Mse`].
     Entropy,
 }
 

@@ -7,7 +7,9 @@ use kvant_kernels::Matrix;
 pub use absmax::{Absmax, NESTED_BLOCK, dynamic_map};
 
 use crate::fit::part::parts;
-use crate::{Cut, EncodeError, Fit, Grid, LayoutError, Levels, Scheme};
+use crate::fit::range::{Around, Choice, choose};
+use crate::fit::search::{Target, scale, snap_to};
+use crate::{Cut, EncodeError, Fit, Grid, LayoutError, Levels, Observer, Scheme};
 
 /// Largest magnitude that is encoded: the doubly quantized scale may be a little larger.
 const MAX: f32 = f32::MAX / 2.0;
@@ -71,6 +73,23 @@ impl Float4 {
     pub(crate) fn levels(self) -> [f32; 16] {
         let table = self.table();
         std::array::from_fn(|index| table[usize::from(self.stored(index as u8))])
+    }
+
+    /// The scale of a block as the observer wants it, `max` being the largest magnitude.
+    fn fitted(self, target: Target<'_>, max: f32, observer: Observer) -> f32 {
+        match choose(target, observer, Around::Zero, 16) {
+            Choice::Ends([low, high]) => low.abs().max(high.abs()),
+            Choice::Search => {
+                let levels = self.levels();
+                let snap = |v: f32| snap_to(&levels, v);
+                // Of the sign that keeps the scale positive.
+                let end = 1f32.copysign(target.largest());
+                let found = scale(target, &[end], snap, |s| s);
+                let error = |scale: f32| target.error(|v| scale * snap(v / scale));
+                let better = found > 0.0 && found < MAX && error(found) < error(max);
+                if better { found } else { max }
+            }
+        }
     }
 
     /// The place of every stored code among the levels in ascending order.
@@ -149,7 +168,7 @@ impl Float4Matrix {
                 let scheme = shape.scheme(double);
                 return Err(EncodeError::Range { scheme, row, magnitude: max, limit: MAX });
             }
-            scales.push(max);
+            scales.push(shape.format.fitted(target, max, fit.observer));
             Ok(())
         })?;
         let absmax = if double { Absmax::double(&scales) } else { Absmax::Plain(scales) };

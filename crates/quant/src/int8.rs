@@ -4,11 +4,14 @@ use kvant_kernels::Matrix;
 
 use crate::affine::{covering_step, nearest};
 use crate::coded::gather;
-use crate::{Cut, EncodeError, Grid, LayoutError, Levels, Scheme};
+use crate::fit::range::{Around, Choice, choose};
+use crate::fit::search::{self, Target};
+use crate::{Cut, EncodeError, Fit, Grid, LayoutError, Levels, Scheme};
 
 /// `w = code · scale`, `scale = max|w| / 127` of the row, `code = round(w / scale)` in −127..=127.
 ///
-/// Rounding is to nearest, ties to even. The error of a weight is at most `scale / 2`, and
+/// Rounding is to nearest, ties to even; other observers than
+/// [`Observer::MinMax`](crate::Observer::MinMax) may clip. Unclipped the error of a weight is at most `scale / 2`, and
 /// `127 · 2^−23 · scale` more for the roundings of f32. Rows of zeros have scale 0 and stay
 /// exact. `8 + 32 / cols` bits per weight. The format of `LLM.int8()` (Dettmers et al., 2022)
 /// without its outliers.
@@ -26,7 +29,7 @@ pub(crate) const MAX: f32 = f32::MAX / 2.0;
 
 impl Int8Matrix {
     /// Encodes finite rows.
-    pub(crate) fn encode(w: Matrix<'_, f32>) -> Result<Self, EncodeError> {
+    pub(crate) fn encode(w: Matrix<'_, f32>, fit: &Fit<'_>) -> Result<Self, EncodeError> {
         let mut codes = Vec::with_capacity(w.rows() * w.cols());
         let mut scales = Vec::with_capacity(w.rows());
         for i in 0..w.rows() {
@@ -36,10 +39,13 @@ impl Int8Matrix {
                 let scheme = Scheme::Int8;
                 return Err(EncodeError::Range { scheme, row: i, magnitude: max, limit: MAX });
             }
-            let scale = covering_step(f64::from(max), f64::from(LEVELS));
+            let importance = fit.importance.unwrap_or(&[]);
+            let scale = fitted(Target { values: row, importance }, max, fit);
             scales.push(scale);
             if scale > 0.0 {
-                let code = |v: &f32| nearest(v / scale).clamp(-127, 127) as i8;
+                // Far outside a clipped range the rounding would not hold.
+                let place = |v: &f32| (v / scale).clamp(-128.0, 128.0);
+                let code = |v: &f32| nearest(place(v)).clamp(-127, 127) as i8;
                 codes.extend(row.iter().map(code));
             } else {
                 codes.resize(codes.len() + row.len(), 0);
@@ -141,6 +147,26 @@ impl Int8Matrix {
     pub(crate) fn set_grid_codes(&mut self, codes: &[u8]) {
         for (code, &index) in self.codes.iter_mut().zip(codes) {
             *code = (i16::from(index) - 127) as i8;
+        }
+    }
+}
+
+/// The scale as the observer wants it, `max` being the largest magnitude.
+fn fitted(target: Target<'_>, max: f32, fit: &Fit<'_>) -> f32 {
+    let covering = |max: f32| covering_step(f64::from(max), f64::from(LEVELS));
+    let levels = 2 * LEVELS as usize + 1;
+    if max == 0.0 {
+        return 0.0;
+    }
+    match choose(target, fit.observer, Around::Zero, levels) {
+        Choice::Ends([low, high]) => covering(low.abs().max(high.abs())),
+        Choice::Search => {
+            let end = LEVELS.copysign(target.largest());
+            let snap = |v: f32| v.round_ties_even().clamp(-LEVELS, LEVELS);
+            let (found, whole) = (search::scale(target, &[end], snap, |s| s), covering(max));
+            let error = |scale: f32| target.error(|v| scale * snap(v / scale));
+            let better = found > 0.0 && found.is_finite() && error(found) < error(whole);
+            if better { found } else { whole }
         }
     }
 }

@@ -5,7 +5,8 @@
 //! and put together again with every length checked: [`Int8Matrix`] (symmetric, one scale per
 //! row), [`LinearMatrix`] (minimum and step per group, 2 to 8 bits), [`ScaledMatrix`] (integer
 //! codes with a scale and a zero point: the files of GPTQ, AWQ and compressed-tensors),
-//! [`Float4Matrix`] (the four-bit tables of bitsandbytes) and [`BlockMatrix`] (the blocks of ggml, byte for byte).
+//! [`Float4Matrix`] (the four-bit tables of bitsandbytes), [`CodebookMatrix`] (levels fitted to
+//! the weights) and [`BlockMatrix`] (the blocks of ggml, byte for byte).
 //!
 //! A format and the choice of codes are two things: [`Grid`] says which levels the codes of a
 //! [`Coded`] stand for, and whoever chooses better codes puts them in.
@@ -15,12 +16,14 @@
 
 pub mod affine;
 mod block;
+mod codebook;
 mod coded;
 mod error;
 mod fit;
 mod float4;
 mod grid;
 mod int8;
+pub mod kmeans;
 mod linear;
 mod measure;
 pub mod pack;
@@ -29,6 +32,7 @@ mod scheme;
 mod shape;
 
 pub use block::{BLOCK, BlockFormat, BlockMatrix};
+pub use codebook::{Books, CodebookMatrix, CodebookShape, Filling};
 pub use coded::Coded;
 pub use error::{EncodeError, LayoutError, SchemeError};
 pub use fit::{Fit, Observer};

@@ -6,8 +6,10 @@ use kvant_kernels::Matrix;
 use crate::affine::{covering_step, nearest};
 use crate::coded::gather;
 use crate::fit::part::parts;
+use crate::fit::range::{Around, Choice, choose};
+use crate::fit::search::{Target, scale_and_offset};
 use crate::pack::pack;
-use crate::shape::{F16_MAX, at_most};
+use crate::shape::{F16_MAX, at_most, to_half};
 use crate::{CodeShape, EncodeError, Fit, Grid, LayoutError, Levels, Scheme, Span};
 
 /// Widest range of a row or tensor: `min + 255 · step` must not overflow f32.
@@ -15,7 +17,7 @@ const RANGE_MAX: f32 = f32::MAX / 2.0;
 
 /// `w = min + code · step`, `code = round((w − min) / (max − min) · (2^n − 1))` per group.
 ///
-/// Rounding is to nearest, ties to even. Per row or per tensor `min` and `step` are f32; in
+/// Rounding is to nearest, ties to even. From minimum to maximum, per row or per tensor `min` and `step` are f32; in
 /// groups they are f16, `min` rounded down and `step` up, so that the codes still reach both
 /// ends. The error of a weight is at most `step / 2`, and `2^−21 · max|w|` more for the roundings
 /// of f32. A span of one value that f16 (without groups: f32) holds has step 0 and stays exact.
@@ -31,19 +33,23 @@ pub struct LinearMatrix {
 
 impl LinearMatrix {
     /// Encodes finite rows.
-    pub(crate) fn encode(w: Matrix<'_, f32>, bits: u8, span: Span) -> Result<Self, EncodeError> {
+    pub(crate) fn encode(
+        w: Matrix<'_, f32>,
+        shape: CodeShape,
+        fit: &Fit<'_>,
+    ) -> Result<Self, EncodeError> {
+        let CodeShape { bits, span, .. } = shape;
         if !(2..=8).contains(&bits) {
             return Err(EncodeError::Bits { bits });
         }
-        let shape = CodeShape { rows: w.rows(), cols: w.cols(), bits, span };
         let mut out = Self {
             shape,
             codes: vec![0; shape.rows * shape.row_bytes()],
             mins: Vec::with_capacity(shape.numbers()),
             steps: Vec::with_capacity(shape.numbers()),
         };
-        parts(w, shape.cut(), &Fit::default(), |row, target| {
-            let (min, step) = range(target.values, &shape).map_err(|(magnitude, limit)| {
+        parts(w, shape.cut(), fit, |row, target| {
+            let (min, step) = fitted(target, &shape, fit).map_err(|(magnitude, limit)| {
                 let scheme = Scheme::Linear { bits, span };
                 EncodeError::Range { scheme, row, magnitude, limit }
             })?;
@@ -192,6 +198,28 @@ impl LinearMatrix {
     }
 }
 
+/// Minimum and step as the observer wants them.
+fn fitted(target: Target<'_>, shape: &CodeShape, fit: &Fit<'_>) -> Result<(f32, f32), (f32, f32)> {
+    let whole = range(target.values, shape)?;
+    let levels = usize::from(shape.top()) + 1;
+    match choose(target, fit.observer, Around::Anything, levels) {
+        Choice::Ends(ends) => range(&ends, shape),
+        Choice::Search => {
+            let store = |step, min| {
+                if shape.is_half() { (to_half(step), to_half(min)) } else { (step, min) }
+            };
+            let top = f32::from(shape.top());
+            let (step, min) = scale_and_offset(target, top, store);
+            let error = |(min, step): (f32, f32)| {
+                let code = |v: f32| ((v - min) / step).round_ties_even().clamp(0.0, top);
+                target.error(|v| if step == 0.0 { min } else { min + step * code(v) })
+            };
+            let better = (min + top * step).is_finite() && error((min, step)) < error(whole);
+            Ok(if better { (min, step) } else { whole })
+        }
+    }
+}
+
 /// Minimum and step of a group as stored, or the magnitude that does not fit and the limit.
 fn range(group: &[f32], shape: &CodeShape) -> Result<(f32, f32), (f32, f32)> {
     let (mut low, mut high) = (f32::INFINITY, f32::NEG_INFINITY);
@@ -222,7 +250,9 @@ fn encode_group(group: &[f32], (min, step): (f32, f32), levels: i32, codes: &mut
         return;
     }
     for (code, &v) in codes.iter_mut().zip(group) {
-        *code = nearest((v - min) / step).clamp(0, levels) as u8;
+        // Far outside a clipped range the rounding would not hold.
+        let place = ((v - min) / step).clamp(-1.0, 256.0);
+        *code = nearest(place).clamp(0, levels) as u8;
     }
 }
 

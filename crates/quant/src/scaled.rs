@@ -1,14 +1,13 @@
 //! Integer codes with a scale, and for some an integer zero point, per span.
 
+mod fit;
+
 use kvant_kernels::Matrix;
 
 use crate::coded::gather;
 use crate::fit::part::parts;
-use crate::shape::{F16_MAX, all_half, at_least};
+use crate::shape::all_half;
 use crate::{CodeShape, EncodeError, Fit, Grid, LayoutError, Levels, Scheme, Span};
-
-/// Widest range of a row or tensor: `255 · scale` must not overflow f32.
-const RANGE_MAX: f32 = f32::MAX / 2.0;
 
 /// `w = scale · (code − zero)` per span, codes of 2 to 8 bits.
 ///
@@ -16,12 +15,13 @@ const RANGE_MAX: f32 = f32::MAX / 2.0;
 /// AWQ, GPTQ and compressed-tensors with zero points), or `2^(n−1)` everywhere (`symN`, and the
 /// symmetric files of these). Codes are unsigned; signed ones are `code − 2^(n−1)`.
 ///
-/// Encoding rounds to nearest, ties to even. `symN` takes `scale = max|w| / (2^(n−1) − 1)`;
+/// Encoding rounds to nearest, ties to even. From minimum to maximum, `symN` takes `scale = max|w| / (2^(n−1) − 1)`;
 /// `affineN` widens the range to hold 0, takes `scale = (max − min) / (2^n − 1)` and
 /// `zero = round(−min / scale)`. In groups the scale is rounded up to f16. The error of a weight
 /// is at most `scale / 2`, and `2^n · 2^−22 · scale` more for the roundings of f32; zeros stay
 /// exact. `n + 16 / g` bits per weight in groups of `g` (`n + (16 + n) / g` with zero points),
-/// `n + 32 / cols` per row. The formulas are [`affine::Symmetric`](crate::affine::Symmetric) and
+/// `n + 32 / cols` per row. A search may clip, uses all codes (also `−2^(n−1)`) and takes
+/// negative scales where the largest weight is positive and fits that code. The formulas are [`affine::Symmetric`](crate::affine::Symmetric) and
 /// [`affine::Asymmetric`](crate::affine::Asymmetric).
 #[derive(Clone, Debug, PartialEq)]
 pub struct ScaledMatrix {
@@ -57,9 +57,10 @@ impl ScaledMatrix {
         parts(w, shape.cut(), fit, |row, target| {
             let range = |(magnitude, limit)| EncodeError::Range { scheme, row, magnitude, limit };
             let scale = match &mut out.zeros {
-                None => symmetric(target.values, &shape).map_err(range)?,
+                None => fit::symmetric(target, &shape, fit.observer).map_err(range)?,
                 Some(zeros) => {
-                    let (scale, zero) = asymmetric(target.values, &shape).map_err(range)?;
+                    let (scale, zero) =
+                        fit::asymmetric(target, &shape, fit.observer).map_err(range)?;
                     zeros.push(zero);
                     scale
                 }
@@ -103,7 +104,8 @@ impl ScaledMatrix {
         }
         let zero = zeros.iter().flatten().position(|&zero| zero > shape.top());
         if let (Some(index), Some(zeros)) = (zero, &zeros) {
-            return Err(LayoutError::ZeroPoint { index, value: zeros[index], bits: shape.bits });
+            let (value, why) = (f32::from(zeros[index]), "past the codes of its bits");
+            return Err(LayoutError::Value { part: "zero point", index, value, why });
         }
         Ok(Self { shape, codes, scales, zeros })
     }
@@ -238,35 +240,4 @@ impl ScaledMatrix {
 fn zero_shape(shape: &CodeShape) -> CodeShape {
     let groups = shape.groups();
     CodeShape { rows: shape.numbers().checked_div(groups).unwrap_or(0), cols: groups, ..*shape }
-}
-
-/// A scale for which `levels` steps cover `range`, as stored, or the range's limit.
-fn covering(range: f64, levels: f32, shape: &CodeShape) -> Result<f32, f32> {
-    let exact = (range / f64::from(levels)) as f32;
-    let short = f64::from(exact) * f64::from(levels) * (1.0 + 2f64.powi(-22)) < range;
-    // Only among the subnormal numbers.
-    let exact = if short { exact.next_up() } else { exact };
-    if shape.is_half() {
-        let scale = if exact > F16_MAX { f32::INFINITY } else { at_least(exact) };
-        return if scale > F16_MAX { Err(F16_MAX * levels) } else { Ok(scale) };
-    }
-    if range > f64::from(RANGE_MAX) { Err(RANGE_MAX) } else { Ok(exact) }
-}
-
-/// The scale of a span around zero, or the magnitude that does not fit and the limit.
-fn symmetric(values: &[f32], shape: &CodeShape) -> Result<f32, (f32, f32)> {
-    let max = values.iter().fold(0.0f32, |max, v| max.max(v.abs()));
-    let levels = f32::from(shape.top() / 2);
-    covering(f64::from(max), levels, shape).map_err(|limit| (max, limit))
-}
-
-/// Scale and zero point of a span, or the range that does not fit and the limit.
-fn asymmetric(values: &[f32], shape: &CodeShape) -> Result<(f32, u8), (f32, f32)> {
-    let low = values.iter().fold(0.0f32, |low, v| low.min(*v));
-    let high = values.iter().fold(0.0f32, |high, v| high.max(*v));
-    let range = f64::from(high) - f64::from(low);
-    let top = f32::from(shape.top());
-    let scale = covering(range, top, shape).map_err(|limit| (range as f32, limit))?;
-    let zero = if scale > 0.0 { (-low / scale).round_ties_even().min(top) } else { 0.0 };
-    Ok((scale, zero as u8))
 }

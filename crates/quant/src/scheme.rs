@@ -9,8 +9,8 @@ pub use span::Span;
 
 use crate::scaled::Zeros;
 use crate::{
-    BlockFormat, BlockMatrix, CodeShape, Coded, EncodeError, Fit, Float4, Float4Matrix,
-    Float4Shape, Int8Matrix, LinearMatrix, ScaledMatrix,
+    BlockFormat, BlockMatrix, Books, CodeShape, CodebookMatrix, CodebookShape, Coded, EncodeError,
+    Filling, Fit, Float4, Float4Matrix, Float4Shape, Int8Matrix, LinearMatrix, ScaledMatrix,
 };
 
 /// What codes and scales look like: the levels, their number, and how many weights share a scale.
@@ -63,6 +63,16 @@ pub enum Scheme {
         /// Whether the scales are quantized once more.
         double: bool,
     },
+    /// `kmeans2` to `kmeans8`, `quantile2` to `quantile8`: levels fitted to the weights
+    /// ([`CodebookMatrix`]).
+    Codebook {
+        /// How the levels are chosen.
+        filling: Filling,
+        /// Bits per code, 2 to 8.
+        bits: u8,
+        /// Which weights share a codebook.
+        books: Books,
+    },
     /// `q4_0`, `q8_0`, …: the blocks of ggml ([`BlockMatrix`]).
     Block(BlockFormat),
 }
@@ -71,11 +81,13 @@ pub enum Scheme {
 const GROUP: Span = Span::Group(32);
 /// The same for the tables of bitsandbytes.
 const BLOCK4: usize = 64;
+/// The same for codebooks.
+const BOOKS: Books = Books::Scaled(32);
 
 impl Scheme {
     /// One scheme of every family and number of bits, with the span of its family. Not among
     /// them: `mxfp4`, which is a name and is read, but not written.
-    pub const ALL: [Self; 38] = [
+    pub const ALL: [Self; 52] = [
         Self::Int8,
         Self::Linear { bits: 2, span: GROUP },
         Self::Linear { bits: 3, span: GROUP },
@@ -102,6 +114,20 @@ impl Scheme {
         Self::Float4 { format: Float4::Nf4, block: BLOCK4, double: true },
         Self::Float4 { format: Float4::Fp4, block: BLOCK4, double: false },
         Self::Float4 { format: Float4::Fp4, block: BLOCK4, double: true },
+        Self::Codebook { filling: Filling::Kmeans, bits: 2, books: BOOKS },
+        Self::Codebook { filling: Filling::Kmeans, bits: 3, books: BOOKS },
+        Self::Codebook { filling: Filling::Kmeans, bits: 4, books: BOOKS },
+        Self::Codebook { filling: Filling::Kmeans, bits: 5, books: BOOKS },
+        Self::Codebook { filling: Filling::Kmeans, bits: 6, books: BOOKS },
+        Self::Codebook { filling: Filling::Kmeans, bits: 7, books: BOOKS },
+        Self::Codebook { filling: Filling::Kmeans, bits: 8, books: BOOKS },
+        Self::Codebook { filling: Filling::Quantile, bits: 2, books: BOOKS },
+        Self::Codebook { filling: Filling::Quantile, bits: 3, books: BOOKS },
+        Self::Codebook { filling: Filling::Quantile, bits: 4, books: BOOKS },
+        Self::Codebook { filling: Filling::Quantile, bits: 5, books: BOOKS },
+        Self::Codebook { filling: Filling::Quantile, bits: 6, books: BOOKS },
+        Self::Codebook { filling: Filling::Quantile, bits: 7, books: BOOKS },
+        Self::Codebook { filling: Filling::Quantile, bits: 8, books: BOOKS },
         Self::Block(BlockFormat::Q4_0),
         Self::Block(BlockFormat::Q4_1),
         Self::Block(BlockFormat::Q5_0),
@@ -124,7 +150,8 @@ impl Scheme {
             | Self::Linear { .. }
             | Self::Sym { .. }
             | Self::Affine { .. }
-            | Self::Float4 { .. } => 1,
+            | Self::Float4 { .. }
+            | Self::Codebook { .. } => 1,
         }
     }
 
@@ -154,8 +181,10 @@ impl Scheme {
         refuse_not_finite(w)?;
         let shape = |bits, span| CodeShape { rows: w.rows(), cols: w.cols(), bits, span };
         Ok(match *self {
-            Self::Int8 => Coded::Int8(Int8Matrix::encode(w)?),
-            Self::Linear { bits, span } => Coded::Linear(LinearMatrix::encode(w, bits, span)?),
+            Self::Int8 => Coded::Int8(Int8Matrix::encode(w, fit)?),
+            Self::Linear { bits, span } => {
+                Coded::Linear(LinearMatrix::encode(w, shape(bits, span), fit)?)
+            }
             Self::Sym { bits, span } => {
                 Coded::Scaled(ScaledMatrix::encode(w, shape(bits, span), Zeros::Middle, fit)?)
             }
@@ -165,6 +194,11 @@ impl Scheme {
             Self::Float4 { format, block, double } => {
                 let shape = Float4Shape { rows: w.rows(), cols: w.cols(), format, block };
                 Coded::Float4(Float4Matrix::encode(w, shape, double, fit)?)
+            }
+            Self::Codebook { filling, bits, books } => {
+                let CodeShape { rows, cols, .. } = shape(bits, books.span());
+                let shape = CodebookShape { rows, cols, bits, filling, books };
+                Coded::Codebook(CodebookMatrix::encode(w, shape, fit)?)
             }
             Self::Block(format) => Coded::Block(BlockMatrix::fit(w, format, fit)?),
         })

@@ -136,12 +136,17 @@ pub(crate) fn at_most(x: f32) -> f32 {
     f16::from_bits(below).to_f32()
 }
 
+/// The nearest f16 number; infinite past the largest.
+pub(crate) fn to_half(x: f32) -> f32 {
+    f16::from_f32(x).to_f32()
+}
+
 /// Largest finite f16 number.
 pub(crate) const F16_MAX: f32 = 65504.0;
 
 /// Whether f16 holds every one of these numbers.
 pub(crate) fn all_half(numbers: &[f32]) -> bool {
-    numbers.iter().all(|&value| f16::from_f32(value).to_f32() == value)
+    numbers.iter().all(|&value| to_half(value) == value)
 }
 
 #[cfg(test)]

@@ -51,11 +51,28 @@ fn bounds(coded: &Coded, row: usize, weights: &[f32]) -> Vec<f64> {
             };
             (row * cols..(row + 1) * cols).map(bound).collect()
         }
+        Coded::Codebook(_) => codebook_bounds(coded, row, weights),
         Coded::Block(m) => {
             let bounds = |block: &[f32]| block_bounds(m.format(), block);
             weights.chunks(m.format().weights_per_block()).flat_map(bounds).collect()
         }
     }
+}
+
+/// The distance to the nearest level, and never more than the weights that share a codebook are
+/// from one another.
+fn codebook_bounds(coded: &Coded, row: usize, weights: &[f32]) -> Vec<f64> {
+    let grid = coded.grid();
+    let mut bounds = Vec::new();
+    for (cols, group) in grid.row(row) {
+        for weight in &weights[cols] {
+            let distance = |code| (f64::from(group.restore(code)) - f64::from(*weight)).abs();
+            let least =
+                (0..grid.count()).map(|code| distance(code as u8)).fold(f64::INFINITY, f64::min);
+            bounds.push(least + 2f64.powi(-22) * f64::from(weight.abs()) + 1e-44);
+        }
+    }
+    bounds
 }
 
 /// Codes follow from the f32 scale and minimum, which are then rounded to f16.
@@ -364,8 +381,11 @@ fn sizes_are_what_the_formats_say() {
     let blocks = [4.5, 5.0, 5.5, 6.0, 8.5, 4.5, 2.625, 3.4375, 4.5, 5.5, 6.5625, 4.25];
     let dq = 4.0 + (8.0 + 4.0 + 4.0) * 8.0 / 512.0;
     let tables = [4.5, dq, 4.5, dq];
+    let book = |bits: u8| f64::from(bits) + 0.5 + 16.0 * f64::from(1u32 << bits) / 512.0;
+    let books = [2, 3, 4, 5, 6, 7, 8].map(book);
     let integers = [8.25].into_iter().chain(linear).chain(sym).chain(affine);
-    let expected: Vec<f64> = integers.chain(tables).chain(blocks).collect();
+    let expected: Vec<f64> =
+        integers.chain(tables).chain(books).chain(books).chain(blocks).collect();
     assert_eq!(expected.len(), Scheme::ALL.len());
     for (scheme, bits) in Scheme::ALL.into_iter().zip(expected) {
         let cols = scheme.whole_cols().max(128);
@@ -435,6 +455,8 @@ fn magnitudes_past_the_scale_are_refused() {
         ("sym2:tensor".parse().unwrap(), f32::MAX / 2.0),
         ("nf4".parse().unwrap(), f32::MAX / 2.0),
         ("fp4dq".parse().unwrap(), f32::MAX / 2.0),
+        ("kmeans4".parse().unwrap(), 65504.0),
+        ("quantile3:tensor".parse().unwrap(), 65504.0),
         ("affine8:channel".parse().unwrap(), f32::MAX / 2.0),
         (Scheme::Block(BlockFormat::Q4_0), 65504.0 * 8.0),
         (Scheme::Block(BlockFormat::Q8_0), 65504.0 * 127.0),
@@ -464,4 +486,34 @@ fn doubly_quantized_scales_take_an_eighth_of_a_bit() {
     let plain = check(plain, &weights, 256, 256).unwrap().decode();
     let [double, plain] = [double, plain].map(|back| measure(&weights, &back).relative);
     assert!(double < plain * 1.01, "{double} {plain}");
+}
+
+/// No restored weight lies outside the weights that its codebook was fitted to.
+#[test]
+fn levels_lie_among_the_weights() {
+    let weights = matrix(4, 6, 96);
+    for name in ["kmeans4:tensor", "quantile3:channel", "kmeans2:book32", "quantile8:book32"] {
+        let coded = check(name.parse().unwrap(), &weights, 6, 96).unwrap();
+        let Coded::Codebook(book) = &coded else { unreachable!("a codebook") };
+        let len = match book.shape().books.span() {
+            Span::Tensor => weights.len(),
+            span @ (Span::Channel | Span::Group(_)) => span.weights(96),
+        };
+        for (part, back) in weights.chunks(len).zip(coded.decode().chunks(len)) {
+            let room = (max_abs(part) * 2f64.powi(-10)).max(2f64.powi(-24)) as f32;
+            let low = part.iter().copied().fold(f32::INFINITY, f32::min) - room;
+            let high = part.iter().copied().fold(f32::NEG_INFINITY, f32::max) + room;
+            assert!(back.iter().all(|w| (low..=high).contains(w)), "{name}");
+        }
+    }
+}
+
+/// As many levels as there are different weights lose nothing but the rounding to f16.
+#[test]
+fn few_different_weights_are_kept() {
+    let weights: Vec<f32> = (0..256).map(|i| [0.5, -0.25, 3.0, 0.125][i % 4]).collect();
+    for name in ["kmeans2:tensor", "kmeans2:channel", "kmeans3:book16", "kmeans2"] {
+        let back = check(name.parse().unwrap(), &weights, 4, 64).unwrap().decode();
+        assert!(measure(&weights, &back).relative < 1e-3, "{name}");
+    }
 }

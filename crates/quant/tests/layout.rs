@@ -2,8 +2,9 @@
 
 use kvant_kernels::Matrix;
 use kvant_quant::{
-    Absmax, BlockFormat, BlockMatrix, CodeShape, Coded, Float4, Float4Matrix, Float4Shape,
-    Int8Matrix, LayoutError, LinearMatrix, ScaledMatrix, Scheme, Span,
+    Absmax, BlockFormat, BlockMatrix, Books, CodeShape, CodebookMatrix, CodebookShape, Coded,
+    Filling, Float4, Float4Matrix, Float4Shape, Int8Matrix, LayoutError, LinearMatrix,
+    ScaledMatrix, Scheme, Span,
 };
 use kvant_testkit::Random;
 use proptest::prelude::*;
@@ -37,6 +38,11 @@ fn again(coded: &Coded) -> Result<Coded, LayoutError> {
             Float4Matrix::from_parts(m.shape(), m.codes().to_vec(), m.absmax().clone())
                 .map(Coded::Float4)
         }
+        Coded::Codebook(m) => {
+            let (codes, levels) = (m.codes().to_vec(), m.levels().to_vec());
+            CodebookMatrix::from_parts(m.shape(), codes, levels, m.scales().to_vec())
+                .map(Coded::Codebook)
+        }
         Coded::Block(m) => {
             BlockMatrix::from_parts(m.format(), m.rows(), m.cols(), m.data().to_vec())
                 .map(Coded::Block)
@@ -47,11 +53,16 @@ fn again(coded: &Coded) -> Result<Coded, LayoutError> {
 /// Every scheme, and every span of those that have several.
 fn schemes() -> Vec<Scheme> {
     let names = ["linear3:tensor", "sym5:tensor", "sym4:channel", "affine3:g48", "affine6:tensor"];
-    let spanned = names.into_iter().chain(["affine4:channel", "sym3:g5", "nf4:g48", "fp4dq:g7"]);
+    let spanned = names
+        .into_iter()
+        .chain(["affine4:channel", "sym3:g5", "nf4:g48", "fp4dq:g7", "kmeans3:tensor"])
+        .chain(["kmeans2:channel", "quantile4:book64", "kmeans4:g9"]);
     Scheme::ALL.into_iter().chain(spanned.map(|name| name.parse().unwrap())).collect()
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(32))]
+
     #[test]
     fn parts_make_the_same_matrix(seed: u64, rows in 0usize..4, blocks in 0usize..5) {
         let cols = blocks * 256;
@@ -285,8 +296,9 @@ fn selected_rows_are_those_rows() {
         for (row, &from) in some.chunks_exact(cols).zip(&order) {
             assert_eq!(row, &all[from * cols..(from + 1) * cols], "{scheme}");
         }
-        let grouped = !scheme.to_string().contains([':', 'd']); // no shared scales, none restored
-        if grouped {
+        // Where scales and levels are not shared by rows, and not restored to f32.
+        let own = !scheme.to_string().contains([':', 'd', 'm', 'q']);
+        if own || matches!(scheme, Scheme::Block(_)) {
             assert_eq!(chosen.size_bytes() * rows, coded.size_bytes() * order.len(), "{scheme}");
         }
         assert_eq!(coded.select_rows(&[0, 1, 2, 3, 4, 5]), coded, "{scheme}");
@@ -310,7 +322,15 @@ fn foreign_integers_are_kept_as_they_are() {
     assert_eq!(Coded::Scaled(m).decode(), [0.0, -1.5, -16.0, -6.0 * 3.0e-9, 0.0, 0.0]);
     let zeros = Some(vec![15, 0, 16, 3]);
     let error = ScaledMatrix::from_parts(shape, codes, scales, zeros).unwrap_err();
-    assert_eq!(error, LayoutError::ZeroPoint { index: 2, value: 16, bits: 4 });
+    assert_eq!(
+        error,
+        LayoutError::Value {
+            part: "zero point",
+            index: 2,
+            value: 16.0,
+            why: "past the codes of its bits",
+        }
+    );
 }
 
 /// A file of bitsandbytes by hand: the first code is in the high half of a byte, blocks run over
@@ -363,4 +383,45 @@ fn tables_with_other_lengths_are_refused() {
     let wide = Float4Shape { rows, cols, ..shape };
     let error = Float4Matrix::from_parts(wide, vec![], plain(0));
     assert_eq!(error, Err(LayoutError::Overflow { rows, cols }));
+}
+
+#[test]
+fn codebooks_that_are_none_are_refused() {
+    let books = Books::Row;
+    let shape = CodebookShape { rows: 2, cols: 3, bits: 2, filling: Filling::Kmeans, books };
+    let levels = [-1.0, 0.0, 0.5, 2.0, -2.0, -2.0, 0.25, 0.25];
+    let parts = |shape, codes, levels: &[f32], scales| {
+        CodebookMatrix::from_parts(
+            shape,
+            vec![0b11_01_00; codes],
+            levels.to_vec(),
+            vec![1.0; scales],
+        )
+    };
+    let good = Coded::Codebook(parts(shape, 2, &levels, 0).unwrap());
+    assert_eq!(good.decode(), [-1.0, 0.0, 2.0, -2.0, -2.0, 0.25]);
+    assert_eq!((good.size_bytes(), good.scheme().to_string().as_str()), (18, "kmeans2:channel"));
+    let length = |part, expected, got| Err(LayoutError::Length { part, expected, got });
+    assert_eq!(parts(shape, 3, &levels, 0), length("codes", 2, 3));
+    assert_eq!(parts(shape, 2, &levels[1..], 0), length("levels", 8, 7));
+    assert_eq!(parts(shape, 2, &levels, 1), length("scales", 0, 1));
+    let scaled = CodebookShape { books: Books::Scaled(2), ..shape };
+    assert!(parts(scaled, 2, &levels[..4], 4).is_ok());
+    assert_eq!(parts(scaled, 2, &levels[..4], 3), length("scales", 4, 3));
+    let with = |index: usize, value: f32| {
+        let mut levels = levels;
+        levels[index] = value;
+        parts(shape, 2, &levels, 0).unwrap_err()
+    };
+    let error = with(5, -2.5);
+    assert!(matches!(error, LayoutError::Value { part: "level", index: 5, .. }), "{error}");
+    let error = with(2, 0.3);
+    assert!(matches!(error, LayoutError::Precision { part: "level", index: 2, .. }), "{error}");
+    let error = with(7, f32::INFINITY);
+    assert!(matches!(error, LayoutError::Scale { part: "level", index: 7, .. }), "{error}");
+    let none = CodebookShape { books: Books::Group(0), ..shape };
+    assert_eq!(parts(none, 2, &levels, 0), Err(LayoutError::Group));
+    let (rows, cols) = (usize::MAX / 64, 64);
+    let wide = CodebookShape { rows, cols, ..shape };
+    assert_eq!(parts(wide, 0, &[], 0), Err(LayoutError::Overflow { rows, cols }));
 }

@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use kvant_quant::{
-    Absmax, BlockMatrix, CodeShape, Coded, Float4Matrix, Float4Shape, Int8Matrix, LinearMatrix,
-    ScaledMatrix, Scheme, dynamic_map,
+    Absmax, BlockMatrix, Books, CodeShape, CodebookMatrix, CodebookShape, Coded, Float4Matrix,
+    Float4Shape, Int8Matrix, LinearMatrix, ScaledMatrix, Scheme, dynamic_map,
 };
 use serde_json::{Map, Value};
 
@@ -72,7 +72,7 @@ fn record(value: &Map<String, Value>) -> Option<Record> {
 }
 
 /// The neighbours of a coded tensor that belong to it.
-const PARTS: [&str; 7] = [
+const PARTS: [&str; 8] = [
     "_scale",
     "_min",
     "_zero_point",
@@ -80,6 +80,7 @@ const PARTS: [&str; 7] = [
     "_nested_absmax",
     "_nested_offset",
     "_nested_quant_map",
+    "_codebook",
 ];
 
 impl Checkpoint {
@@ -129,6 +130,7 @@ impl Checkpoint {
             | Scheme::Sym { .. }
             | Scheme::Affine { .. }
             | Scheme::Float4 { .. }
+            | Scheme::Codebook { .. }
             | Scheme::Block(_) => Content::Bytes,
         };
         if raw.format.content != expected {
@@ -166,6 +168,16 @@ impl Checkpoint {
                     Absmax::Plain(self.floats(&format!("{name}_absmax"))?)
                 };
                 Float4Matrix::from_parts(shape, raw.bytes.to_vec(), absmax).map(Coded::Float4)
+            }
+            Scheme::Codebook { filling, bits, books } => {
+                let shape = CodebookShape { rows, cols, bits, filling, books };
+                let levels = self.floats(&format!("{name}_codebook"))?;
+                let scales = match books {
+                    Books::Scaled(_) => self.floats(&format!("{name}_scale"))?,
+                    Books::Tensor | Books::Row | Books::Group(_) => Vec::new(),
+                };
+                CodebookMatrix::from_parts(shape, raw.bytes.to_vec(), levels, scales)
+                    .map(Coded::Codebook)
             }
             Scheme::Block(format) => {
                 BlockMatrix::from_parts(format, rows, cols, raw.bytes.to_vec()).map(Coded::Block)
@@ -229,6 +241,8 @@ fn parts(scheme: Scheme) -> &'static [&'static str] {
         Scheme::Affine { .. } => &["_scale", "_zero_point"],
         Scheme::Float4 { double: false, .. } => &["_absmax"],
         Scheme::Float4 { double: true, .. } => &["_absmax", "_nested_absmax", "_nested_offset"],
+        Scheme::Codebook { books: Books::Scaled(_), .. } => &["_scale", "_codebook"],
+        Scheme::Codebook { .. } => &["_codebook"],
         Scheme::Block(_) => &[],
     }
 }

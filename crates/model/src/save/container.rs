@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use kvant_quant::{Absmax, Coded, Float4Matrix, ScaledMatrix};
+use kvant_quant::{Absmax, Books, Coded, Float4Matrix, ScaledMatrix};
 use kvant_storage::{Dir, FsDir, Name, bytes_of_f32};
 use serde_json::{Map, Value, json};
 
@@ -120,6 +120,21 @@ fn coded_pieces<'a>(name: &str, coded: &'a Coded) -> Vec<Piece<'a>> {
         }
         Coded::Scaled(matrix) => scaled(name, matrix, codes("U8", Cow::Borrowed(matrix.codes()))),
         Coded::Float4(matrix) => float4(name, matrix),
+        Coded::Codebook(matrix) => {
+            let (shape, levels) = (matrix.shape(), matrix.levels());
+            let per_book = shape.levels_per_book();
+            let books = vec![levels.len() / per_book, per_book];
+            let mut pieces = vec![
+                codes("U8", Cow::Borrowed(matrix.codes())),
+                halves(format!("{name}_codebook"), books, levels),
+            ];
+            if matches!(shape.books, Books::Scaled(_)) {
+                let groups = shape.codes().groups();
+                let shape = vec![rows, groups];
+                pieces.push(halves(format!("{name}_scale"), shape, matrix.scales()));
+            }
+            pieces
+        }
         Coded::Block(matrix) => vec![codes("U8", Cow::Borrowed(matrix.data()))],
     }
 }

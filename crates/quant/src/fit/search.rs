@@ -20,7 +20,7 @@ const RANGES: [f32; 16] = [
 ];
 
 impl Target<'_> {
-    fn importance(&self, index: usize) -> f32 {
+    pub(crate) fn importance(&self, index: usize) -> f32 {
         self.importance.get(index).copied().unwrap_or(1.0)
     }
 
@@ -35,7 +35,7 @@ impl Target<'_> {
     }
 
     /// The weight of largest magnitude, with its sign.
-    fn largest(&self) -> f32 {
+    pub(crate) fn largest(&self) -> f32 {
         self.values.iter().fold(0.0, |max, &v| if v.abs() > f32::abs(max) { v } else { max })
     }
 }

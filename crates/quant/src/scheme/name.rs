@@ -3,14 +3,15 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::{BLOCK4, GROUP};
-use crate::{Float4, Scheme, SchemeError, Span};
+use super::{BLOCK4, BOOKS, GROUP};
+use crate::{Books, Filling, Float4, Scheme, SchemeError, Span};
 
-const KNOWN: &str = "int8, linear2 to linear8, sym2 to sym8, affine2 to affine8, nf4, nf4dq, \
-                     fp4, fp4dq, q4_0, q4_1, q5_0, q5_1, q8_0, iq4_nl, q2_k, q3_k, q4_k, q5_k, \
-                     q6_k, iq4_xs; behind int8 and linearN, symN, affineN may stand :tensor, \
-                     :channel or :g and the weights of a group, as linear4:g64; behind nf4 and \
-                     fp4 only the last";
+const KNOWN: &str = "int8, linear2 to linear8, sym2 to sym8, affine2 to affine8, kmeans2 to \
+                     kmeans8, quantile2 to quantile8, nf4, nf4dq, fp4, fp4dq, q4_0, q4_1, q5_0, \
+                     q5_1, q8_0, iq4_nl, q2_k, q3_k, q4_k, q5_k, q6_k, iq4_xs; behind int8 and \
+                     linearN to quantileN may stand :tensor, :channel or :g and the weights of a \
+                     group, as linear4:g64, behind kmeansN and quantileN also :book and a group \
+                     with a codebook of its own, behind nf4 and fp4 only :g";
 
 impl fmt::Display for Scheme {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -32,6 +33,19 @@ impl fmt::Display for Scheme {
                 let block = if block == BLOCK4 { String::new() } else { format!(":g{block}") };
                 format!("{name}{double}{block}")
             }
+            Self::Codebook { filling, bits, books } => {
+                let name = match filling {
+                    Filling::Kmeans => "kmeans",
+                    Filling::Quantile => "quantile",
+                };
+                match books {
+                    BOOKS => format!("{name}{bits}"),
+                    Books::Group(len) => format!("{name}{bits}:book{len}"),
+                    Books::Tensor | Books::Row | Books::Scaled(_) => {
+                        format!("{name}{bits}:{}", books.span())
+                    }
+                }
+            }
             Self::Block(format) => format.to_string(),
         })
     }
@@ -46,6 +60,9 @@ impl FromStr for Scheme {
 }
 
 fn parse(text: &str) -> Option<Scheme> {
+    if let Some(scheme) = codebook(text) {
+        return Some(scheme);
+    }
     let (name, span) = match text.split_once(':') {
         Some((name, span)) => (name, Some(span.parse::<Span>().ok()?)),
         None => (text, None),
@@ -73,6 +90,31 @@ fn parse(text: &str) -> Option<Scheme> {
         .map(|bits| Scheme::Linear { bits, span })
         .or_else(|| bits("sym").map(|bits| Scheme::Sym { bits, span }))
         .or_else(|| bits("affine").map(|bits| Scheme::Affine { bits, span }))
+}
+
+/// `kmeansN` and `quantileN` with what may stand behind them.
+fn codebook(text: &str) -> Option<Scheme> {
+    let (name, behind) = text.split_once(':').map_or((text, None), |(n, b)| (n, Some(b)));
+    let bits = |family| name.strip_prefix(family).and_then(digit);
+    let (filling, bits) = bits("kmeans")
+        .map(|bits| (Filling::Kmeans, bits))
+        .or_else(|| bits("quantile").map(|bits| (Filling::Quantile, bits)))?;
+    let books = match behind {
+        None => BOOKS,
+        Some(behind) => match behind.strip_prefix("book") {
+            // The same numbers as behind a `g`.
+            Some(len) => match format!("g{len}").parse().ok()? {
+                Span::Group(len) => Books::Group(len),
+                Span::Tensor | Span::Channel => return None,
+            },
+            None => match behind.parse().ok()? {
+                Span::Tensor => Books::Tensor,
+                Span::Channel => Books::Row,
+                Span::Group(len) => Books::Scaled(len),
+            },
+        },
+    };
+    Some(Scheme::Codebook { filling, bits, books })
 }
 
 fn float4(name: &str) -> Option<(Float4, bool)> {
@@ -112,7 +154,16 @@ mod tests {
                 }
             }
         }
-        for name in ["nf4:g128", "nf4dq:g256", "fp4:g32", "fp4dq"] {
+        for name in [
+            "nf4:g128",
+            "nf4dq:g256",
+            "fp4:g32",
+            "fp4dq",
+            "kmeans3:tensor",
+            "kmeans4:book64",
+            "quantile4:channel",
+            "quantile8:g7",
+        ] {
             assert_eq!(name.parse::<Scheme>().unwrap().to_string(), name);
         }
         assert_eq!("int8:channel".parse(), Ok(Scheme::Int8));
@@ -136,6 +187,11 @@ mod tests {
             "linear4:g-1",
             "linear4:g99999999999999999999",
             "nf4:channel",
+            "kmeans4:book",
+            "kmeans4:book0",
+            "kmeans9",
+            "quantile4:bookg3",
+            "linear4:book32",
             "nf4dqdq",
             "nf3",
         ];
