@@ -157,6 +157,10 @@ pub(crate) struct Convert {
     /// keep, or decode and store every tensor as f32, f16 or bf16
     #[arg(long, value_name = "DTYPE", default_value = "keep")]
     pub(crate) dtype: Dtype,
+    /// rotate or rotate:SEED: turn the residual stream of a Llama-like model by a random matrix
+    /// folded into the weights; it computes the same, in f32, with its head untied
+    #[arg(long, value_name = "TRANSFORM")]
+    pub(crate) transform: Option<kvant_compress::Transform>,
     /// Print one JSON object
     #[arg(long)]
     pub(crate) json: bool,

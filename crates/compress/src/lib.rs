@@ -46,5 +46,5 @@ pub use run::compress;
 pub use select::{Reason, Select};
 pub use site::{Absorber, Share, Site, sites};
 pub use transform::{
-    AwqOptions, LowRank, Rest, Rotate, Scaled, SmoothOptions, Transform, awq, smooth,
+    AwqOptions, LowRank, Rest, Rotate, Scaled, SmoothOptions, Transform, awq, rotate, smooth,
 };

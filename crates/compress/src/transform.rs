@@ -14,7 +14,7 @@ use std::str::FromStr;
 
 pub use awq::{AwqOptions, awq};
 pub use lowrank::LowRank;
-pub use rotate::Rotate;
+pub use rotate::{Rotate, rotate};
 pub use scale::{Rest, Scaled};
 pub use smooth::{SmoothOptions, smooth};
 

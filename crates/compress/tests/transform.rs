@@ -5,15 +5,15 @@ use std::path::{Path, PathBuf};
 
 use kvant_compress::{
     AwqOptions, Calibration, Draft, Moment, Pass, PassError, Rest, Rotate, Run, Scaled,
-    SmoothOptions, awq, sites, smooth,
+    SmoothOptions, awq, rotate, sites, smooth,
 };
 use kvant_kernels::Matrix;
 use kvant_model::{
     Checkpoint, Decoder, EmbedOptions, Encoder, ForwardOptions, Network, ObserveOptions,
     SaveOptions, Tap, save,
 };
-use kvant_quant::Scheme;
-use kvant_testkit::Random;
+use kvant_quant::{BlockFormat, Scheme, measure};
+use kvant_testkit::{Random, skip, smollm2};
 use tempfile::TempDir;
 
 const WORDS: usize = 40;
@@ -215,6 +215,34 @@ fn rotated_decoders_give_the_same_logits_and_other_weights() {
             serde_json::from_slice(&fs::read(out.join("config.json")).unwrap()).unwrap();
         assert_eq!(config["tie_word_embeddings"], false);
     }
+}
+
+/// From the Q4_1 file, whose weights cost nothing on that format, to one where they do.
+#[test]
+fn the_real_smollm2_rotates_off_its_lattice() {
+    let Some(source) = smollm2() else { return skip("the SmolLM2 model is absent") };
+    let place = tempfile::tempdir().unwrap();
+    let out = place.path().join("rotated.gguf");
+    rotate(&source, &out, 0).unwrap();
+    let text = "A random rotation of the residual stream changes nothing that anybody can see.";
+    let logits = |path: &Path| {
+        let decoder = Decoder::load(path).unwrap();
+        let tokens = decoder.tokenize(text).unwrap();
+        decoder.logits(&tokens, ForwardOptions { threads: 2, ..Default::default() }).unwrap()
+    };
+    let apart = distance(&logits(&source), &logits(&out));
+    println!("logits apart by {apart:.2e}");
+    assert!(apart < 1e-4, "{apart}");
+    let lost = |path: &Path| {
+        let dense = Checkpoint::open(path).unwrap().dense("blk.7.ffn_up.weight").unwrap();
+        let coded = Scheme::Block(BlockFormat::Q4_1).encode(dense.matrix()).unwrap();
+        measure(dense.values(), &coded.decode()).relative
+    };
+    let (before, after) = (lost(&source), lost(&out));
+    assert!(before < 1e-3 && after > 0.05, "q4_1 loses {before} before and {after} after");
+    let model = Checkpoint::open(&out).unwrap();
+    assert!(model.tensor("output.weight").is_some());
+    assert!(model.tensors().iter().all(|tensor| tensor.format == "F32"));
 }
 
 #[test]

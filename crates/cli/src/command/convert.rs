@@ -2,7 +2,9 @@
 
 use std::cell::Cell;
 
-use kvant_model::{Checkpoint, ConvertOptions, TensorInfo};
+use anyhow::bail;
+use kvant_compress::Transform;
+use kvant_model::{Checkpoint, ConvertOptions, FloatFormat, TensorInfo};
 use serde::Serialize;
 
 use crate::args::Convert;
@@ -36,8 +38,21 @@ pub(super) fn run(args: &Convert) -> anyhow::Result<()> {
         }
         bar.advance(weights);
     };
-    let options = ConvertOptions { float: args.dtype.0, progress: Some(&progress) };
-    kvant_model::convert(&source, &args.out, &options)?;
+    match (args.transform, args.dtype.0) {
+        (None, float) => {
+            let options = ConvertOptions { float, progress: Some(&progress) };
+            kvant_model::convert(&source, &args.out, &options)?;
+        }
+        (Some(Transform::Rotate { seed }), None | Some(FloatFormat::F32)) => {
+            kvant_compress::rotate(&source, &args.out, seed)?;
+        }
+        (Some(Transform::Rotate { .. }), Some(_)) => {
+            bail!("a rotated model is written in f32: leave --dtype out, or convert it again");
+        }
+        (Some(other @ (Transform::Smooth | Transform::LowRank { .. })), _) => {
+            bail!("convert knows only the transform rotate; {other} goes with kvant compress");
+        }
+    }
     drop(bar);
     let (before, after) = (Checkpoint::open(&source)?, Checkpoint::open(&args.out)?);
     let size = |model: &Checkpoint| -> u64 { model.tensors().iter().map(bytes).sum() };

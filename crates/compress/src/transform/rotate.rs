@@ -1,12 +1,16 @@
 //! Rotation of the residual stream and of the values of each head, folded into the weights.
 
-use kvant_model::{Dense, Family};
+use std::path::Path;
+
+use kvant_model::{
+    Checkpoint, Dense, Family, FloatFormat, SaveOptions, SavedTensor, save, save_gguf,
+};
 
 use super::orthogonal::Orthogonal;
 use super::random::Random;
 use super::unfit;
 use crate::site::{Layer, Parts, bias};
-use crate::{Draft, Pass, PassError, Run};
+use crate::{CompressError, Draft, Pass, PassError, Run};
 
 /// Rotates a Llama-like network so that no channel stands out, and leaves what it computes
 /// unchanged up to rounding (`QuaRot`, Ashkboos et al., 2024, rotations R1 and R2).
@@ -42,6 +46,32 @@ impl Pass for Rotate {
         }
         work.ends(&parts)
     }
+}
+
+/// Writes the model at `source`, rotated by [`Rotate`] and everything in f32, to `out`: a GGUF
+/// file if the name ends in `.gguf`, else a directory. Its head is a tensor of its own.
+///
+/// # Errors
+/// [`CompressError`] when `source` is not Llama-like or does not load, or `out` exists or cannot
+/// be written; `out` does not exist then, unless it did before.
+pub fn rotate(source: &Path, out: &Path, seed: u64) -> Result<(), CompressError> {
+    let mut draft = Draft::new(Checkpoint::open(source)?);
+    Rotate { seed }.apply(&mut draft, &Run { threads: 1, progress: &|_| {} })?;
+    let indices: Vec<bool> =
+        draft.tensors().iter().map(|tensor| !crate::select::holds_weights(tensor)).collect();
+    let (checkpoint, mut tensors) = draft.into_saved();
+    for ((_, tensor), indices) in tensors.iter_mut().zip(indices) {
+        if matches!(tensor, SavedTensor::Kept) && !indices {
+            *tensor = SavedTensor::Float(FloatFormat::F32);
+        }
+    }
+    let gguf = out.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("gguf"));
+    if gguf {
+        save_gguf(out, &checkpoint, &tensors)?;
+    } else {
+        save(out, source, &tensors, &SaveOptions::default())?;
+    }
+    Ok(())
 }
 
 struct Work<'a> {

@@ -229,7 +229,8 @@ fn translated<'a>(
     let mut pieces = Vec::with_capacity(stored.len());
     for (name, stored) in stored {
         // A head that was made for this file differs from the word table.
-        let tied = hyper.tied && name == "lm_head.weight" && source.tensor(name).is_some();
+        let own = matches!(stored, Stored::Dense(_) | Stored::Coded(_));
+        let tied = hyper.tied && name == "lm_head.weight" && !own;
         if hyper.family.is_left_out(name) || tied {
             continue;
         }
