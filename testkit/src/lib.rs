@@ -2,10 +2,12 @@
 //!
 //! **Invariant:** named only in `dev-dependencies`; imports nothing of the house.
 
+mod llama;
 mod place;
 mod random;
 mod synthetic;
 
+pub use llama::{LLAMA_CONTEXT, llama};
 pub use place::{minilm, shared, skip, smollm2};
 pub use random::Random;
 pub use synthetic::clustered;

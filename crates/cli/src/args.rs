@@ -24,6 +24,7 @@ pub(crate) enum Command {
     Delete(Delete),
     Info(Info),
     Eval(Eval),
+    Perplexity(Perplexity),
     Completions(Completions),
     #[command(hide = true)]
     Measure(Measure),
@@ -345,6 +346,34 @@ pub(crate) struct Eval {
     #[command(flatten)]
     pub(crate) threads: Threads,
     /// Print the report as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Score a language model on a text
+///
+/// As llama.cpp's llama-perplexity does it: windows of --context tokens, of each the second half
+/// is scored. With --against it also says how far the model's predictions are from a reference.
+#[derive(Args, Debug)]
+pub(crate) struct Perplexity {
+    /// A GGUF file, a directory with safetensors, or any REF that pull takes
+    #[arg(value_name = "MODEL")]
+    pub(crate) model: String,
+    /// The text, UTF-8
+    #[arg(long, value_name = "FILE")]
+    pub(crate) text: PathBuf,
+    /// The reference, a model with the same vocabulary
+    #[arg(long, value_name = "MODEL")]
+    pub(crate) against: Option<String>,
+    /// Tokens of a window
+    #[arg(long, value_name = "N", default_value_t = 512, value_parser = at_least_one)]
+    pub(crate) context: usize,
+    /// Windows at most [default: the whole text]
+    #[arg(long, value_name = "N", value_parser = at_least_one)]
+    pub(crate) chunks: Option<usize>,
+    #[command(flatten)]
+    pub(crate) threads: Threads,
+    /// Print one JSON object
     #[arg(long)]
     pub(crate) json: bool,
 }

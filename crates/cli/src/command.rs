@@ -10,6 +10,7 @@ mod import;
 mod info;
 mod inspect;
 mod measure;
+mod perplexity;
 mod pull;
 mod search;
 
@@ -31,6 +32,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Delete(args) => delete::run(&args),
         Command::Info(args) => info::run(&args),
         Command::Eval(args) => eval::run(&args),
+        Command::Perplexity(args) => perplexity::run(&args),
         Command::Measure(args) => measure::run(&args),
         Command::Completions(args) => completions::run(&args),
     }

@@ -1,7 +1,8 @@
 //! What compression cost: quality, speed, size and memory of models, side by side.
 //!
 //! [`metric`] holds the formulas. [`report`] is the result: plain data that serialises to JSON,
-//! prints as a table and draws itself as one self-contained HTML page.
+//! prints as a table and draws itself as one self-contained HTML page. [`perplexity()`] scores language
+//! models.
 //!
 //! **Invariant:** nothing here trains, compresses or stores a model; figures come from running
 //! models as anybody would, and a figure that was not measured is absent, never zero.
@@ -11,11 +12,13 @@ mod embed;
 pub mod limits;
 pub mod metric;
 mod model;
+pub mod perplexity;
 pub mod report;
 mod run;
 pub mod task;
 
 pub use embed::{Embed, Failure};
 pub use model::{Model, OpenError};
+pub use perplexity::{Perplexity, PerplexityError, PerplexityOptions, perplexity};
 pub use report::Report;
 pub use run::{EvalError, Options, Progress, Side, evaluate};

@@ -5,7 +5,7 @@ network is Llama, both written here from the papers (Radford et al. 2019; Touvro
 in double precision and without any line of Kvant.
 
     python -m venv env && env/bin/pip install gguf numpy regex
-    env/bin/python make.py SmolLM2-135M-Instruct.Q4_1.gguf
+    env/bin/python make.py SmolLM2-135M-Instruct.Q4_1.gguf wikitext2-valid.txt
 """
 
 import json
@@ -29,6 +29,9 @@ TEXTS = [
 ]
 LOGITS_OF = 2
 TOP = 8
+# Perplexity: windows and tokens of a window, as llama-perplexity cuts them.
+CHUNKS = 2
+CONTEXT = 512
 
 
 def bytes_to_signs():
@@ -131,6 +134,24 @@ class Llama:
         return self.norm(x, "output_norm.weight") @ self.weights["token_embd.weight"].T
 
 
+def losses(logits, tokens):
+    """Minus the logarithm of the probability of every token after the first."""
+    log = logits - logits.max(axis=-1, keepdims=True)
+    log -= np.log(np.exp(log).sum(axis=-1, keepdims=True))
+    return [-float(log[at, tokens[at + 1]]) for at in range(len(tokens) - 1)]
+
+
+def perplexity(tokenizer, network, text):
+    tokens = tokenizer.encode(text)
+    scored = []
+    for start in range(0, CHUNKS * CONTEXT, CONTEXT):
+        window = tokens[start : start + CONTEXT]
+        scored += losses(network.logits(window), window)[CONTEXT // 2 :]
+    mean, spread = np.mean(scored), np.std(scored, ddof=1) / np.sqrt(len(scored))
+    value = float(np.exp(mean))
+    return {"value": round(value, 6), "error": round(value * float(spread), 6)}
+
+
 def main():
     reader = GGUFReader(sys.argv[1])
     tokenizer, network = Tokenizer(reader), Llama(reader)
@@ -148,15 +169,14 @@ def main():
             "mean": round(float(row.mean()), 6),
             "log_sum": round(float(row.max() + np.log(np.exp(shifted).sum())), 6),
         })
-    probabilities = logits - logits.max(axis=-1, keepdims=True)
-    probabilities -= np.log(np.exp(probabilities).sum(axis=-1, keepdims=True))
     tokens = texts[LOGITS_OF]["tokens"]
-    losses = [-float(probabilities[at, tokens[at + 1]]) for at in range(len(tokens) - 1)]
+    text = Path(sys.argv[2]).read_text()
     expected = {
         "texts": texts,
         "logits_of": LOGITS_OF,
         "logits": rows,
-        "loss": round(float(np.mean(losses)), 7),
+        "loss": round(float(np.mean(losses(logits, tokens))), 7),
+        "perplexity": perplexity(tokenizer, network, text),
     }
     text = json.dumps(expected, ensure_ascii=False, indent=1) + "\n"
     Path(__file__).with_name("expected.json").write_text(text)

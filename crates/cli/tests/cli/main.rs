@@ -6,5 +6,6 @@ mod bad;
 mod house;
 mod hub;
 mod model;
+mod perplexity;
 mod pypi;
 mod vector;
