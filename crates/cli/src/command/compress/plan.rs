@@ -2,14 +2,16 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use anyhow::{Context, bail};
 use kvant_compress::{
-    Action, Calibration, Fallback, PRESETS, Plan, Quantizer, Recipe, Requantize, Rule, Select,
+    Action, CalibrateOptions, Calibration, Fallback, PRESETS, Plan, Quantizer, Recipe, Requantize,
+    Rule, Select,
 };
 
 use crate::args::{Compress, Schemes};
-use crate::progress::Audience;
+use crate::progress::{Audience, Progress, Unit};
 
 /// Formats a budget chooses from unless `--scheme` names some.
 const CHOICES: &str = "q8_0,linear6,q5_0,iq4_nl,linear3:g64";
@@ -87,10 +89,27 @@ fn preset_or_file(name: &str) -> anyhow::Result<Recipe> {
 
 /// What the layers see of the text in `file`, and the text; or the calibration in `file`.
 fn calibration(
-    _args: &Compress,
-    _model: &Path,
+    args: &Compress,
+    model: &Path,
     file: &Path,
-    _audience: Audience,
+    audience: Audience,
 ) -> anyhow::Result<(Option<Calibration>, Vec<String>)> {
-    Ok((Some(Calibration::load(file)?), Vec::new()))
+    if file.extension().is_some_and(|extension| extension == "safetensors") {
+        return Ok((Some(Calibration::load(file)?), Vec::new()));
+    }
+    let text = std::fs::read_to_string(file).with_context(|| file.display().to_string())?;
+    let texts: Vec<String> =
+        text.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect();
+    let bar = Progress::new("calibrating", Some(0), Unit::Items, audience);
+    let at = AtomicU64::new(0);
+    let progress = |done: usize, total: usize| {
+        bar.total(total as u64);
+        bar.advance(done as u64 - at.swap(done as u64, Ordering::Relaxed));
+    };
+    let options = CalibrateOptions {
+        threads: args.threads.get(),
+        progress: Some(&progress),
+        ..CalibrateOptions::default()
+    };
+    Ok((Some(Calibration::collect(model, &texts, &options)?), texts))
 }
