@@ -132,12 +132,7 @@ fn code(data: &[u8]) {
             let matrix = Float4Matrix::from_parts(shape, codes.to_vec(), absmax);
             matrix.ok().map(kvant_quant::Coded::Float4)
         }
-        _ => {
-            let formats = BlockFormat::ALL;
-            let format = formats[usize::from(kind / 16) % formats.len()];
-            let matrix = BlockMatrix::from_parts(format, rows, cols, rest.to_vec());
-            matrix.ok().map(kvant_quant::Coded::Block)
-        }
+        _ => blocks(usize::from(kind / 16), rows % 8, cols % 8, rest),
     };
     if let Some(coded) = restored {
         assert!(
@@ -145,6 +140,20 @@ fn code(data: &[u8]) {
             "checked parts decode to numbers"
         );
     }
+}
+
+/// Blocks of ggml, `across` of them in every row.
+fn blocks(kind: usize, rows: usize, across: usize, data: &[u8]) -> Option<kvant_quant::Coded> {
+    let format = BlockFormat::ALL[kind % BlockFormat::ALL.len()];
+    let bytes = data.get(..rows * across * format.block_bytes())?.to_vec();
+    let cols = across * format.weights_per_block();
+    assert!(BlockMatrix::from_parts(format, rows, cols + 1, bytes.clone()).is_err());
+    let matrix = BlockMatrix::from_parts(format, rows, cols, bytes).ok()?;
+    let coded = kvant_quant::Coded::Block(matrix);
+    let mut again = coded.clone();
+    again.set_codes(&coded.codes());
+    assert!(again == coded, "codes go back where they came from");
+    Some(coded)
 }
 
 fn safetensors(data: &[u8]) {

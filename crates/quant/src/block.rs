@@ -1,4 +1,4 @@
-//! Blocks of 32 weights, byte for byte as ggml stores them.
+//! Blocks of 32 or 256 weights, byte for byte as ggml stores them.
 
 mod fit;
 mod format;
@@ -18,16 +18,18 @@ use crate::{Cut, EncodeError, Fit, Grid, LayoutError, Levels, Observer, Scheme};
 use format::{FLOAT4_MAX, Ladder, NONLINEAR};
 use group::Numbers;
 
-/// A matrix whose rows are whole blocks of 32 weights, in the bytes of a GGUF file.
+/// A matrix whose rows are whole blocks of 32 or 256 weights, in the bytes of a GGUF file.
 ///
-/// Every block starts with an f16 scale `d` (and, for `q4_1` and `q5_1`, an f16 minimum `m`);
-/// the layouts and the decoding are those of [`BlockFormat`]. Encoding gives the
-/// bytes of ggml's reference quantizer: codes from the f32 scale, which is then rounded to f16.
+/// Layouts and decoding are those of [`BlockFormat`], bit for bit as ggml decodes. Where ggml has
+/// a reference quantizer for ranges (`q4_0` to `q8_0`), encoding gives its bytes: codes from the
+/// f32 scale, which is then rounded to f16. Elsewhere, and in every searched block, the numbers
+/// are rounded before factors and codes are chosen.
 ///
-/// With `u = max(2^−11·|d|, 2^−25)`, the rounding of `d`, the error is at most
+/// With `u = max(2^−11·|d|, 2^−25)`, the rounding of `d`, the error of encoding is at most
 /// - `q8_0`: `|d|/2·(1 + 2^−14) + 127·u`;
 /// - `q4_0`: `|d|/2·(1 + 2^−14) + 8·u`; for weights beyond `7.5·|d|` whose sign is not that of the
-///   largest (`+8` has no code) twice the first term.
+///   largest (`+8` has no code) twice the first term;
+/// - the others: see `docs/numerics.md`.
 ///
 /// Blocks of zeros stay exact.
 #[derive(Clone, Debug, PartialEq)]

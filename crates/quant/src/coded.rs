@@ -19,7 +19,7 @@ pub enum Coded {
     Float4(Float4Matrix),
     /// Levels fitted to the weights.
     Codebook(CodebookMatrix),
-    /// Blocks of 32 weights as ggml stores them.
+    /// Blocks of 32 or 256 weights as ggml stores them.
     Block(BlockMatrix),
 }
 
