@@ -34,3 +34,9 @@ pub(crate) const POSITIONS: usize = 1 << 14;
 pub(crate) const CONTEXT: usize = 1 << 24;
 /// Bytes of a text that the tokenizer looks at.
 pub(crate) const TEXT_BYTES: usize = 1 << 20;
+/// Instructions of one pickle.
+pub(crate) const PICKLE_OPS: u64 = 1 << 22;
+/// Bytes of a text in a pickle.
+pub(crate) const PICKLE_TEXT_BYTES: u64 = 1 << 20;
+/// Dictionaries inside dictionaries of a pickle.
+pub(crate) const PICKLE_DEPTH: usize = 16;

@@ -129,14 +129,23 @@ fn write(
         hugging::write(&dir, checkpoint, header, stored, (options, progress))?;
     } else {
         let path = source.join("config.json");
-        let Some(config) = checkpoint.config() else {
-            let (what, remedy) = ("config.json", "give the directory of a model");
-            return Err(LoadError::Missing { path: source.to_path_buf(), what, remedy }.into());
+        let config = match checkpoint.config() {
+            Some(config) => Cow::Borrowed(config),
+            // A bare file of PyTorch or ONNX has no configuration to lose.
+            None if source.is_file() && !source.extension().is_some_and(|e| e == "safetensors") => {
+                Cow::Owned(Value::Object(serde_json::Map::new()))
+            }
+            None => {
+                let (what, remedy) = ("config.json", "give the directory of a model");
+                return Err(LoadError::Missing { path: source.to_path_buf(), what, remedy }.into());
+            }
         };
-        let config = quantization::describe(&path, config, &stored, options)?;
+        let config = quantization::describe(&path, &config, &stored, options)?;
         container::write(&dir, &stored, progress)?;
         dir.create_new(&Name::new("config.json")?, pretty(&config).as_bytes())?;
-        copy::companions(source, &dir)?;
+        if source.is_dir() {
+            copy::companions(source, &dir)?;
+        }
     }
     kvant_storage::sync_folder(&staging.path)?;
     if out.symlink_metadata().is_ok() {

@@ -81,8 +81,8 @@ impl Listing {
         let ends = |name: &&String, extension: &str| {
             Path::new(name).extension().is_some_and(|e| e.eq_ignore_ascii_case(extension))
         };
-        if self.files.contains("config.json") && self.files.iter().any(|n| ends(&n, "safetensors"))
-        {
+        let weights = |name: &String| ends(&name, "safetensors") || name == "pytorch_model.bin";
+        if self.files.contains("config.json") && self.files.iter().any(weights) {
             return vec![folder.to_owned()];
         }
         self.files.iter().filter(|n| ends(n, "gguf")).map(|name| folder.join(name)).collect()

@@ -7,12 +7,13 @@ use kvant_storage::Bytes;
 use serde_json::Value;
 
 use super::safetensors::Entry;
-use super::{HeaderError, Raw, gguf, safetensors};
+use super::{HeaderError, Raw, gguf, onnx, safetensors, torch};
 use crate::LoadError;
 use crate::file;
 use crate::limit::{SHARDS, TOKENIZER_BYTES};
 
 const WEIGHTS: &str = "model.safetensors";
+const PICKLED: &str = "pytorch_model.bin";
 const INDEX: &str = "model.safetensors.index.json";
 
 /// The tensors of all files of a model.
@@ -36,9 +37,26 @@ pub(super) fn open(path: &Path) -> Result<Opened, LoadError> {
         add(&mut tensors, &bytes, header.entries.clone());
         return Ok(Opened { tensors, gguf: Some(header) });
     }
-    let mut tensors = BTreeMap::new();
-    read_safetensors(path, &bytes, &mut tensors)?;
+    let extension = path.extension().unwrap_or_default().to_string_lossy().to_lowercase();
+    let tensors = match extension.as_str() {
+        "onnx" => onnx::parse(path, &bytes)?,
+        "pth" | "pt" | "bin" | "ckpt" => read_torch(path, &bytes)?,
+        _ => {
+            let mut tensors = BTreeMap::new();
+            read_safetensors(path, &bytes, &mut tensors)?;
+            tensors
+        }
+    };
     Ok(Opened { tensors, gguf: None })
+}
+
+fn read_torch(path: &Path, bytes: &Bytes) -> Result<BTreeMap<String, Raw>, LoadError> {
+    if !torch::looks_right(bytes) {
+        let found = foreign(bytes).unwrap_or("no file of PyTorch");
+        let remedy = "give a file that torch.save wrote";
+        return Err(LoadError::Foreign { path: path.to_path_buf(), found, remedy });
+    }
+    torch::parse(bytes).map_err(|source| damaged(path, source))
 }
 
 fn directory(path: &Path) -> Result<BTreeMap<String, Raw>, LoadError> {
@@ -52,12 +70,11 @@ fn directory(path: &Path) -> Result<BTreeMap<String, Raw>, LoadError> {
             read_safetensors(&shard, &file::read(&shard)?, &mut tensors)?;
         }
     } else {
-        let pickled = path.join("pytorch_model.bin").exists();
-        let remedy = if pickled {
-            "pytorch_model.bin is a pickle, which Kvant never executes; convert it to safetensors"
-        } else {
-            "put model.safetensors there, or give the path of a .gguf file"
-        };
+        let pickled = path.join(PICKLED);
+        if pickled.exists() {
+            return read_torch(&pickled, &file::read(&pickled)?);
+        }
+        let remedy = "put model.safetensors there, or give the path of a .gguf file";
         return Err(LoadError::Missing { path: path.to_path_buf(), what: WEIGHTS, remedy });
     }
     Ok(tensors)
@@ -133,7 +150,7 @@ fn remedy(found: &'static str) -> &'static str {
     } else if found.contains("GGUF") {
         "give it the extension .gguf and pass the file itself"
     } else {
-        "Kvant never executes such files; convert it to safetensors"
+        "give a file of PyTorch the extension .pth, else convert it to safetensors"
     }
 }
 
