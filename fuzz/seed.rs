@@ -92,6 +92,71 @@ pub(crate) fn gguf() -> Vec<u8> {
     data
 }
 
+/// A GGUF file of a llama without tensors: sizes and a byte-level vocabulary of four words.
+pub(crate) fn vocabulary() -> Vec<u8> {
+    let mut entries = Vec::new();
+    let mut count = 0u64;
+    let string = |data: &mut Vec<u8>, text: &str| {
+        data.extend((text.len() as u64).to_le_bytes());
+        data.extend(text.as_bytes());
+    };
+    let mut put = |key: &str, kind: u32, value: Vec<u8>| {
+        string(&mut entries, key);
+        entries.extend(kind.to_le_bytes());
+        entries.extend(value);
+        count += 1;
+    };
+    let text = |text: &str| {
+        let mut data = Vec::new();
+        string(&mut data, text);
+        data
+    };
+    let list = |kind: u32, items: &[Vec<u8>]| {
+        let mut data = kind.to_le_bytes().to_vec();
+        data.extend((items.len() as u64).to_le_bytes());
+        data.extend(items.concat());
+        data
+    };
+    put("general.architecture", 8, text("llama"));
+    for (key, size) in [
+        ("block_count", 1u32),
+        ("context_length", 8),
+        ("embedding_length", 8),
+        ("feed_forward_length", 16),
+        ("attention.head_count", 2),
+        ("attention.head_count_kv", 1),
+        ("rope.dimension_count", 4),
+    ] {
+        put(&format!("llama.{key}"), 4, size.to_le_bytes().to_vec());
+    }
+    put("llama.attention.layer_norm_rms_epsilon", 6, 1e-5f32.to_le_bytes().to_vec());
+    put("tokenizer.ggml.model", 8, text("gpt2"));
+    put("tokenizer.ggml.pre", 8, text("smollm"));
+    put("tokenizer.ggml.tokens", 9, list(8, &["<s>", "a", "b", "ab"].map(text)));
+    put("tokenizer.ggml.token_type", 9, list(5, &[3i32, 1, 1, 1].map(|n| n.to_le_bytes().into())));
+    put("tokenizer.ggml.merges", 9, list(8, &[text("a b")]));
+    put("tokenizer.ggml.bos_token_id", 4, 0u32.to_le_bytes().to_vec());
+    put("tokenizer.ggml.add_bos_token", 7, vec![1]);
+    let mut data = b"GGUF".to_vec();
+    data.extend(3u32.to_le_bytes());
+    data.extend(0u64.to_le_bytes());
+    data.extend(count.to_le_bytes());
+    data.extend(entries);
+    data
+}
+
+pub(crate) fn torch() -> Vec<u8> {
+    include_bytes!("../testdata/golden/weights/zip.pth").to_vec()
+}
+
+pub(crate) fn legacy() -> Vec<u8> {
+    include_bytes!("../testdata/golden/weights/legacy.pth").to_vec()
+}
+
+pub(crate) fn onnx() -> Vec<u8> {
+    include_bytes!("../testdata/golden/weights/inside.onnx").to_vec()
+}
+
 pub(crate) fn jsonl() -> Vec<u8> {
     br#"{"id":7,"text":"a whale","vector":[0.5,-1e-3,2],"kind":"noun","tags":["x",null]}
 {"id":"6a9f3c1e-0000-4000-8000-00000000000a","text":"\u00e9\ud83d\ude00","vector":[1,2,3]}

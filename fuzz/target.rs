@@ -6,7 +6,7 @@ use kvant_db::source::{Fields, Format, Source};
 use kvant_db::{Collection, Query, Tuning};
 use kvant_eval::task::{Corpus, Labelled, Pairs};
 use kvant_index::{AnyShape, FloatRows, Metric, SearchOptions};
-use kvant_model::{Checkpoint, Summary};
+use kvant_model::{Checkpoint, Decoder, Summary};
 use kvant_quant::{
     Absmax, BlockFormat, BlockMatrix, Books, CodeShape, CodebookMatrix, CodebookShape, Filling, Float4, Float4Matrix, Float4Shape, LinearMatrix,
     NESTED_BLOCK, ScaledMatrix, Span, dynamic_map,
@@ -20,12 +20,16 @@ use crate::seed;
 pub type Target = fn(&[u8]);
 
 /// Every target: its name, the function, a valid input to start from.
-pub const TARGETS: [(&str, Target, fn() -> Vec<u8>); 14] = [
+pub const TARGETS: [(&str, Target, fn() -> Vec<u8>); 18] = [
     ("frame", frame, seed::frame),
     ("shape", shape, seed::shape),
     ("code", code, seed::code),
     ("safetensors", safetensors, seed::safetensors),
     ("gguf", gguf, seed::gguf),
+    ("vocabulary", vocabulary, seed::vocabulary),
+    ("torch", torch, seed::torch),
+    ("legacy", torch, seed::legacy),
+    ("onnx", onnx, seed::onnx),
     ("jsonl", jsonl, seed::jsonl),
     ("npy", npy, seed::npy),
     ("fvecs", fvecs, seed::fvecs),
@@ -163,6 +167,19 @@ fn safetensors(data: &[u8]) {
 
 fn gguf(data: &[u8]) {
     with_file("model.gguf", data, read_all);
+}
+
+/// The metadata of a GGUF file as a decoder needs them: sizes, words, merges, special tokens.
+fn vocabulary(data: &[u8]) {
+    with_file("words.gguf", data, |path| drop(Decoder::load(path)));
+}
+
+fn torch(data: &[u8]) {
+    with_file("model.pth", data, read_all);
+}
+
+fn onnx(data: &[u8]) {
+    with_file("model.onnx", data, read_all);
 }
 
 fn read_all(path: &Path) {

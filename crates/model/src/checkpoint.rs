@@ -78,11 +78,11 @@ pub struct Checkpoint {
 impl Checkpoint {
     /// Opens the directory (`model.safetensors`, or shards named by
     /// `model.safetensors.index.json`, or `pytorch_model.bin`) or the file at `path`:
-    /// `.safetensors`, `.gguf`, `.pth`, `.pt`, `.bin` or `.ckpt` of PyTorch, or the initialisers
+    /// `.safetensors`, `.gguf`, `.pth`, `.pt`, `.bin` or `.ckpt` of `PyTorch`, or the initialisers
     /// of an `.onnx` graph.
     ///
     /// Reads the header only; the weights stay mapped until asked for (those that lie out of
-    /// order in a file of PyTorch are copied). Nothing in a pickle is executed.
+    /// order in a file of `PyTorch` are copied). Nothing in a pickle is executed.
     ///
     /// # Errors
     /// [`LoadError`] when files are missing, are of another kind, or describe themselves wrongly.

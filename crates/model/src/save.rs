@@ -132,7 +132,7 @@ fn write(
         let config = match checkpoint.config() {
             Some(config) => Cow::Borrowed(config),
             // A bare file of PyTorch or ONNX has no configuration to lose.
-            None if source.is_file() && !source.extension().is_some_and(|e| e == "safetensors") => {
+            None if source.is_file() && source.extension().is_none_or(|e| e != "safetensors") => {
                 Cow::Owned(Value::Object(serde_json::Map::new()))
             }
             None => {

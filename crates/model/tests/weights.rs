@@ -1,4 +1,4 @@
-//! Weights of PyTorch and ONNX, as their own programs read them.
+//! Weights of `PyTorch` and ONNX, as their own programs read them.
 
 use std::path::{Path, PathBuf};
 
@@ -111,4 +111,49 @@ fn a_file_of_pytorch_converts_to_a_directory() {
     convert(&golden("zip.pth"), &out, &ConvertOptions::default()).expect("converts");
     let model = Checkpoint::open(&out).expect("opens");
     assert_eq!(differing(&model, &expected("torch")), [""; 0]);
+}
+
+/// One to three edits with numbers that parsers dislike.
+fn mutate(data: &mut Vec<u8>, random: &mut kvant_testkit::Random) {
+    for _ in 0..=random.below(3) {
+        let at = random.below(data.len());
+        match random.below(5) {
+            _ if data.is_empty() => return,
+            0 => data[at] ^= 1 << random.below(8),
+            1 => data[at] = [0, 1, 0x7F, 0x80, 0xFF][random.below(5)],
+            2 => {
+                let word = [0u32, 1, u32::MAX, 1 << 31, 1 << 20][random.below(5)];
+                for (byte, value) in data[at..].iter_mut().zip(word.to_le_bytes()) {
+                    *byte = value;
+                }
+            }
+            3 => data.truncate(at),
+            _ => {
+                let piece = data[at..data.len().min(at + 16)].to_vec();
+                data.splice(at..at, piece);
+            }
+        }
+    }
+}
+
+#[test]
+fn mutated_files_never_panic() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut random = kvant_testkit::Random::new(5);
+    for name in ["zip.pth", "legacy.pth", "inside.onnx"] {
+        let whole = std::fs::read(golden(name)).expect("reads");
+        let path = folder.path().join(name);
+        for _ in 0..600 {
+            let mut data = whole.clone();
+            mutate(&mut data, &mut random);
+            std::fs::write(&path, &data).expect("written");
+            let Ok(model) = Checkpoint::open(&path) else { continue };
+            for tensor in model.tensors() {
+                // Damaged values are values; only the sizes must hold.
+                if let Ok(dense) = model.dense(&tensor.name) {
+                    assert_eq!(dense.values().len() as u64, tensor.elements());
+                }
+            }
+        }
+    }
 }

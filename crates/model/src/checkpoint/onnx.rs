@@ -35,22 +35,17 @@ pub(super) fn parse(path: &Path, data: &Bytes) -> Result<BTreeMap<String, Raw>, 
     let described = initializers(data).map_err(damaged)?;
     let mut files: BTreeMap<String, Bytes> = BTreeMap::new();
     let mut tensors = BTreeMap::new();
-    for tensor in described {
+    for mut tensor in described {
         let name = tensor.name.clone();
         let bytes = match &tensor.external {
-            None => Bytes::from(tensor.values.clone()),
+            None => Bytes::from(std::mem::take(&mut tensor.values)),
             Some(external) => {
-                let known = files.get(&external.location).cloned();
-                let content = match known {
-                    Some(content) => content,
-                    None => {
-                        let place = external.place(path, &name).map_err(damaged)?;
-                        let content = file::read(&place)?;
-                        files.insert(external.location.clone(), content.clone());
-                        content
-                    }
-                };
-                external.part(&name, &content).map_err(damaged)?
+                if !files.contains_key(&external.location) {
+                    let place = external.place(path, &name).map_err(damaged)?;
+                    files.insert(external.location.clone(), file::read(&place)?);
+                }
+                let content = &files[&external.location];
+                external.part(&name, content).map_err(damaged)?
             }
         };
         let raw = tensor.check(bytes).map_err(damaged)?;

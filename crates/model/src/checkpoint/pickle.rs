@@ -10,7 +10,10 @@ use std::collections::HashMap;
 
 use super::format::Format;
 use super::header::{HeaderError, printable};
-use crate::limit::{DIMENSIONS, PICKLE_OPS, PICKLE_TEXT_BYTES};
+use crate::limit::{DIMENSIONS, NAME_BYTES, PICKLE_OPS, PICKLE_TEXT_BYTES};
+
+/// Arguments of a call, at most.
+const ARGUMENTS: usize = 16;
 
 /// Place of a value in [`Pickle::nodes`].
 pub(super) type Id = usize;
@@ -31,6 +34,17 @@ pub(super) enum Node {
     /// Place in [`Pickle::storages`].
     Storage(usize),
     Tensor(View),
+}
+
+impl Node {
+    /// The value as the key of a dictionary: a number or a text of the length of a name.
+    pub(super) fn key(&self) -> Option<String> {
+        if let Self::Int(number) = self {
+            return Some(number.to_string());
+        }
+        let Self::Text(text) = self else { return None };
+        (text.len() <= NAME_BYTES).then(|| text.clone())
+    }
 }
 
 /// The classes and functions a pickle may name.
@@ -145,7 +159,8 @@ impl<'a> Machine<'a> {
             0x80 => drop(self.array::<1>()?),
             0x95 => drop(self.array::<8>()?),
             b'(' => self.marks.push(self.stack.len()),
-            b'0' => drop(self.pop()?),
+            // POP; and BUILD, which gives a dictionary attributes such as _metadata.
+            b'0' | b'b' => drop(self.pop()?),
             b'1' => drop(self.marked()?),
             b'2' => {
                 let top = self.pop()?;
@@ -178,8 +193,6 @@ impl<'a> Machine<'a> {
                 self.class(&module, &name)?;
             }
             b'R' | 0x81 => self.call()?,
-            // BUILD: attributes of a dictionary, such as _metadata.
-            b'b' => drop(self.pop()?),
             b'Q' => self.persistent()?,
             _ if self.literal(op)? || self.container(op)? => {}
             _ => {
@@ -259,10 +272,10 @@ impl<'a> Machine<'a> {
             }
             b'a' | b'e' => {
                 let items = if op == b'a' { vec![self.pop()?] } else { self.marked()? };
-                match self.top()? {
-                    Node::List(list) => list.extend(items),
-                    _ => return Err(broken("appends to what is no list")),
-                }
+                let Node::List(list) = self.top()? else {
+                    return Err(broken("appends to what is no list"));
+                };
+                list.extend(items);
             }
             b's' | b'u' | b'd' => {
                 if op == b'd' {
@@ -284,13 +297,11 @@ impl<'a> Machine<'a> {
 
     fn enter(&mut self, items: &[Id]) -> Result<(), HeaderError> {
         let (pairs, rest) = items.as_chunks::<2>();
-        match self.top()? {
-            Node::Dict(dict) if rest.is_empty() => {
-                dict.extend(pairs.iter().map(|[key, value]| (*key, *value)));
-                Ok(())
-            }
-            _ => Err(broken("sets an entry of what is no dictionary")),
-        }
+        let (Node::Dict(dict), []) = (self.top()?, rest) else {
+            return Err(broken("sets an entry of what is no dictionary"));
+        };
+        dict.extend(pairs.iter().map(|[key, value]| (*key, *value)));
+        Ok(())
     }
 
     /// The whole meaning of REDUCE here: a tensor, a parameter, a dictionary, a size.
@@ -299,9 +310,7 @@ impl<'a> Machine<'a> {
         let Node::Class(class) = self.nodes[class] else {
             return Err(broken("calls what is no known class"));
         };
-        let Node::List(arguments) = self.nodes[arguments].clone() else {
-            return Err(broken("calls a class without a list of arguments"));
-        };
+        let arguments = self.few(arguments)?;
         match (class, &arguments[..]) {
             (Class::OrderedDict, []) => self.push(Node::Dict(Vec::new())),
             (Class::Size | Class::Parameter, [inner, ..]) => self.stack.push(*inner),
@@ -323,7 +332,7 @@ impl<'a> Machine<'a> {
     fn persistent(&mut self) -> Result<(), HeaderError> {
         let id = self.pop()?;
         let other = || broken("refers to something else than a storage");
-        let Node::List(parts) = self.nodes[id].clone() else { return Err(other()) };
+        let parts = self.few(id)?;
         let [kind, class, key, _, elements, view @ ..] = &parts[..] else { return Err(other()) };
         let plain = view.iter().all(|&part| matches!(self.nodes[part], Node::Inert));
         let Node::Class(Class::Storage(format)) = self.nodes[*class] else { return Err(other()) };
@@ -391,27 +400,34 @@ impl<'a> Machine<'a> {
     }
 
     fn text(&self, id: Id) -> Result<String, HeaderError> {
-        match &self.nodes[id] {
-            Node::Text(text) => Ok(text.clone()),
-            _ => Err(broken("has something else where a text is needed")),
+        let wrong = || broken("has something else where a short text is needed");
+        let Node::Text(text) = &self.nodes[id] else { return Err(wrong()) };
+        if text.len() > NAME_BYTES { Err(wrong()) } else { Ok(text.clone()) }
+    }
+
+    /// The items of a short list: arguments are copied, and long ones would be copied often.
+    fn few(&self, id: Id) -> Result<Vec<Id>, HeaderError> {
+        let wrong = || broken("has something else where a few arguments are needed");
+        let Node::List(list) = &self.nodes[id] else { return Err(wrong()) };
+        if list.len() > ARGUMENTS {
+            return Err(wrong());
         }
+        Ok(list.clone())
     }
 
     fn size(&self, id: Id) -> Result<usize, HeaderError> {
-        let size = match self.nodes[id] {
-            Node::Int(value) => usize::try_from(value).ok(),
-            _ => None,
-        };
-        size.ok_or_else(|| broken("has something else where a size is needed"))
+        let wrong = || broken("has something else where a size is needed");
+        let Node::Int(value) = self.nodes[id] else { return Err(wrong()) };
+        usize::try_from(value).map_err(|_| wrong())
     }
 
     fn sizes(&self, id: Id) -> Result<Vec<usize>, HeaderError> {
-        match &self.nodes[id] {
-            Node::List(list) if list.len() <= DIMENSIONS => {
-                list.iter().map(|&id| self.size(id)).collect()
-            }
-            _ => Err(broken("has something else where a shape is needed")),
+        let wrong = || broken("has something else where a shape is needed");
+        let Node::List(list) = &self.nodes[id] else { return Err(wrong()) };
+        if list.len() > DIMENSIONS {
+            return Err(wrong());
         }
+        list.iter().map(|&id| self.size(id)).collect()
     }
 
     fn take(&mut self, count: usize) -> Result<&'a [u8], HeaderError> {

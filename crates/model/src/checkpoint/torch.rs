@@ -1,10 +1,10 @@
-//! Weights saved by PyTorch: a pickle of views, and the storages they look at.
+//! Weights saved by `PyTorch`: a pickle of views, and the storages they look at.
 //!
-//! Two layouts: a zip archive (`NAME/data.pkl`, `NAME/data/KEY` stored plainly, since PyTorch
+//! Two layouts: a zip archive (`NAME/data.pkl`, `NAME/data/KEY` stored plainly, since version
 //! 1.6) and, before it, five pickles in a row (magic number, protocol, machine, the object, the
 //! keys) with every storage behind them as its number of elements (i64) and its values.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io::Cursor;
 use std::ops::Range;
 
@@ -14,15 +14,17 @@ use zip::{CompressionMethod, ZipArchive};
 use super::Raw;
 use super::header::{HeaderError, printable};
 use super::pickle::{self, Id, Node, Pickle, Storage, View};
-use crate::limit::{GGUF_TENSORS, NAME_BYTES, PICKLE_DEPTH, PICKLE_OPS};
+use crate::limit::{GGUF_TENSORS, NAME_BYTES, PICKLE_DEPTH};
 
-/// First bytes of the old layout: a pickle of protocol 2 holding PyTorch's magic number.
+/// First bytes of the old layout: a pickle of protocol 2 holding the magic number.
 const LEGACY: &[u8] = b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.";
 const PROTOCOL: i128 = 1001;
+/// Bytes of the names of all tensors, beyond a multiple of the pickle's length.
+const NAMES: usize = 1 << 16;
 /// Where trainers keep the weights among other things.
 const WRAPPERS: [&str; 4] = ["state_dict", "model_state_dict", "model", "net"];
 
-/// Whether `data` starts like a file of PyTorch.
+/// Whether `data` starts like a file of `PyTorch`.
 pub(crate) fn looks_right(data: &[u8]) -> bool {
     data.starts_with(b"PK\x03\x04") || data.starts_with(LEGACY)
 }
@@ -113,12 +115,13 @@ fn legacy(data: &Bytes) -> Result<(Pickle, Places), HeaderError> {
     let wrong = || HeaderError::Syntax { why: "the list of storages is no list of texts".into() };
     let Node::List(list) = &keys.nodes[keys.root] else { return Err(wrong()) };
     let mut places = Places::new();
+    let storages = pickle.storages.iter().map(|storage| (storage.key.as_str(), storage));
+    let storages: HashMap<&str, &Storage> = storages.collect();
     for &id in list {
         let Node::Text(key) = &keys.nodes[id] else { return Err(wrong()) };
         let truncated = HeaderError::Truncated { what: "the storages" };
-        let known = pickle.storages.iter().find(|storage| storage.key == *key);
         // A storage that nothing looks at: how wide its elements are is not said.
-        let Some(storage) = known else {
+        let Some(storage) = storages.get(key.as_str()) else {
             return Err(HeaderError::Syntax { why: "a storage belongs to no tensor".into() });
         };
         let count = data.get(at..).and_then(|rest| rest.first_chunk::<8>());
@@ -162,35 +165,38 @@ fn flatten(pickle: &Pickle) -> Result<Vec<(String, &View)>, HeaderError> {
     });
     let mut found = Vec::new();
     let mut open = vec![(String::new(), inner.unwrap_or(pickle.root), 0)];
-    let mut steps = 0;
+    // A name takes more room than the two bytes that recall a value, so it is counted.
+    let mut room = 4 * pickle.length + NAMES;
     while let Some((name, id, depth)) = open.pop() {
-        steps += 1;
-        if depth > PICKLE_DEPTH || steps > PICKLE_OPS || name.len() > NAME_BYTES {
-            return Err(HeaderError::Syntax { why: "dictionaries are nested too deep".into() });
+        let node = &pickle.nodes[id];
+        let mut below = Vec::new();
+        if let Node::Tensor(view) = node {
+            found.push((name, view));
+            continue;
+        } else if let Node::List(items) = node {
+            below.extend(items.iter().enumerate().map(|(at, &id)| (Err(at), id)));
+        } else if let Node::Dict(entries) = node {
+            below.extend(entries.iter().map(|&(key, value)| (Ok(key), value)));
         }
-        let below = |key: &str| if name.is_empty() { key.into() } else { format!("{name}.{key}") };
-        match &pickle.nodes[id] {
-            Node::Tensor(view) => found.push((name, view)),
-            Node::List(items) => {
-                let items = items.iter().enumerate();
-                open.extend(items.map(|(at, &id)| (below(&at.to_string()), id, depth + 1)));
-            }
-            Node::Dict(entries) => {
-                for (key, value) in entries {
-                    let key = match &pickle.nodes[*key] {
-                        Node::Text(text) => text.clone(),
-                        Node::Int(number) => number.to_string(),
-                        _ => continue,
-                    };
-                    open.push((below(&key), *value, depth + 1));
-                }
-            }
-            _ => {}
+        let leads =
+            |id: Id| matches!(pickle.nodes[id], Node::Tensor(_) | Node::List(_) | Node::Dict(_));
+        for (key, id) in below.into_iter().filter(|(_, id)| leads(*id)) {
+            let key: Result<Id, usize> = key;
+            let key = key.map_or_else(|at| Some(at.to_string()), |id| pickle.nodes[id].key());
+            let Some(key) = key else { continue };
+            let key = if name.is_empty() { key } else { format!("{name}.{key}") };
+            let left = room.checked_sub(key.len() + 1);
+            let fits = depth < PICKLE_DEPTH && key.len() <= NAME_BYTES;
+            room = left.filter(|_| fits).ok_or_else(|| {
+                let why = "dictionaries are nested too deep, or their keys are too long";
+                HeaderError::Syntax { why: why.into() }
+            })?;
+            open.push((key, id, depth + 1));
         }
-        if found.len() as u64 > GGUF_TENSORS {
-            let (what, limit) = ("the number of tensors", GGUF_TENSORS);
-            return Err(HeaderError::TooLarge { what, got: found.len() as u64, limit });
-        }
+    }
+    if found.len() as u64 > GGUF_TENSORS {
+        let (what, limit) = ("the number of tensors", GGUF_TENSORS);
+        return Err(HeaderError::TooLarge { what, got: found.len() as u64, limit });
     }
     if found.is_empty() {
         return Err(HeaderError::Syntax { why: "the file holds no tensors".into() });
