@@ -220,7 +220,8 @@ fn is_temporary(name: &str) -> bool {
     parts.is_some_and(|(process, count)| is_number(process) && is_number(count))
 }
 
-/// The streaming form of [`write_new_file`](crate::write_new_file); a taken name is found when it is published.
+/// The streaming form of [`write_new_file`](crate::write_new_file); a taken name is found when it
+/// is published.
 ///
 /// # Errors
 /// [`CreateError::Io`].

@@ -250,7 +250,10 @@ impl Table<'_> {
         let unknown = self.tokens[special(["unknown", "unknown"])?].as_str();
         let words = self.tokens.iter().filter(|token| !token.starts_with('['));
         let cased = words.flat_map(|word| word.bytes()).any(|byte| byte.is_ascii_uppercase());
-        let piece = |id: usize, kind: u32| json!({ "SpecialToken": { "id": self.tokens[id], "type_id": kind } });
+        let piece = |id: usize, kind: u32| {
+            let token = &self.tokens[id];
+            json!({ "SpecialToken": { "id": token, "type_id": kind } })
+        };
         let text = |name: &str, kind: u32| json!({ "Sequence": { "id": name, "type_id": kind } });
         let single = [piece(first, 0), text("A", 0), piece(last, 0)];
         let second = [text("B", 1), piece(last, 1)];
