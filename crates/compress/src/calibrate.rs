@@ -31,6 +31,8 @@ pub struct Moment {
     pub hessian: Vec<f32>,
     /// Mean of `x²`, the diagonal of the above: how much an error in each column matters.
     pub mean_square: Vec<f32>,
+    /// Mean of `x` per column; empty where unknown.
+    pub mean: Vec<f32>,
     /// Mean of `|x|` per column; empty where unknown.
     pub mean_abs: Vec<f32>,
     /// Largest `|x|` per column; empty where unknown.
@@ -68,6 +70,24 @@ impl Calibration {
 }
 
 impl Moment {
+    /// The same statistics of `x − mean(x)`: what an error in a weight costs where the bias takes
+    /// up what it does to the mean. `None` where the mean or the matrix is unknown.
+    pub fn centered(&self) -> Option<Self> {
+        if self.mean.is_empty() || self.hessian.is_empty() {
+            return None;
+        }
+        let mut centered = self.clone();
+        for (row, mean) in centered.hessian.chunks_exact_mut(self.dim).zip(&self.mean) {
+            row.iter_mut().zip(&self.mean).for_each(|(value, other)| *value -= mean * other);
+        }
+        for (at, square) in centered.mean_square.iter_mut().enumerate() {
+            // Rounding may leave a channel that never moves a little below 0.
+            *square = centered.hessian[at * self.dim + at].max(0.0);
+            centered.hessian[at * self.dim + at] = *square;
+        }
+        Some(centered)
+    }
+
     /// `hessian` as `dim × dim`, if more than the diagonal is known.
     pub fn matrix(&self) -> Option<kvant_kernels::Matrix<'_, f32>> {
         let whole = !self.hessian.is_empty();

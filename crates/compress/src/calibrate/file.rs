@@ -1,7 +1,7 @@
 //! The file of a calibration: a safetensors file whose metadata says what it is.
 //!
-//! Per input `i` the tensors `i.mean_square`, and where known `i.hessian`, `i.mean_abs` and
-//! `i.max_abs`, all F32; the metadata hold `kvant.calibration`, the version, and `kvant.inputs`,
+//! Per input `i` the tensors `i.mean_square`, and where known `i.hessian`, `i.mean`, `i.mean_abs`
+//! and `i.max_abs`, all F32; the metadata hold `kvant.calibration`, the version, and `kvant.inputs`,
 //! a JSON list of what each input is.
 
 use std::collections::BTreeMap;
@@ -56,6 +56,7 @@ impl Calibration {
             let moment = Moment {
                 hessian: part("hessian", entry.dim)?,
                 mean_square: part("mean_square", 1)?,
+                mean: part("mean", 1)?,
                 mean_abs: part("mean_abs", 1)?,
                 max_abs: part("max_abs", 1)?,
                 weights: entry.weights,
@@ -109,6 +110,7 @@ impl Moment {
         let parts = [
             ("hessian", vec![self.dim, self.dim], &self.hessian[..]),
             ("mean_square", vec![self.dim], &self.mean_square[..]),
+            ("mean", vec![self.dim], &self.mean[..]),
             ("mean_abs", vec![self.dim], &self.mean_abs[..]),
             ("max_abs", vec![self.dim], &self.max_abs[..]),
         ];

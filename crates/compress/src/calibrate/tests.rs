@@ -9,6 +9,7 @@ fn calibration() -> Calibration {
         count: 3000,
         hessian: vec![2.0, 0.5, 0.5, 1.0],
         mean_square: vec![2.0, 1.0],
+        mean: vec![0.0; 2],
         mean_abs: vec![1.0, 0.75],
         max_abs: vec![4.0, 3.0],
     };

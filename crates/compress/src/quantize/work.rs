@@ -5,10 +5,12 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::thread;
 
+use kvant_model::Dense;
 use kvant_quant::{EncodeError, Observer, measure};
 
 use super::{Solve, SolveError, Solver};
 use crate::draft::Change;
+use crate::site;
 use crate::{Calibration, Draft, Method, Moment, Pass, PassError, Quantizer, Reason, Run, Step};
 
 /// One tensor to quantize.
@@ -57,8 +59,11 @@ impl Pass for Quantize {
             refuse_coded(draft, &self.tasks)?;
         }
         let units = self.units(draft);
-        for (name, change) in self.encode_all(draft, &units, run)? {
-            draft.set(name, change);
+        for outcome in self.encode_all(draft, &units, run)? {
+            if let Some((bias, values)) = outcome.bias {
+                draft.rewrite(bias, values);
+            }
+            draft.set(outcome.name, outcome.change);
         }
         Ok(())
     }
@@ -78,8 +83,16 @@ impl Unit<'_> {
     }
 }
 
+/// What became of a tensor.
+struct Outcome {
+    name: String,
+    change: Change,
+    /// Its bias, if that takes up what the change does to the mean of the outputs.
+    bias: Option<(String, Dense)>,
+}
+
 /// What became of the tensors of a unit.
-type Done = Vec<(String, Change)>;
+type Done = Vec<Outcome>;
 
 impl Quantize {
     /// The tasks by the input they share, the most work first.
@@ -148,7 +161,11 @@ impl Quantize {
         // One preparation serves all; only GPTQ wants the factor.
         let needed = unit.tasks.iter().map(|(task, _)| method(task));
         let needed = needed.reduce(|one, other| if other == Method::Gptq { other } else { one });
-        let solver = Solver::new(unit.moment, needed.unwrap_or(Method::Rtn));
+        let needed = needed.unwrap_or(Method::Rtn);
+        let biased = |task: &Task| bias(draft, &task.name).is_some();
+        let all = unit.tasks.iter().all(|(task, _)| biased(task) && method(task) != Method::Rtn);
+        let centered = unit.moment.filter(|_| all).and_then(Moment::centered);
+        let solver = Solver::new(centered.as_ref().or(unit.moment), needed);
         let solver = solver.map_err(|source| {
             let tensor = unit.tasks.first().map_or_else(String::new, |(task, _)| task.name.clone());
             PassError::Calibration { tensor, source }
@@ -166,17 +183,56 @@ impl Quantize {
                 Ok(coded) => {
                     let restored = coded.decode();
                     let error = measure(dense.values(), &restored);
-                    Ok(Change::Coded(coded, error, solver.error(dense.matrix(), &restored)))
+                    let bias = match &centered {
+                        Some(seen) => corrected(draft, &task.name, &dense, &restored, seen)?,
+                        None => None,
+                    };
+                    let lost = solver.error(dense.matrix(), &restored);
+                    Ok((Change::Coded(coded, error, lost), bias))
                 }
                 Err(SolveError::Encode(
                     error @ (EncodeError::BlockCols { .. } | EncodeError::Range { .. }),
-                )) => Ok(Change::Kept(Reason::Scheme(error))),
+                )) => Ok((Change::Kept(Reason::Scheme(error)), None)),
                 Err(SolveError::Encode(source)) => Err(PassError::Encode { tensor, source }),
                 Err(source) => Err(PassError::Calibration { tensor, source }),
             }
         };
-        unit.tasks.iter().map(|(task, _)| Ok((task.name.clone(), encode(task)?))).collect()
+        let outcome = |task: &Task| {
+            let (change, bias) = encode(task)?;
+            Ok(Outcome { name: task.name.clone(), change, bias })
+        };
+        unit.tasks.iter().map(|(task, _)| outcome(task)).collect()
     }
+}
+
+/// The name of the bias beside a weight, if there is one in full precision.
+fn bias(draft: &Draft, weight: &str) -> Option<String> {
+    let tensor = draft.tensor(&site::bias(weight)?)?;
+    ["F32", "F16", "BF16"].contains(&&*tensor.format).then(|| tensor.name.clone())
+}
+
+/// The bias with what `restored` in place of `weight` takes from the mean of the outputs:
+/// `b + (W − Ŵ)·mean(x)` (Nagel et al., 2019, §4.2).
+fn corrected(
+    draft: &Draft,
+    name: &str,
+    weight: &Dense,
+    restored: &[f32],
+    seen: &Moment,
+) -> Result<Option<(String, Dense)>, PassError> {
+    let Some(bias) = bias(draft, name) else { return Ok(None) };
+    let before = draft.dense(&bias)?;
+    if before.values().len() != weight.rows() {
+        return Ok(None);
+    }
+    let rows = restored.chunks_exact(seen.dim).zip(before.values()).enumerate();
+    let values = rows.map(|(row, (restored, bias))| {
+        let terms = weight.row(row).iter().zip(restored).zip(&seen.mean);
+        let lost: f64 = terms.map(|((w, back), x)| f64::from(w - back) * f64::from(*x)).sum();
+        bias + lost as f32
+    });
+    let values = values.collect();
+    Ok(Some((bias, Dense::owned(before.shape().to_vec(), values))))
 }
 
 /// The method for a task whose tensor sees `moment`.

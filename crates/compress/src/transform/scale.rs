@@ -123,7 +123,7 @@ fn divide(moment: &mut Moment, scale: &[f32]) {
         row.iter_mut().zip(scale).for_each(|(value, s)| *value /= s * by);
     }
     moment.mean_square.iter_mut().zip(scale).for_each(|(value, s)| *value /= s * s);
-    for values in [&mut moment.mean_abs, &mut moment.max_abs] {
+    for values in [&mut moment.mean, &mut moment.mean_abs, &mut moment.max_abs] {
         values.iter_mut().zip(scale).for_each(|(value, s)| *value /= s);
     }
 }
