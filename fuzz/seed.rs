@@ -92,7 +92,7 @@ pub(crate) fn gguf() -> Vec<u8> {
     data
 }
 
-/// A GGUF file of a llama without tensors: sizes and a byte-level vocabulary of four words.
+/// A GGUF file of a llama with nothing but its word table: sizes and a vocabulary of four words.
 pub(crate) fn vocabulary() -> Vec<u8> {
     let mut entries = Vec::new();
     let mut count = 0u64;
@@ -133,15 +133,20 @@ pub(crate) fn vocabulary() -> Vec<u8> {
     put("tokenizer.ggml.model", 8, text("gpt2"));
     put("tokenizer.ggml.pre", 8, text("smollm"));
     put("tokenizer.ggml.tokens", 9, list(8, &["<s>", "a", "b", "ab"].map(text)));
-    put("tokenizer.ggml.token_type", 9, list(5, &[3i32, 1, 1, 1].map(|n| n.to_le_bytes().into())));
+    put("tokenizer.ggml.token_type", 9, list(5, &[3i32, 1, 1, 1].map(|n| n.to_le_bytes().to_vec())));
     put("tokenizer.ggml.merges", 9, list(8, &[text("a b")]));
     put("tokenizer.ggml.bos_token_id", 4, 0u32.to_le_bytes().to_vec());
     put("tokenizer.ggml.add_bos_token", 7, vec![1]);
     let mut data = b"GGUF".to_vec();
     data.extend(3u32.to_le_bytes());
-    data.extend(0u64.to_le_bytes());
+    data.extend(1u64.to_le_bytes()); // tensors
     data.extend(count.to_le_bytes());
     data.extend(entries);
+    string(&mut data, "token_embd.weight");
+    data.extend(2u32.to_le_bytes());
+    data.extend([8u64, 4].map(u64::to_le_bytes).concat());
+    data.extend([0; 12]); // f32, at the beginning
+    data.resize(data.len().next_multiple_of(32) + 128, 0);
     data
 }
 
