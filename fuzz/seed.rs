@@ -133,7 +133,11 @@ pub(crate) fn vocabulary() -> Vec<u8> {
     put("tokenizer.ggml.model", 8, text("gpt2"));
     put("tokenizer.ggml.pre", 8, text("smollm"));
     put("tokenizer.ggml.tokens", 9, list(8, &["<s>", "a", "b", "ab"].map(text)));
-    put("tokenizer.ggml.token_type", 9, list(5, &[3i32, 1, 1, 1].map(|n| n.to_le_bytes().to_vec())));
+    put(
+        "tokenizer.ggml.token_type",
+        9,
+        list(5, &[3i32, 1, 1, 1].map(|n| n.to_le_bytes().to_vec())),
+    );
     put("tokenizer.ggml.merges", 9, list(8, &[text("a b")]));
     put("tokenizer.ggml.bos_token_id", 4, 0u32.to_le_bytes().to_vec());
     put("tokenizer.ggml.add_bos_token", 7, vec![1]);

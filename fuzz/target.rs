@@ -8,8 +8,8 @@ use kvant_eval::task::{Corpus, Labelled, Pairs};
 use kvant_index::{AnyShape, FloatRows, Metric, SearchOptions};
 use kvant_model::{Checkpoint, Decoder, Summary};
 use kvant_quant::{
-    Absmax, BlockFormat, BlockMatrix, Books, CodeShape, CodebookMatrix, CodebookShape, Filling, Float4, Float4Matrix, Float4Shape, LinearMatrix,
-    NESTED_BLOCK, ScaledMatrix, Span, dynamic_map,
+    Absmax, BlockFormat, BlockMatrix, Books, CodeShape, CodebookMatrix, CodebookShape, Filling,
+    Float4, Float4Matrix, Float4Shape, LinearMatrix, NESTED_BLOCK, ScaledMatrix, Span, dynamic_map,
 };
 use kvant_storage::frame::{Frame, Kind};
 
@@ -105,7 +105,8 @@ fn code(data: &[u8]) {
             let steps = (groups..2 * groups).map(number).collect();
             let codes = rest[..bytes].to_vec();
             if kind / 8 % 2 == 1 {
-                let zeros = (kind / 16 % 2 == 1).then(|| rest[bytes + groups * 4..][..groups].to_vec());
+                let zeros =
+                    (kind / 16 % 2 == 1).then(|| rest[bytes + groups * 4..][..groups].to_vec());
                 let matrix = ScaledMatrix::from_parts(shape, codes, mins, zeros);
                 matrix.ok().map(kvant_quant::Coded::Scaled)
             } else {
