@@ -91,7 +91,8 @@ pub enum SaveError {
 /// files are copied. Of a GGUF file (llama, qwen2, bert) tensors get their Hugging Face names and
 /// row order, and `config.json` and the tokenizer are made from its metadata. Everything
 /// goes to a temporary sibling first, renamed at the end; an existing `out` is refused. Costs one
-/// pass over the tensors. ///
+/// pass over the tensors.
+///
 /// # Errors
 /// [`SaveError`]; `out` does not exist then.
 pub fn save(
