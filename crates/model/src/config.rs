@@ -4,8 +4,9 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use crate::LoadError;
+use crate::checkpoint::gguf::Header;
 use crate::limit::{HIDDEN, LAYERS, POSITIONS, VOCABULARY};
+use crate::{Checkpoint, LoadError};
 
 /// The shape of a BERT-like network.
 #[derive(Clone, Debug, PartialEq)]
@@ -40,14 +41,46 @@ impl Config {
             types: size("type_vocab_size", 1024)?,
             eps: config.get("layer_norm_eps").and_then(Value::as_f64).unwrap_or(1e-12) as f32,
         };
-        if !config.hidden.is_multiple_of(config.heads) {
-            let (hidden, heads) = (config.hidden, config.heads);
-            return Err(fail(format!("hidden_size {hidden} is no multiple of {heads} heads")));
+        config.checked(path)
+    }
+
+    /// Reads the metadata of the GGUF file in `checkpoint`; the tables tell their own lengths.
+    pub(crate) fn gguf(checkpoint: &Checkpoint, header: &Header) -> Result<Self, LoadError> {
+        let path = checkpoint.path();
+        let size = |what: &str, value: Option<usize>, limit: usize| {
+            let fits = value.filter(|value| (1..=limit).contains(value));
+            let why = || format!("{what} must be a number from 1 to {limit}");
+            fits.ok_or_else(|| LoadError::Config { path: path.to_path_buf(), why: why() })
+        };
+        let number = |name: &str, limit: usize| size(name, header.size(name), limit);
+        let rows = |name: &str, limit: usize| {
+            let rows = checkpoint.tensor(name).and_then(|tensor| tensor.shape.first().copied());
+            size(&format!("the number of rows of {name}"), rows, limit)
+        };
+        let eps = header.number("bert.attention.layer_norm_epsilon").unwrap_or(1e-12);
+        let config = Self {
+            hidden: number("bert.embedding_length", HIDDEN)?,
+            layers: number("bert.block_count", LAYERS)?,
+            heads: number("bert.attention.head_count", HIDDEN)?,
+            inner: number("bert.feed_forward_length", 8 * HIDDEN)?,
+            vocabulary: rows("token_embd.weight", VOCABULARY)?,
+            positions: rows("position_embd.weight", POSITIONS)?,
+            types: rows("token_types.weight", 1024)?,
+            eps: eps as f32,
+        };
+        config.checked(path)
+    }
+
+    fn checked(self, path: &Path) -> Result<Self, LoadError> {
+        let fail = |why: String| Err(LoadError::Config { path: path.to_path_buf(), why });
+        let Self { hidden, heads, eps, .. } = self;
+        if !hidden.is_multiple_of(heads) {
+            return fail(format!("hidden_size {hidden} is no multiple of {heads} heads"));
         }
-        if !(0.0..1.0).contains(&config.eps) {
-            return Err(fail(format!("layer_norm_eps {} is not in 0..1", config.eps)));
+        if !(0.0..1.0).contains(&eps) {
+            return fail(format!("layer_norm_eps {eps} is not in 0..1"));
         }
-        Ok(config)
+        Ok(self)
     }
 }
 

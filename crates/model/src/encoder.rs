@@ -8,6 +8,8 @@ use std::sync::Mutex;
 use kvant_kernels::{Kernels, kernels};
 
 use crate::arch::bert::Bert;
+use crate::checkpoint::gguf::Header;
+use crate::checkpoint::printable;
 use crate::config::Config;
 use crate::layer::{Batch, Scratch};
 use crate::pool::Pooling;
@@ -78,6 +80,7 @@ impl Encoder {
     /// Loads the sentence-transformers directory `dir`: `config.json`, `tokenizer.json`,
     /// `model.safetensors`, and if there `modules.json`, `1_Pooling/config.json` and
     /// `sentence_bert_config.json`. Without `modules.json`: mean pooling, not normalised.
+    /// Or a GGUF file of the architecture `bert`, whose vectors are normalised unless it says no.
     ///
     /// # Errors
     /// [`LoadError`] naming the file at fault and the remedy.
@@ -92,17 +95,18 @@ impl Encoder {
     /// As [`Encoder::load`].
     pub fn open(checkpoint: &Checkpoint) -> Result<Self, LoadError> {
         let dir = checkpoint.path();
-        let path = dir.join("config.json");
-        let Some(config) = checkpoint.config() else {
-            let (what, remedy) = match checkpoint.gguf() {
-                Some(_) => ("a BERT directory", "GGUF models are inspected, not yet run"),
-                None => ("config.json", "copy it from the model's source"),
-            };
-            return Err(LoadError::Missing { path: dir.to_path_buf(), what, remedy });
+        let (config, tokenizer, pooling) = match (checkpoint.gguf(), checkpoint.config()) {
+            (Some(header), _) => gguf(checkpoint, header)?,
+            (None, Some(config)) => {
+                let config = Config::parse(&dir.join("config.json"), config)?;
+                let tokenizer = Tokenizer::read(dir, config.positions)?;
+                (config, tokenizer, Pooling::read(dir)?)
+            }
+            (None, None) => {
+                let (what, remedy) = ("config.json", "copy it from the model's source");
+                return Err(LoadError::Missing { path: dir.to_path_buf(), what, remedy });
+            }
         };
-        let config = Config::parse(&path, config)?;
-        let tokenizer = Tokenizer::read(dir, config.positions)?;
-        let pooling = Pooling::read(dir)?;
         let network = Bert::load(checkpoint, config)?;
         let (path, spare) = (dir.to_path_buf(), Mutex::default());
         Ok(Self { path, tokenizer, network, pooling, kernels: kernels(), spare })
@@ -269,6 +273,23 @@ impl Encoder {
         }
         self.network.forward(self.kernels, &work.batch, &mut work.scratch, tap);
     }
+}
+
+/// All but the network of a GGUF file.
+fn gguf(
+    checkpoint: &Checkpoint,
+    header: &Header,
+) -> Result<(Config, Tokenizer, Pooling), LoadError> {
+    let path = checkpoint.path();
+    let architecture = header.text("general.architecture").unwrap_or("none");
+    if architecture != "bert" {
+        let what = format!("architecture '{}'", printable(architecture));
+        let supported = "sentence encoders of the architecture bert";
+        return Err(LoadError::Unsupported { path: path.to_path_buf(), what, supported });
+    }
+    let config = Config::gguf(checkpoint, header)?;
+    let tokenizer = Tokenizer::gguf(path, header, config.positions)?;
+    Ok((config, tokenizer, Pooling::gguf(path, header)?))
 }
 
 fn longest_first(tokens: &[Vec<u32>]) -> Vec<usize> {

@@ -5,6 +5,8 @@ use std::path::Path;
 
 use serde_json::Value;
 
+use crate::checkpoint::gguf::Header;
+use crate::save::gguf::NORMALIZED;
 use crate::{LoadError, file};
 
 /// How the states of a sequence become one vector.
@@ -68,6 +70,17 @@ impl Pooling {
     /// Whether vectors are scaled to length 1.
     pub(crate) fn is_normalized(self) -> bool {
         self.normalized
+    }
+
+    /// Reads `bert.pooling_type`. Only files that Kvant wrote say whether vectors are scaled to
+    /// length 1; those of others are, as the programs that use such files do it.
+    pub(crate) fn gguf(path: &Path, header: &Header) -> Result<Self, LoadError> {
+        let mode = match header.size("bert.pooling_type") {
+            None | Some(0 | 1) => Mode::Mean,
+            Some(2) => Mode::First,
+            Some(other) => return Err(unsupported(path, format!("pooling of type {other}"))),
+        };
+        Ok(Self { mode, normalized: header.flag(NORMALIZED).unwrap_or(true) })
     }
 
     /// Writes the vector of a sequence from its states (`tokens × width`).

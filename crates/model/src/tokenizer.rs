@@ -6,7 +6,9 @@ use std::path::Path;
 
 use serde_json::Value;
 
+use crate::checkpoint::gguf::Header;
 use crate::limit::{TEXT_BYTES, TOKENIZER_BYTES};
+use crate::save::gguf::MAX_TOKENS;
 use crate::{LoadError, file};
 
 pub(crate) use gguf::{BEGIN, WORDS, describe, from_gguf, word_piece};
@@ -46,9 +48,27 @@ impl Tokenizer {
         let limit = sentence("max_seq_length").and_then(Value::as_u64).map(|n| n as usize);
         let lowercase = sentence("do_lower_case").and_then(Value::as_bool).unwrap_or(false);
         let max_tokens = limit.or(own_limit).unwrap_or(positions).min(positions);
-        let (before, after) = special(&inner).map_err(&fail)?;
+        Self::new(inner, lowercase, max_tokens).map_err(fail)
+    }
+
+    /// The tokenizer of the GGUF file at `path`. The longest sequence is what Kvant noted there,
+    /// else the context the network was trained on; never more than `positions`.
+    pub(crate) fn gguf(path: &Path, header: &Header, positions: usize) -> Result<Self, LoadError> {
+        let inner = from_gguf(path, header)?;
+        let limit = header.size(MAX_TOKENS).or(header.size("bert.context_length"));
+        let max_tokens = limit.unwrap_or(positions).min(positions);
+        Self::new(inner, false, max_tokens)
+            .map_err(|why| LoadError::Config { path: path.to_path_buf(), why })
+    }
+
+    fn new(
+        inner: tokenizers::Tokenizer,
+        lowercase: bool,
+        max_tokens: usize,
+    ) -> Result<Self, String> {
+        let (before, after) = special(&inner)?;
         if max_tokens <= before.len() + after.len() {
-            return Err(fail(format!("sequences of {max_tokens} tokens have no room for text")));
+            return Err(format!("sequences of {max_tokens} tokens have no room for text"));
         }
         Ok(Self { inner, lowercase, before, after, max_tokens })
     }

@@ -8,7 +8,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use kvant_kernels::Matrix;
-use kvant_model::{EmbedOptions, Encoder, LoadError, Tap};
+use kvant_model::{
+    ConvertOptions, EmbedOptions, Encoder, LoadError, Network, ObserveOptions, Tap, convert,
+};
 use kvant_testkit::Random;
 use serde_json::{Map, Value, json};
 use tempfile::TempDir;
@@ -473,5 +475,31 @@ fn taps_see_what_every_linear_layer_reads() {
         let many = observe(&encoder, &texts, 1);
         assert!(many.0.len() > 2 * read.len(), "several batches");
         assert!(many == observe(&encoder, &texts, 3));
+    }
+}
+
+#[test]
+fn a_gguf_file_gives_the_vectors_of_its_directory() {
+    let toy = Toy::new();
+    toy.write(str::to_owned);
+    let texts = ["few bits", "many few of bits many", "", "word", "few few few few few few few"];
+    for (mode, normalized) in [("mean_tokens", true), ("cls_token", false)] {
+        toy.modules(mode, normalized);
+        toy.put("sentence_bert_config.json", &json!({ "max_seq_length": 7 }));
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("toy.gguf");
+        convert(toy.path(), &path, &ConvertOptions::default()).unwrap();
+        let (directory, gguf) = (toy.load().unwrap(), Encoder::load(&path).unwrap());
+        assert_eq!((gguf.dim(), gguf.max_tokens()), (HIDDEN, 7));
+        let embed = |encoder: &Encoder| encoder.embed(&texts, &EmbedOptions::default()).unwrap();
+        assert_eq!(embed(&gguf), embed(&directory));
+        let mut seen = Seen::default();
+        let network = Network::load(&path).unwrap();
+        network.observe(&texts[..1], &ObserveOptions::default(), &mut seen).unwrap();
+        let names: Vec<&str> = seen.0.iter().map(|(name, _)| name.as_str()).collect();
+        let blocks = ["attn_q", "attn_k", "attn_v", "attn_output", "ffn_up", "ffn_down"];
+        let layers =
+            (0..LAYERS).flat_map(|at| blocks.map(|name| format!("blk.{at}.{name}.weight")));
+        assert_eq!(names, layers.collect::<Vec<_>>());
     }
 }

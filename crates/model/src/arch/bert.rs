@@ -8,6 +8,7 @@ use crate::layer::embedding::Embedding;
 use crate::layer::linear::{Linear, Part};
 use crate::layer::norm::Norm;
 use crate::layer::{Batch, Scratch, resize};
+use crate::name::Family;
 use crate::{Checkpoint, LoadError, Tap, Weight};
 
 /// The network of a sentence encoder.
@@ -137,9 +138,15 @@ struct Source<'a> {
 }
 
 impl Source<'_> {
+    /// What the checkpoint calls `name`.
+    fn named(&self, name: &str) -> String {
+        let gguf = self.checkpoint.gguf().and_then(|_| Family::Bert.to_gguf(name));
+        gguf.unwrap_or_else(|| format!("{}{name}", self.prefix))
+    }
+
     /// A weight of exactly `rows × cols`.
     fn weight(&self, name: &str, rows: usize, cols: usize) -> Result<Weight, LoadError> {
-        let name = format!("{}{name}", self.prefix);
+        let name = self.named(name);
         let weight = self.checkpoint.weight(&name)?;
         if (weight.rows(), weight.cols()) == (rows, cols) {
             return Ok(weight);
@@ -150,10 +157,9 @@ impl Source<'_> {
 
     /// A vector of exactly `len` values; normalisations may carry the older of two names.
     fn vector(&self, names: [&str; 2], len: usize) -> Result<Vec<f32>, LoadError> {
-        let named = |name: &str| format!("{}{name}", self.prefix);
-        let older = self.checkpoint.tensor(&named(names[0])).is_none()
-            && self.checkpoint.tensor(&named(names[1])).is_some();
-        let name = named(names[usize::from(older)]);
+        let older = self.checkpoint.tensor(&self.named(names[0])).is_none()
+            && self.checkpoint.tensor(&self.named(names[1])).is_some();
+        let name = self.named(names[usize::from(older)]);
         let dense = self.checkpoint.dense(&name)?;
         if dense.values().len() != len {
             let got = dense.values().len();
@@ -193,7 +199,7 @@ impl Source<'_> {
         let (bias, name) = (format!("{name}.bias"), format!("{name}.weight"));
         let weight = self.weight(&name, rows, cols)?;
         let bias = self.vector([&bias, &bias], rows)?;
-        let name = format!("{}{name}", self.prefix);
+        let name = self.named(&name);
         let input = self.checkpoint.input(&name, cols)?;
         Ok(Part { name, weight, bias, scale: 1.0, input })
     }

@@ -237,17 +237,19 @@ impl Table<'_> {
         for token in &mut self.tokens {
             *token = word_piece(token);
         }
-        let special = |keys: [&str; 2]| {
+        // Files that do not number their special tokens have them under the names of BERT.
+        let special = |keys: [&str; 2], name: &str| {
             let id = keys.iter().find_map(|key| {
                 let id = self.header.size(&format!("tokenizer.ggml.{key}_token_id"))?;
                 (id < self.tokens.len()).then_some(id)
             });
-            id.ok_or_else(|| {
+            id.or_else(|| self.tokens.iter().position(|token| token == name)).ok_or_else(|| {
                 self.fail(format!("tokenizer.ggml.{}_token_id names no token", keys[0]))
             })
         };
-        let (first, last) = (special(["cls", "bos"])?, special(["seperator", "eos"])?);
-        let unknown = self.tokens[special(["unknown", "unknown"])?].as_str();
+        let (first, last) =
+            (special(["cls", "bos"], "[CLS]")?, special(["seperator", "eos"], "[SEP]")?);
+        let unknown = self.tokens[special(["unknown", "unknown"], "[UNK]")?].as_str();
         let words = self.tokens.iter().filter(|token| !token.starts_with('['));
         let cased = words.flat_map(|word| word.bytes()).any(|byte| byte.is_ascii_uppercase());
         let piece = |id: usize, kind: u32| {
