@@ -42,7 +42,7 @@ pub use quantize::{Quantize, Requantize, Solve, SolveError, Solver, Task};
 pub use quantizer::{Quantizer, QuantizerError};
 pub use recipe::{Action, Budget, BudgetError, PRESETS, Recipe, RecipeError, Rule, observer};
 pub use report::{REPORT_FILE, Report, TensorReport};
-pub use run::compress;
+pub use run::{compress, report_of};
 pub use select::{Reason, Select};
 pub use site::{Absorber, Share, Site, sites};
 pub use transform::{

@@ -93,7 +93,7 @@ pub fn compress(
     let json = report.to_json();
     if is_gguf(out) {
         save_gguf(out, &source, &tensors)?;
-        write_file_atomic(&beside(out), &json).map_err(SaveError::from)?;
+        write_file_atomic(&report_of(out), &json).map_err(SaveError::from)?;
     } else {
         let options = SaveOptions { activations: plan.activations };
         save(place.path(), source.path(), &tensors, &options)?;
@@ -164,8 +164,12 @@ fn is_gguf(path: &Path) -> bool {
     path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("gguf"))
 }
 
-/// Where the report of the GGUF file `out` lies: `x.gguf.compression.json`.
-fn beside(out: &Path) -> PathBuf {
+/// Where the report of the model `out` lies: in a directory as [`REPORT_FILE`], of a GGUF file
+/// beside it as `x.gguf.compression.json`.
+pub fn report_of(out: &Path) -> PathBuf {
+    if !is_gguf(out) {
+        return out.join(REPORT_FILE);
+    }
     let name = out.file_name().unwrap_or_default().to_string_lossy();
     out.with_file_name(format!("{name}.{REPORT_FILE}"))
 }

@@ -432,7 +432,8 @@ fn check_scaling(
 }
 
 fn run_awq(draft: &mut Draft, calibration: &mut Calibration, threads: usize) -> Vec<Scaled> {
-    let scheme = good("linear3:g8".parse::<Scheme>());
+    // With a scale per row, where small groups and a search leave little to gain.
+    let scheme = good("linear3:channel".parse::<Scheme>());
     good(awq(draft, calibration, &AwqOptions { scheme, threads, rest: Rest::Leave }))
 }
 

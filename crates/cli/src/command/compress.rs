@@ -6,7 +6,7 @@ mod plan;
 use std::cell::Cell;
 use std::path::Path;
 
-use kvant_compress::{REPORT_FILE, Report, Step};
+use kvant_compress::{Report, Step, report_of};
 
 use crate::args::{Compress, Schemes};
 use crate::print::{self, Lean, Table};
@@ -76,6 +76,6 @@ fn text(report: &Report, out: &Path) -> String {
         report.bits_per_weight_before,
         report.seconds,
         report.tensors.len(),
-        out.join(REPORT_FILE).display(),
+        report_of(out).display(),
     )
 }

@@ -4,12 +4,12 @@
 pub const PRESETS: [(&str, &str, &str); 3] = [
     (
         "lossless",
-        "8 bits: no difference that a task would show",
+        "8.5 bits everywhere: no difference that a task would show",
         include_str!("../../recipe/lossless.toml"),
     ),
     (
         "balanced",
-        "matrices in 5 bits, tables in 6: under a fifth of the size",
+        "5.5 bits everywhere: under a fifth of the size",
         include_str!("../../recipe/balanced.toml"),
     ),
     (
