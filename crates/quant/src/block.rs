@@ -14,6 +14,7 @@ use half::f16;
 use kvant_kernels::Matrix;
 
 use crate::coded::gather;
+use crate::refit::stored;
 use crate::{Cut, EncodeError, Fit, Grid, LayoutError, Levels, Observer, Scheme};
 use format::{FLOAT4_MAX, Ladder, NONLINEAR};
 use group::Numbers;
@@ -266,6 +267,25 @@ impl BlockMatrix {
         };
         let (rows, cols, cut) = (self.rows, self.cols, Cut::Rows(group));
         Grid { rows, cols, cut, levels, scales, zeros, offsets }
+    }
+
+    pub(crate) fn set_scales(&mut self, scales: &[f32], offsets: &[f32]) -> bool {
+        let numbers = self.format.numbers();
+        let all = || scales.iter().chain(offsets);
+        if self.format.groups() != 1
+            || numbers.is_empty()
+            || !all().all(|&value| stored(value, true).is_some())
+        {
+            return false;
+        }
+        let blocks = self.data.chunks_exact_mut(self.format.block_bytes());
+        for (index, block) in blocks.enumerate() {
+            set_number(block, numbers[0].1, scales[index]);
+            if let Some(&(_, at)) = numbers.get(1) {
+                set_number(block, at, offsets[index]);
+            }
+        }
+        true
     }
 
     pub(crate) fn grid_codes(&self) -> Vec<u8> {

@@ -269,6 +269,16 @@ impl Float4Matrix {
         if index.is_multiple_of(2) { byte >> 4 } else { byte & 15 }
     }
 
+    pub(crate) fn set_scales(&mut self, scales: &[f32]) -> bool {
+        let finite = scales.iter().all(|scale| scale.is_finite());
+        let free = finite && matches!(self.absmax, Absmax::Plain(_));
+        if free {
+            self.scales = scales.to_vec();
+            self.absmax = Absmax::Plain(scales.to_vec());
+        }
+        free
+    }
+
     /// The levels: the table in ascending order times the restored scale.
     pub(crate) fn grid(&self) -> Grid {
         Grid {

@@ -139,6 +139,14 @@ impl Int8Matrix {
         }
     }
 
+    pub(crate) fn set_scales(&mut self, scales: &[f32]) -> bool {
+        let finite = scales.iter().all(|scale| (scale * 128.0).is_finite());
+        if finite {
+            self.scales.copy_from_slice(scales);
+        }
+        finite
+    }
+
     pub(crate) fn grid_codes(&self) -> Vec<u8> {
         // A foreign file may hold −128, which this format itself never writes.
         self.codes.iter().map(|&code| (i16::from(code) + 127).max(0) as u8).collect()

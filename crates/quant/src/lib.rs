@@ -27,6 +27,7 @@ pub mod kmeans;
 mod linear;
 mod measure;
 pub mod pack;
+mod refit;
 mod scaled;
 mod scheme;
 mod shape;

@@ -9,6 +9,7 @@ use crate::fit::part::parts;
 use crate::fit::range::{Around, Choice, choose};
 use crate::fit::search::{Target, scale_and_offset};
 use crate::pack::pack;
+use crate::refit::all_stored;
 use crate::shape::{F16_MAX, at_most, to_half};
 use crate::{CodeShape, EncodeError, Fit, Grid, LayoutError, Levels, Scheme, Span};
 
@@ -187,6 +188,19 @@ impl LinearMatrix {
             zeros: Vec::new(),
             offsets: self.mins.clone(),
         }
+    }
+
+    pub(crate) fn set_scales(&mut self, steps: &[f32], mins: &[f32]) -> bool {
+        let half = self.shape.is_half();
+        let (Some(steps), Some(mins)) = (all_stored(steps, half), all_stored(mins, half)) else {
+            return false;
+        };
+        let top = f32::from(u8::MAX >> (8 - self.shape.bits));
+        let finite = steps.iter().zip(&mins).all(|(step, min)| (min + top * step).is_finite());
+        if finite {
+            (self.steps, self.mins) = (steps, mins);
+        }
+        finite
     }
 
     pub(crate) fn grid_codes(&self) -> Vec<u8> {

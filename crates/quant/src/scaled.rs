@@ -6,7 +6,12 @@ use kvant_kernels::Matrix;
 
 use crate::coded::gather;
 use crate::fit::part::parts;
+<<<<<<< HEAD
 use crate::shape::all_half;
+=======
+use crate::refit::all_stored;
+use crate::shape::{F16_MAX, all_half, at_least};
+>>>>>>> 6606bc4 (Fit scales once more, to the codes that GPTQ chose)
 use crate::{CodeShape, EncodeError, Fit, Grid, LayoutError, Levels, Scheme, Span};
 
 /// `w = scale · (code − zero)` per span, codes of 2 to 8 bits.
@@ -225,6 +230,18 @@ impl ScaledMatrix {
             zeros: (0..self.scales.len()).map(|index| self.zero(index)).collect(),
             offsets: Vec::new(),
         }
+    }
+
+    pub(crate) fn set_scales(&mut self, scales: &[f32]) -> bool {
+        // Scales of other programs need not be f16; those stay f32.
+        let half = self.shape.is_half() && all_half(&self.scales);
+        let Some(scales) = all_stored(scales, half) else { return false };
+        let top = f32::from(self.shape.top());
+        let finite = scales.iter().all(|scale| (scale * top).is_finite());
+        if finite {
+            self.scales = scales;
+        }
+        finite
     }
 
     pub(crate) fn grid_codes(&self) -> Vec<u8> {

@@ -9,7 +9,7 @@ use super::factor::mean;
 use super::stripe::{RowLevels, each, errors};
 
 /// Columns whose gradient is computed together.
-const BLOCK: usize = 32;
+pub(super) const BLOCK: usize = 32;
 /// Part of the mean of the diagonal added to it: keeps the codes from fitting the noise of a
 /// short calibration.
 const DAMPING: f32 = 0.01;
@@ -19,10 +19,10 @@ const ROUNDS: usize = 4;
 /// A damped second moment, packed by blocks of columns.
 #[derive(Debug)]
 pub(crate) struct Descent {
-    dim: usize,
+    pub(super) dim: usize,
     damping: f32,
-    hessian: Vec<f32>,
-    blocks: Vec<PackedF32>,
+    pub(super) hessian: Vec<f32>,
+    pub(super) blocks: Vec<PackedF32>,
 }
 
 impl Descent {

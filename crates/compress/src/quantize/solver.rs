@@ -11,6 +11,9 @@ use crate::{Method, Moment};
 /// Passes of coordinate descent behind GPTQ.
 const SWEEPS: usize = 4;
 
+/// Times that scales are fitted to the codes and the codes then improved again.
+const REFITS: usize = 3;
+
 /// How a weight is to be encoded.
 #[derive(Clone, Copy, Debug)]
 pub struct Solve {
@@ -104,6 +107,13 @@ impl<'a> Solver<'a> {
             let mut codes = gptq::choose(w, &grid, factor, solve.threads);
             descent.improve(w, &grid, &mut codes, (SWEEPS, solve.threads));
             coded.set_codes(&codes);
+            for _ in 0..REFITS {
+                if !descent.refit(w, &mut coded) {
+                    break;
+                }
+                descent.improve(w, &coded.grid(), &mut codes, (SWEEPS, solve.threads));
+                coded.set_codes(&codes);
+            }
         }
         Ok(coded)
     }
