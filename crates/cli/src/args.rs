@@ -16,6 +16,7 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     Pull(Pull),
     Inspect(Inspect),
+    Calibrate(Calibrate),
     Compress(Compress),
     Convert(Convert),
     Embed(Embed),
@@ -392,6 +393,34 @@ pub(crate) struct Measure {
 pub(crate) struct Completions {
     /// The shell
     pub(crate) shell: clap_complete::Shell,
+}
+
+/// See what a model's layers get to see, for methods that look at activations
+///
+/// Runs the model over text of the kind it will read. The file serves `compress --calibrate` for
+/// any number of schemes.
+#[derive(Args, Debug)]
+pub(crate) struct Calibrate {
+    /// A directory with safetensors, a GGUF file, or any REF that pull takes
+    #[arg(value_name = "MODEL")]
+    pub(crate) model: String,
+    /// Text: paragraphs, or a text a line; may be repeated
+    #[arg(long = "text", value_name = "FILE", required = true)]
+    pub(crate) texts: Vec<PathBuf>,
+    /// The file to write
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) out: PathBuf,
+    /// Also write an importance matrix as llama.cpp reads it
+    #[arg(long, value_name = "FILE.gguf")]
+    pub(crate) imatrix: Option<PathBuf>,
+    /// Tokens to look at, taken from all parts of the text [default: 32768]
+    #[arg(long, value_name = "N", value_parser = at_least_one)]
+    pub(crate) tokens: Option<usize>,
+    #[command(flatten)]
+    pub(crate) threads: Threads,
+    /// Print one JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 /// How many threads to use.

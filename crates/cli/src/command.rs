@@ -1,5 +1,6 @@
 //! One file for each command: read the flags, call the house, print the result.
 
+mod calibrate;
 mod completions;
 mod compress;
 mod convert;
@@ -24,6 +25,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<()> {
     match cli.command {
         Command::Pull(args) => pull::run(&args),
         Command::Inspect(args) => inspect::run(&args),
+        Command::Calibrate(args) => calibrate::run(&args),
         Command::Compress(args) => compress::run(&args),
         Command::Convert(args) => convert::run(&args),
         Command::Embed(args) => embed::run(&args),

@@ -4,6 +4,7 @@ mod collect;
 mod error;
 mod file;
 mod gather;
+mod imatrix;
 
 use kvant_model::Checkpoint;
 

@@ -5,6 +5,8 @@
 
 use std::borrow::Cow;
 
+use crate::Checkpoint;
+
 /// A family of networks that both ecosystems know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Family {
@@ -57,6 +59,17 @@ pub(crate) enum Heads {
     Query,
     /// The key heads, of which there may be fewer.
     Key,
+}
+
+impl Checkpoint {
+    /// The name that tensor `name` of this model has in a GGUF file; its own if it is one.
+    pub fn gguf_name(&self, name: &str) -> Option<String> {
+        if self.gguf().is_some() {
+            return Some(name.to_owned());
+        }
+        let kind = self.config()?.get("model_type")?.as_str()?;
+        Family::named(kind)?.to_gguf(name)
+    }
 }
 
 impl Family {

@@ -40,6 +40,11 @@ impl Calibration {
         Ok(write_file_atomic(path, &self.encode())?)
     }
 
+    /// Whether the file at `path` looks like a safetensors file: a length, then a brace.
+    pub fn is_one(path: &Path) -> bool {
+        read_file(path).is_ok_and(|bytes| bytes.get(7..9) == Some(b"\0{".as_slice()))
+    }
+
     /// Reads the file that [`Calibration::save`] wrote.
     ///
     /// # Errors

@@ -55,3 +55,41 @@ fn damaged_files_are_refused() {
     std::fs::write(&path, text.as_bytes()).unwrap();
     assert!(Calibration::load(&path).is_err());
 }
+
+#[test]
+fn imatrices_read_back_in_both_layouts() {
+    let Some(source) = kvant_testkit::minilm() else {
+        return kvant_testkit::skip("the MiniLM model is absent");
+    };
+    let model = Checkpoint::open(&source).unwrap();
+    let weight = "encoder.layer.3.output.dense.weight";
+    let mean_square: Vec<f32> = (0..1536).map(|i| i as f32 * 0.5).collect();
+    let moment = Moment {
+        weights: vec![weight.into()],
+        dim: 1536,
+        count: 2048,
+        mean_square: mean_square.clone(),
+        ..Moment::default()
+    };
+    let before = Calibration { inputs: vec![moment] };
+    let place = tempfile::tempdir().unwrap();
+    let path = place.path().join("imatrix.gguf");
+    before.write_imatrix(&path, &model).unwrap();
+    assert_eq!(Calibration::read_imatrix(&path, &model).unwrap(), before);
+    // The older layout: one entry of four calls.
+    let name = "blk.3.ffn_down.weight";
+    let mut bytes = 1i32.to_le_bytes().to_vec();
+    bytes.extend((name.len() as i32).to_le_bytes());
+    bytes.extend(name.as_bytes());
+    bytes.extend(4i32.to_le_bytes());
+    bytes.extend(1536i32.to_le_bytes());
+    mean_square.iter().for_each(|square| bytes.extend((square * 4.0).to_le_bytes()));
+    let path = place.path().join("imatrix.dat");
+    std::fs::write(&path, &bytes).unwrap();
+    let older = Calibration::read_imatrix(&path, &model).unwrap();
+    assert_eq!(older.of(weight).map(|moment| &moment.mean_square), Some(&mean_square));
+    for end in [0, 3, 10, 40, bytes.len() - 1] {
+        std::fs::write(&path, &bytes[..end]).unwrap();
+        assert!(Calibration::read_imatrix(&path, &model).is_err(), "cut at {end}");
+    }
+}

@@ -2,7 +2,6 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use anyhow::{Context, bail};
 use kvant_compress::{
@@ -11,7 +10,8 @@ use kvant_compress::{
 };
 
 use crate::args::{Compress, Schemes};
-use crate::progress::{Audience, Progress, Unit};
+use crate::command::calibrate;
+use crate::progress::Audience;
 
 /// Formats a budget chooses from unless `--scheme` names some.
 const CHOICES: &str = "q8_0,linear6,q5_0,iq4_nl,linear3:g64";
@@ -94,22 +94,10 @@ fn calibration(
     file: &Path,
     audience: Audience,
 ) -> anyhow::Result<(Option<Calibration>, Vec<String>)> {
-    if file.extension().is_some_and(|extension| extension == "safetensors") {
+    if Calibration::is_one(file) {
         return Ok((Some(Calibration::load(file)?), Vec::new()));
     }
-    let text = std::fs::read_to_string(file).with_context(|| file.display().to_string())?;
-    let texts: Vec<String> =
-        text.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect();
-    let bar = Progress::new("calibrating", Some(0), Unit::Items, audience);
-    let at = AtomicU64::new(0);
-    let progress = |done: usize, total: usize| {
-        bar.total(total as u64);
-        bar.advance(done as u64 - at.swap(done as u64, Ordering::Relaxed));
-    };
-    let options = CalibrateOptions {
-        threads: args.threads.get(),
-        progress: Some(&progress),
-        ..CalibrateOptions::default()
-    };
-    Ok((Some(Calibration::collect(model, &texts, &options)?), texts))
+    let texts = calibrate::read(file)?;
+    let options = CalibrateOptions { threads: args.threads.get(), ..CalibrateOptions::default() };
+    Ok((Some(calibrate::collect(model, &texts, &options, audience)?), texts))
 }
