@@ -77,7 +77,9 @@ impl Points {
 
     fn sorted(mut pairs: Vec<(f32, f64)>) -> Self {
         if pairs.iter().all(|(_, weight)| *weight == 0.0) {
-            pairs.iter_mut().for_each(|(_, weight)| *weight = 1.0);
+            for (_, weight) in &mut pairs {
+                *weight = 1.0;
+            }
         }
         let total: f64 = pairs.iter().map(|(_, weight)| weight).sum();
         let sum: f64 = pairs.iter().map(|(value, weight)| f64::from(*value) * weight).sum();

@@ -13,7 +13,11 @@ fn schemes() -> Vec<Scheme> {
     let names = "int8 linear2 linear4 linear8:channel linear4:tensor sym2 sym3 sym4 sym8:channel \
                  sym4:tensor affine2 affine4 affine8:channel affine4:tensor nf4 nf4dq fp4 \
                  kmeans2 kmeans4 kmeans5 kmeans3:tensor quantile4";
-    names.split_whitespace().map(|name| name.parse().unwrap()).collect()
+    let scheme = |name: &str| match name.parse() {
+        Ok(scheme) => scheme,
+        Err(error) => unreachable!("{error}"),
+    };
+    names.split_whitespace().map(scheme).collect()
 }
 
 /// `Σ h·(w − w')²`, `h` one per column or one for all.
@@ -25,7 +29,7 @@ fn loss(coded: &Coded, weights: &[f32], importance: &[f32]) -> f64 {
     weights.iter().zip(coded.decode()).enumerate().map(square).sum()
 }
 
-fn fit<'a>(observer: Observer, importance: &'a [f32]) -> Fit<'a> {
+fn fit(observer: Observer, importance: &[f32]) -> Fit<'_> {
     Fit { observer, importance: (importance.len() > 1).then_some(importance) }
 }
 

@@ -81,11 +81,11 @@ fn percentile(values: &[f32], around: Around) -> [f32; 2] {
 
 /// The magnitude at which clipping changes the distribution of magnitudes least.
 ///
-/// As TensorRT and ONNX Runtime calibrate: of a histogram of magnitudes everything past a
+/// As `TensorRT` and ONNX Runtime calibrate: of a histogram of magnitudes everything past a
 /// threshold is counted in the last bin kept; the bins are merged into as many as there are
 /// codes of one sign, and spread again evenly over those that were not empty. The threshold with
 /// the least Kullback–Leibler divergence between the two stays (Migacz, "8-bit Inference with
-/// TensorRT", 2017).
+/// `TensorRT`", 2017).
 fn threshold(values: &[f32], most: f32, levels: usize) -> f32 {
     if most == 0.0 {
         return most;

@@ -10,7 +10,7 @@ pub const NESTED_BLOCK: usize = 256;
 pub enum Absmax {
     /// In f32.
     Plain(Vec<f32>),
-    /// `map[code] · scale + offset` with a scale for every [`NESTED_BLOCK`] codes: 0.127 instead of 0.5 bits per weight in blocks of 64 (Dettmers et al., "QLoRA",
+    /// `map[code] · scale + offset` with a scale for every [`NESTED_BLOCK`] codes: 0.127 instead of 0.5 bits per weight in blocks of 64 (Dettmers et al., "`QLoRA`",
     /// 2023, §3).
     Double {
         /// Places in the map, one per block.
@@ -104,7 +104,7 @@ pub fn dynamic_map() -> [f32; 256] {
     for (i, decade) in [1e-6f32, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0].into_iter().enumerate() {
         let steps = 1usize << i;
         for k in 0..steps {
-            let middle = (boundary(k, steps) + boundary(k + 1, steps)) / 2.0;
+            let middle = f32::midpoint(boundary(k, steps), boundary(k + 1, steps));
             map[at] = decade * middle;
             map[at + 1] = -(decade * middle);
             at += 2;
