@@ -110,6 +110,9 @@ pub(crate) fn open(draft: &Draft) -> Result<Checkpoint, PassError> {
             checkpoint.replace(tensor.name.clone(), Weight::Dense(draft.dense(&tensor.name)?));
         }
     }
+    for (name, part) in draft.parts() {
+        checkpoint.replace(name.clone(), Weight::Dense(part.clone()));
+    }
     Ok(checkpoint)
 }
 

@@ -15,6 +15,8 @@ pub struct Draft {
     tensors: Vec<TensorInfo>,
     /// The values of those that a transform has rewritten.
     rewritten: BTreeMap<String, Dense>,
+    /// What is stored beside weights: input scales and corrections, by their own names.
+    parts: BTreeMap<String, Dense>,
     changes: BTreeMap<String, Change>,
 }
 
@@ -32,7 +34,8 @@ impl Draft {
     /// An unchanged draft.
     pub fn new(source: Checkpoint) -> Self {
         let tensors = source.tensors().to_vec();
-        Self { source, tensors, rewritten: BTreeMap::new(), changes: BTreeMap::new() }
+        let (rewritten, parts, changes) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        Self { source, tensors, rewritten, parts, changes }
     }
 
     /// The model as it was.
@@ -80,6 +83,30 @@ impl Draft {
         self.rewritten.insert(name, dense);
     }
 
+    /// Stores `part` beside the weight it belongs to: `X.weight_smooth` (f32), `X.weight_lowrank_a`
+    /// or `X.weight_lowrank_b` (f16).
+    pub fn attach(&mut self, name: String, part: Dense) {
+        self.parts.insert(name, part);
+    }
+
+    /// What was attached to tensors, by name.
+    pub(crate) fn parts(&self) -> impl Iterator<Item = (&String, &Dense)> {
+        self.parts.iter()
+    }
+
+    /// Bytes of what was attached to tensor `name`.
+    pub(crate) fn attached_bytes(&self, name: &str) -> u64 {
+        let parts = self.parts.iter().filter_map(|(part, dense)| {
+            let width = match part.strip_prefix(name)? {
+                "_smooth" => 4,
+                "_lowrank_a" | "_lowrank_b" => 2,
+                _ => return None,
+            };
+            Some(dense.values().len() as u64 * width)
+        });
+        parts.sum()
+    }
+
     /// Whether a transform has rewritten or added tensor `name`.
     pub(crate) fn is_rewritten(&self, name: &str) -> bool {
         self.rewritten.contains_key(name)
@@ -118,7 +145,9 @@ impl Draft {
             };
             (name, saved)
         });
-        let saved = saved.collect();
+        let parts = self.parts.into_iter();
+        let parts = parts.map(|(name, part)| (name, SavedTensor::Dense(part)));
+        let saved = saved.chain(parts).collect();
         (self.source, saved)
     }
 }

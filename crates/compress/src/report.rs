@@ -117,13 +117,14 @@ fn line(draft: &Draft, tensor: &TensorInfo) -> TensorReport {
         error_under_h: None,
         kept: None,
     };
+    let (beside, elements) = (draft.attached_bytes(&tensor.name), tensor.elements().max(1) as f64);
     match draft.change(&tensor.name) {
         None => same,
         Some(Change::Kept(reason)) => TensorReport { kept: Some(reason.to_string()), ..same },
         Some(Change::Coded(coded, error, under_h)) => TensorReport {
             format: coded.format(),
-            bits_per_weight: coded.bits_per_weight(),
-            size_bytes: coded.size_bytes() as u64,
+            bits_per_weight: coded.bits_per_weight() + beside as f64 * 8.0 / elements,
+            size_bytes: coded.size_bytes() as u64 + beside,
             mean_abs: error.mean_abs,
             max_abs: error.max_abs,
             relative: error.relative,

@@ -4,8 +4,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
-use kvant_kernels::Matrix;
+use kvant_kernels::{Matrix, MatrixMut, PackedF32, kernels};
 use kvant_model::{Checkpoint, Dense, SaveError, SaveOptions, TensorInfo, Weight, save, save_gguf};
+use kvant_quant::measure;
 use kvant_storage::write_file_atomic;
 
 use crate::assign::{Assignment, assign, cols};
@@ -147,16 +148,36 @@ fn correct(
         let error: Vec<f32> = pairs.map(|(value, restored)| value - restored).collect();
         let hessian = seen.and_then(|seen| seen.of(name)).and_then(Moment::matrix);
         let low = LowRank::of(Matrix::new(&error, rows, cols), hessian, rank);
-        Ok::<_, PassError>(Some((low, rows, cols)))
+        let mut corrected = coded.decode();
+        low.add_to(&mut corrected);
+        let stats = measure(dense.values(), &corrected);
+        let left: Vec<f32> =
+            dense.values().iter().zip(&corrected).map(|(value, now)| value - now).collect();
+        let loss = |values: &[f32]| under(values, hessian);
+        let under_h = hessian.map(|_| (loss(&left) / loss(dense.values())).sqrt());
+        let change = Change::Coded(coded.clone(), stats, under_h.filter(|h| h.is_finite()));
+        Ok::<_, PassError>(Some((low, rows, cols, change)))
     });
     for (name, found) in names.into_iter().zip(found) {
-        let Some((low, rows, cols)) = found? else { continue };
+        let Some((low, rows, cols, change)) = found? else { continue };
+        draft.set(name.clone(), change);
         let a = Dense::owned(vec![low.rank, cols], low.a);
         let b = Dense::owned(vec![rows, low.rank], low.b);
-        draft.rewrite(format!("{name}_lowrank_a"), a);
-        draft.rewrite(format!("{name}_lowrank_b"), b);
+        draft.attach(format!("{name}_lowrank_a"), a);
+        draft.attach(format!("{name}_lowrank_b"), b);
     }
     Ok(())
+}
+
+/// `tr(E·H·Eᵀ)` of rows `E`; 0 without an `H`.
+fn under(error: &[f32], hessian: Option<Matrix<'_, f32>>) -> f64 {
+    let Some(hessian) = hessian else { return 0.0 };
+    let (kernels, cols) = (kernels(), hessian.cols());
+    let mut product = vec![0.0; error.len()];
+    let rows = Matrix::new(error, error.len() / cols.max(1), cols);
+    let out = MatrixMut::new(&mut product, rows.rows(), cols);
+    kernels.gemm_f32(rows, &PackedF32::new(hessian), None, out);
+    error.iter().zip(&product).map(|(e, p)| f64::from(*e) * f64::from(*p)).sum()
 }
 
 /// Whether a model of this name is one GGUF file.

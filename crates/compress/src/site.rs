@@ -318,7 +318,7 @@ impl Site {
             let scaled = columns(dense.matrix(), &scale);
             draft.rewrite(name.clone(), Dense::owned(dense.shape().to_vec(), scaled));
             let beside = Dense::owned(vec![scale.len()], scale.clone());
-            draft.rewrite(format!("{name}_smooth"), beside);
+            draft.attach(format!("{name}_smooth"), beside);
         }
         Ok(scale)
     }

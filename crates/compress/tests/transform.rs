@@ -2,15 +2,16 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use kvant_compress::{
-    AwqOptions, Calibration, Draft, Moment, Pass, PassError, Rest, Rotate, Run, Scaled,
-    SmoothOptions, awq, rotate, sites, smooth,
+    AwqOptions, Calibration, Draft, Moment, Pass, PassError, Plan, Report, Rest, Rotate, Run,
+    Scaled, SmoothOptions, Transform, awq, compress, rotate, sites, smooth,
 };
 use kvant_kernels::Matrix;
 use kvant_model::{
-    Checkpoint, Decoder, EmbedOptions, Encoder, ForwardOptions, Network, ObserveOptions,
-    SaveOptions, Tap, save,
+    Checkpoint, ConvertOptions, Decoder, EmbedOptions, Encoder, FloatFormat, ForwardOptions,
+    Network, ObserveOptions, SaveOptions, Tap, convert, save,
 };
 use kvant_quant::{BlockFormat, Scheme, measure};
 use kvant_testkit::{Random, skip, smollm2};
@@ -389,15 +390,11 @@ fn stretch(source: &Path, factor: f32) {
     good(fs::rename(out, source));
 }
 
-type Transform<'a> = &'a dyn Fn(&mut Draft, &mut Calibration, usize) -> Vec<Scaled>;
+type Scaling<'a> = &'a dyn Fn(&mut Draft, &mut Calibration, usize) -> Vec<Scaled>;
 
 /// Runs a transform that scales channels and checks what it promises: the same results, the
 /// statistics of the new network, no loss more than before, the same for any threads.
-fn check_scaling(
-    source: &Path,
-    transform: Transform<'_>,
-    run: &dyn Fn(&Path) -> Vec<f32>,
-) -> usize {
+fn check_scaling(source: &Path, transform: Scaling<'_>, run: &dyn Fn(&Path) -> Vec<f32>) -> usize {
     let expected = run(source);
     let before = calibration(source);
     let (mut draft_one, mut after) = (draft(source), before.clone());
@@ -443,7 +440,7 @@ fn run_smooth(draft: &mut Draft, calibration: &mut Calibration, threads: usize) 
 
 #[test]
 fn scaling_keeps_the_network_and_follows_the_statistics() {
-    for transform in [&run_awq as Transform<'_>, &run_smooth] {
+    for transform in [&run_awq as Scaling<'_>, &run_smooth] {
         let (_place, source) = llama(2, true);
         stretch(&source, 30.0);
         let scaled = check_scaling(&source, transform, &logits);
@@ -458,7 +455,7 @@ fn scaling_keeps_the_network_and_follows_the_statistics() {
 /// A channel that is always 0 has no size to take a scale from.
 #[test]
 fn dead_channels_are_left_alone() {
-    for transform in [&run_awq as Transform<'_>, &run_smooth] {
+    for transform in [&run_awq as Scaling<'_>, &run_smooth] {
         let (_place, source) = llama(3, false);
         stretch(&source, 0.0);
         check_scaling(&source, transform, &logits);
@@ -474,4 +471,76 @@ fn inputs_without_statistics_stay_as_they_are() {
         let (before, after) = (draft.source().dense(&tensor.name), draft.dense(&tensor.name));
         assert_eq!(before.unwrap().values(), after.unwrap().values());
     }
+}
+
+fn compressed(source: &Path, name: &str, plan: &Plan) -> (PathBuf, Report) {
+    let out = source.with_file_name(name);
+    let report = good(compress(source, &out, plan, &|_| {}));
+    (out, report)
+}
+
+/// A copy of a copy: what lies beside the codes goes along, or into f32 weights.
+fn check_copies(model: &Path) {
+    let expected = vectors(model);
+    let copy = model.with_file_name("copy");
+    good(convert(model, &copy, &ConvertOptions::default()));
+    assert_eq!(vectors(&copy), expected);
+    let wide = model.with_file_name("wide");
+    let float = Some(FloatFormat::F32);
+    good(convert(model, &wide, &ConvertOptions { float, ..Default::default() }));
+    let apart = distance(&expected, &vectors(&wide));
+    assert!(apart < ROUNDING, "{apart}");
+    let gguf = model.with_file_name("model.gguf");
+    let refused = convert(model, &gguf, &ConvertOptions::default());
+    assert!(refused.is_err() && !gguf.exists(), "codes that GGUF does not have");
+}
+
+#[test]
+fn corrections_are_stored_counted_and_run() {
+    let (_place, source) = bert();
+    let expected = vectors(&source);
+    let calibration = Some(Arc::new(calibration(&source)));
+    let mut plan = Plan { calibration, ..Plan::uniform(good("linear2".parse::<Scheme>())) };
+    let (plain, without) = compressed(&source, "plain", &plan);
+    plan.recipe.transforms = vec![Transform::LowRank { rank: 12 }];
+    let (out, with) = compressed(&source, "corrected", &plan);
+    let (far, near) = (distance(&expected, &vectors(&plain)), distance(&expected, &vectors(&out)));
+    assert!(near < 0.8 * far, "{far} without correction, {near} with");
+    let (before, after) = (Checkpoint::open(&source).unwrap(), Checkpoint::open(&out).unwrap());
+    assert_eq!(after.tensors().len(), before.tensors().len());
+    for ((line, plain), tensor) in with.tensors.iter().zip(&without.tensors).zip(after.tensors()) {
+        assert_eq!((&line.name, line.size_bytes), (&tensor.name, tensor.size_bytes));
+        assert_eq!(line.bits_per_weight, tensor.bits_per_weight, "{}", line.name);
+        if line.kept.is_some() {
+            continue;
+        }
+        let [rows, cols] = line.shape[..] else { panic!("{line:?}") };
+        assert_eq!(line.size_bytes, plain.size_bytes + 2 * 12 * (rows + cols) as u64);
+        assert!(line.error_under_h < plain.error_under_h, "{line:?} {plain:?}");
+        let (was, is) = (before.dense(&line.name).unwrap(), after.dense(&line.name).unwrap());
+        let lost = measure(was.values(), is.values()).relative;
+        assert!((lost - line.relative).abs() < 1e-5 * lost, "{line:?}: {lost}");
+    }
+    check_copies(&out);
+}
+
+#[test]
+fn scales_without_an_absorber_are_stored_and_undone() {
+    let (_place, source) = bert();
+    stretch(&source, 30.0);
+    let expected = vectors(&source);
+    let calibration = Some(Arc::new(calibration(&source)));
+    let mut plan = Plan { calibration, ..Plan::uniform(Scheme::Int8) };
+    plan.recipe.transforms = vec![Transform::Smooth];
+    let (out, _) = compressed(&source, "smooth", &plan);
+    let bytes = fs::read(out.join("model.safetensors")).unwrap();
+    let stored = String::from_utf8_lossy(&bytes).matches("weight_smooth").count();
+    assert!(stored > 0, "no scale was stored");
+    let apart = distance(&expected, &vectors(&out));
+    assert!(apart < 0.05, "{apart}");
+    let (before, after) = (Checkpoint::open(&source).unwrap(), Checkpoint::open(&out).unwrap());
+    let name = "encoder.layer.1.intermediate.dense.weight";
+    let (was, is) = (before.dense(name).unwrap(), after.dense(name).unwrap());
+    assert!(distance(was.values(), is.values()) < 0.05);
+    check_copies(&out);
 }

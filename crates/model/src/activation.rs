@@ -150,9 +150,7 @@ impl Checkpoint {
 
     /// How the input of the weight `name`, of `cols` columns, is read.
     pub(crate) fn input(&self, name: &str, cols: usize) -> Result<Input, LoadError> {
-        let smooth = format!("{name}{SMOOTH}");
-        let smooth =
-            if self.tensor_or_part(&smooth) { self.factors(&smooth, cols)? } else { Vec::new() };
+        let smooth = self.smooth(name, cols)?;
         let rounding = match (self.compute, self.activations()) {
             (Compute::Float32, _) | (Compute::Auto, None) => Rounding::None,
             (Compute::BFloat16, _) => Rounding::Brain,
@@ -164,6 +162,12 @@ impl Checkpoint {
             }
         };
         Ok(Input { rounding, smooth })
+    }
+
+    /// What the `cols` columns of the stored weight `name` were multiplied by; empty: by nothing.
+    pub(crate) fn smooth(&self, name: &str, cols: usize) -> Result<Vec<f32>, LoadError> {
+        let smooth = format!("{name}{SMOOTH}");
+        if self.tensor_or_part(&smooth) { self.factors(&smooth, cols) } else { Ok(Vec::new()) }
     }
 
     /// `count` positive numbers.

@@ -22,7 +22,7 @@ use kvant_storage::Bytes;
 use serde_json::Value;
 
 pub(crate) use coded::{Record, VERSION, records};
-pub(crate) use correct::CORRECTION;
+pub(crate) use correct::{CORRECTION, owned, owner};
 pub(crate) use format::{Content, Format};
 pub use header::HeaderError;
 pub(crate) use header::printable;
@@ -127,18 +127,20 @@ impl Checkpoint {
         self.tensors.get(at)
     }
 
-    /// The tensor in f32, decoded if it is coded; f32 tensors stay mapped.
+    /// The tensor in f32, decoded if it is coded, with corrections added and smoothing undone;
+    /// f32 tensors stay mapped.
     ///
     /// # Errors
     /// [`LoadError::Tensor`] if it is missing, damaged, or in a format that is only listed.
     pub fn dense(&self, name: &str) -> Result<Dense, LoadError> {
-        match self.weight(name)? {
-            Weight::Dense(dense) => Ok(dense),
+        let dense = match self.weight(name)? {
+            Weight::Dense(dense) => dense,
             Weight::Coded(coded) => {
                 let shape = vec![coded.rows(), coded.cols()];
-                Ok(Dense::owned(shape, coded.decode()))
+                Dense::owned(shape, coded.decode())
             }
-        }
+        };
+        self.unsmoothed(name, dense)
     }
 
     /// The tensor in the form it is stored in.
@@ -170,11 +172,6 @@ impl Checkpoint {
                 Err(self.fail(name, why))
             }
         }
-    }
-
-    /// Whether the tensor is stored as codes with parts of their own.
-    pub(crate) fn is_coded(&self, name: &str) -> bool {
-        self.raw.get(name).is_some_and(|raw| self.record(name, raw).is_some())
     }
 
     /// Whether the container has a tensor of this name, in its own right or as a part of another.

@@ -22,8 +22,8 @@ use kvant_quant::Coded;
 use kvant_storage::{Cause, CreateError, Dir, FsDir, Name, NameError, WriteError};
 use serde_json::Value;
 
-use crate::checkpoint::{Raw, decode};
-use crate::{Activations, Checkpoint, Dense, LoadError, Weight, file};
+use crate::checkpoint::{CORRECTION, Raw, decode, owner};
+use crate::{Activations, Checkpoint, Dense, LoadError, file};
 
 /// What becomes of one tensor of the source.
 #[derive(Clone, Debug)]
@@ -247,11 +247,15 @@ fn stored<'a>(
                 order: None,
                 format: *format,
             }),
-            SavedTensor::Kept if checkpoint.is_coded(name) => match checkpoint.weight(name)? {
-                Weight::Coded(coded) => Stored::Coded(Cow::Owned(coded)),
-                Weight::Dense(_) => Stored::Raw(Cow::Borrowed(checkpoint.raw(name)?)),
+            SavedTensor::Kept => match checkpoint.codes(name)? {
+                Some(coded) => {
+                    let beside = checkpoint.beside(name);
+                    stored
+                        .extend(beside.map(|(name, raw)| (name, Stored::Raw(Cow::Borrowed(raw)))));
+                    Stored::Coded(Cow::Owned(coded))
+                }
+                None => Stored::Raw(Cow::Borrowed(checkpoint.raw(name)?)),
             },
-            SavedTensor::Kept => Stored::Raw(Cow::Borrowed(checkpoint.raw(name)?)),
         };
         let shape = entry.shape();
         if shape != described.shape {
@@ -267,20 +271,28 @@ fn stored<'a>(
     Ok(stored)
 }
 
-/// A tensor that the source does not have: the head of a decoder whose source had none of its own.
+/// A tensor that the source does not have: the head of a decoder whose source had none of its own,
+/// or what belongs to a weight beside its codes.
 fn added<'a>(
     checkpoint: &Checkpoint,
     name: &str,
     tensor: &'a SavedTensor,
 ) -> Result<Stored<'a>, SaveError> {
-    let head = HEADS.contains(&name);
-    match tensor {
-        SavedTensor::Dense(dense) if head => Ok(Stored::Dense(Cow::Borrowed(dense))),
-        SavedTensor::Coded(coded) if head => Ok(Stored::Coded(Cow::Borrowed(coded))),
-        SavedTensor::Kept
-        | SavedTensor::Dense(_)
-        | SavedTensor::Coded(_)
-        | SavedTensor::Float(_) => Err(checkpoint.fail(name, "is missing".into()).into()),
+    let known = |name: &str| HEADS.contains(&name) || checkpoint.tensor(name).is_some();
+    let part = owner(name).filter(|(weight, _)| known(weight));
+    match (tensor, part) {
+        (SavedTensor::Dense(dense), Some((_, suffix))) if CORRECTION.contains(&suffix) => {
+            let bytes = FloatFormat::F16.encode(name, dense.values())?.into();
+            let (format, shape) = (FloatFormat::F16.format(), dense.shape().to_vec());
+            Ok(Stored::Raw(Cow::Owned(Raw { format, shape, bytes })))
+        }
+        (SavedTensor::Dense(dense), part) if part.is_some() || HEADS.contains(&name) => {
+            Ok(Stored::Dense(Cow::Borrowed(dense)))
+        }
+        (SavedTensor::Coded(coded), None) if HEADS.contains(&name) => {
+            Ok(Stored::Coded(Cow::Borrowed(coded)))
+        }
+        _ => Err(checkpoint.fail(name, "is missing".into()).into()),
     }
 }
 

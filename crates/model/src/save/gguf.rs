@@ -16,7 +16,7 @@ pub(crate) use vocabulary::SPECIAL;
 
 use super::hyper::Hyper;
 use super::{FloatFormat, SaveError, SavedTensor, Stored, stored};
-use crate::checkpoint::{Content, Format, Raw, gguf, printable};
+use crate::checkpoint::{Content, Format, Raw, gguf, owner, printable};
 use crate::name::{Family, interleave};
 use crate::pool::{Mode, Pooling};
 use crate::{Checkpoint, LoadError};
@@ -119,6 +119,11 @@ impl<'a> Piece<'a> {
     /// Chooses the format. `copied` tensors of a GGUF file keep theirs; of a directory vectors,
     /// positions and token types become f32, which is what ggml adds to activations.
     fn new(name: String, stored: Stored<'a>, copied: bool) -> Result<Self, SaveError> {
+        if owner(&name).is_some() {
+            let why = "is a correction or a scale of an input, which GGUF does not know: convert \
+                       it with --dtype f32, or compress without lowrank and activations";
+            return Err(SaveError::Unfit { name: printable(&name), why: why.into() });
+        }
         let shape = stored.shape();
         let added = match name.as_str() {
             "token_types.weight" => true,

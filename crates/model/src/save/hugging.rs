@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use super::gguf::{MAX_TOKENS, NORMALIZED, SPECIAL};
 use super::hyper::Hyper;
 use super::{SaveError, SaveOptions, Stored, container, pretty, quantization};
-use crate::checkpoint::{Content, Format, gguf, printable};
+use crate::checkpoint::{CORRECTION, Content, Format, gguf, owned, owner, printable};
 use crate::name::{Family, deinterleave};
 use crate::{Checkpoint, LoadError, Weight};
 
@@ -60,9 +60,15 @@ fn rename<'a>(
     stored: Stored<'a>,
 ) -> Result<(String, Stored<'a>), SaveError> {
     let unfit = |why: String| SaveError::Unfit { name: printable(name), why };
-    let hugging = hyper.family.to_hugging(name).ok_or_else(|| {
+    let part = owner(name);
+    let weight = part.as_ref().map_or(name, |(weight, _)| weight);
+    let hugging = hyper.family.to_hugging(weight).ok_or_else(|| {
         unfit(format!("has no name in the checkpoints of {} models", hyper.family.name()))
     })?;
+    let hugging = match &part {
+        Some((_, suffix)) => owned(&hugging, suffix),
+        None => hugging,
+    };
     let stored = match foreign(&stored) {
         None => stored,
         Some(format) if format.content == Content::Opaque => {
@@ -74,7 +80,10 @@ fn rename<'a>(
             Weight::Dense(dense) => Stored::Dense(Cow::Owned(dense)),
         },
     };
-    let Some(heads) = hyper.family.interleaved(name) else { return Ok((hugging, stored)) };
+    // Of what lies beside a weight only the left factor of a correction has its rows.
+    let rows = part.as_ref().is_none_or(|(_, suffix)| *suffix == CORRECTION[1]);
+    let heads = hyper.family.interleaved(weight).filter(|_| rows);
+    let Some(heads) = heads else { return Ok((hugging, stored)) };
     let heads = hyper.heads(heads);
     let order = deinterleave(stored.shape().first().copied().unwrap_or(0), heads);
     let order = order.ok_or_else(|| unfit(format!("its rows are not those of {heads} heads")))?;
