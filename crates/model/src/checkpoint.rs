@@ -2,6 +2,7 @@
 
 mod coded;
 mod correct;
+pub(crate) mod foreign;
 mod format;
 pub(crate) mod gguf;
 mod header;
@@ -73,6 +74,7 @@ pub struct Checkpoint {
     /// What networks loaded from here compute in.
     pub(crate) compute: Compute,
     gguf: Option<gguf::Header>,
+    foreign: foreign::Foreign,
 }
 
 impl Checkpoint {
@@ -106,7 +108,9 @@ impl Checkpoint {
             replaced: BTreeMap::new(),
             compute: Compute::default(),
             gguf: opened.gguf,
+            foreign: foreign::Foreign::default(),
         };
+        checkpoint.foreign = checkpoint.foreign_tensors()?;
         checkpoint.tensors = checkpoint.list()?;
         Ok(checkpoint)
     }
@@ -151,6 +155,9 @@ impl Checkpoint {
         if let Some(weight) = self.replaced.get(name) {
             return Ok(weight.clone());
         }
+        if let Some(tensor) = self.foreign.get(name) {
+            return self.foreign_weight(name, tensor);
+        }
         let raw = self.raw(name)?;
         if let Some(record) = self.record(name, raw) {
             return self.corrected(name, self.assemble(name, &record)?);
@@ -176,7 +183,9 @@ impl Checkpoint {
 
     /// Whether the container has a tensor of this name, in its own right or as a part of another.
     pub(crate) fn tensor_or_part(&self, name: &str) -> bool {
-        self.replaced.contains_key(name) || self.raw.contains_key(name)
+        self.replaced.contains_key(name)
+            || self.raw.contains_key(name)
+            || self.foreign.get(name).is_some()
     }
 
     /// Puts `weight` in place of the tensor `name`, or beside the others where there is none of
@@ -217,27 +226,27 @@ impl Checkpoint {
             if self.is_part(name) {
                 continue;
             }
-            let (format, shape, size) = match self.record(name, raw) {
+            tensors.push(match self.record(name, raw) {
                 Some(record) => {
                     let size = self.recorded_bytes(name, &record)?;
-                    (record.scheme.to_string(), record.shape.to_vec(), size)
+                    info(name, record.shape.to_vec(), record.scheme.to_string(), size)
                 }
-                None => (raw.format.name.to_owned(), raw.shape.clone(), raw.bytes.len()),
-            };
-            let elements: usize = shape.iter().product();
-            let bits_per_weight =
-                if elements == 0 { 0.0 } else { size as f64 * 8.0 / elements as f64 };
-            let name = name.clone();
-            tensors.push(TensorInfo {
-                name,
-                shape,
-                format,
-                bits_per_weight,
-                size_bytes: size as u64,
+                None => info(name, raw.shape.clone(), raw.format.name.to_owned(), raw.bytes.len()),
             });
         }
+        tensors.extend(self.foreign.iter().map(|(name, tensor)| {
+            let size = self.foreign_bytes(tensor);
+            info(name, tensor.shape.to_vec(), tensor.format.clone(), size)
+        }));
+        tensors.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(tensors)
     }
+}
+
+fn info(name: &str, shape: Vec<usize>, format: String, size: usize) -> TensorInfo {
+    let elements: usize = shape.iter().product();
+    let bits_per_weight = if elements == 0 { 0.0 } else { size as f64 * 8.0 / elements as f64 };
+    TensorInfo { name: name.to_owned(), shape, format, bits_per_weight, size_bytes: size as u64 }
 }
 
 /// Little-endian floating-point values as f32.

@@ -97,12 +97,18 @@ impl Checkpoint {
 
     /// Whether `name` holds the scales or minima of another tensor.
     pub(super) fn is_part(&self, name: &str) -> bool {
-        let coded = |base: &str| self.raw.get(base).and_then(|raw| self.record(base, raw));
+        if self.foreign.holds(name) {
+            return true;
+        }
+        let coded = |base: &str| {
+            self.foreign.get(base).is_some()
+                || self.raw.get(base).is_some_and(|raw| self.record(base, raw).is_some())
+        };
         let input = name.strip_suffix(INPUT_SCALE).map(|layer| format!("{layer}weight"));
-        input.is_some_and(|base| coded(&base).is_some())
+        input.is_some_and(|base| coded(&base))
             || PARTS.iter().chain([&SMOOTH]).chain(&CORRECTION).any(|part| {
                 let base = name.strip_suffix(part);
-                base.is_some_and(|base| coded(base).is_some())
+                base.is_some_and(coded)
             })
     }
 
@@ -212,7 +218,7 @@ impl Checkpoint {
     }
 
     /// The bytes of a part that holds codes.
-    fn bytes(&self, part: &str) -> Result<&[u8], LoadError> {
+    pub(super) fn bytes(&self, part: &str) -> Result<&[u8], LoadError> {
         let raw = self.raw(part)?;
         if raw.format.content != Content::Bytes {
             return Err(self.fail(part, format!("codes cannot be of type {}", raw.format.name)));
@@ -220,7 +226,7 @@ impl Checkpoint {
         Ok(&raw.bytes)
     }
 
-    fn floats(&self, name: &str) -> Result<Vec<f32>, LoadError> {
+    pub(super) fn floats(&self, name: &str) -> Result<Vec<f32>, LoadError> {
         let raw = self.raw(name)?;
         match raw.format.content {
             Content::Float64 | Content::Float32 | Content::Half | Content::Brain => {
