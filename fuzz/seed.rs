@@ -46,14 +46,61 @@ pub(crate) fn code() -> Vec<u8> {
     data
 }
 
+/// Settings of the quantizers whose parts a file may hold, and the part that tells.
+pub const FOREIGN: [(&[u8], &[u8]); 4] = [
+    (
+        b"_packed",
+        br#"{"quantization_config":{"quant_method":"compressed-tensors","config_groups":{
+"a":{"weights":{"num_bits":4,"group_size":8}},"b":{"weights":{"num_bits":3}}}}}"#,
+    ),
+    (
+        b"qweight",
+        br#"{"quantization_config":{"quant_method":"gptq","bits":4,"group_size":8}}"#,
+    ),
+    (
+        b"qzeros",
+        br#"{"quantization_config":{"quant_method":"awq","bits":4,"group_size":8}}"#,
+    ),
+    (b"quant_state", br#"{"quantization_config":{"quant_method":"bitsandbytes"}}"#),
+];
+
+/// Plain tensors, and the parts of matrices that other quantizers stored.
 pub(crate) fn safetensors() -> Vec<u8> {
-    let header = br#"{"__metadata__":{"format":"pt"},
-        "a.weight":{"dtype":"F32","shape":[2,3],"data_offsets":[0,24]},
-        "b.bias":{"dtype":"F16","shape":[4],"data_offsets":[24,32]},
-        "c":{"dtype":"I64","shape":[1],"data_offsets":[32,40]}}"#;
+    let state = br#"{"blocksize":64,"shape":[2,3],"quant_type":"nf4"}"#;
+    let mut tensors = vec![
+        ("a.weight", "F32", vec![2, 3], 24),
+        ("b.bias", "F16", vec![4], 8),
+        ("c", "I64", vec![1], 8),
+        ("p.weight_packed", "I32", vec![2, 1], 8),
+        ("p.weight_scale", "F32", vec![2, 1], 8),
+        ("p.weight_shape", "I32", vec![2], 8),
+        ("q.qweight", "I32", vec![1, 8], 32),
+        ("q.qzeros", "I32", vec![1, 1], 4),
+        ("q.scales", "F16", vec![1, 8], 16),
+        ("q.g_idx", "I32", vec![8], 32),
+        ("n.weight", "U8", vec![3, 1], 3),
+        ("n.weight.absmax", "F32", vec![1], 4),
+        ("n.weight.quant_map", "F32", vec![16], 64),
+    ];
+    tensors.push(("n.weight.quant_state.bitsandbytes__nf4", "U8", vec![state.len()], state.len()));
+    let (mut header, mut body) = (String::from(r#"{"__metadata__":{"format":"pt"}"#), Vec::new());
+    for (name, dtype, shape, size) in tensors {
+        let start = body.len();
+        match name {
+            "p.weight_shape" => body.extend([2, 0, 0, 0, 8, 0, 0, 0]),
+            "q.g_idx" => body.resize(start + size, 0),
+            _ if size == state.len() => body.extend(state),
+            _ => body.extend((0..size).map(|byte| (byte % 7) as u8)),
+        }
+        let (shape, end) = (format!("{shape:?}"), body.len());
+        header += &format!(
+            r#","{name}":{{"dtype":"{dtype}","shape":{shape},"data_offsets":[{start},{end}]}}"#
+        );
+    }
+    header.push('}');
     let mut data = (header.len() as u64).to_le_bytes().to_vec();
-    data.extend(header);
-    data.extend((0..40u8).map(|byte| byte % 7));
+    data.extend(header.as_bytes());
+    data.extend(body);
     data
 }
 

@@ -164,6 +164,12 @@ fn blocks(kind: usize, rows: usize, across: usize, data: &[u8]) -> Option<kvant_
 fn safetensors(data: &[u8]) {
     let files: [(&str, &[u8]); 2] = [("model.safetensors", data), ("config.json", seed::CONFIG)];
     with_folder(&files, read_all);
+    // As the parts of other quantizers, where their names are in it.
+    for (part, config) in seed::FOREIGN {
+        if data.windows(part.len()).any(|window| window == part) {
+            with_folder(&[("model.safetensors", data), ("config.json", config)], read_all);
+        }
+    }
 }
 
 fn gguf(data: &[u8]) {

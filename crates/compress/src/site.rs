@@ -1,7 +1,7 @@
 //! Where activations enter the linear layers of a network, and what could scale them.
 
 use kvant_kernels::Matrix;
-use kvant_model::{Checkpoint, Container, Dense, Family, Outline};
+use kvant_model::{Checkpoint, Dense, Family, Naming, Outline};
 
 use crate::{Draft, PassError};
 
@@ -165,10 +165,10 @@ impl Parts {
     pub(crate) fn of(checkpoint: &Checkpoint) -> Result<Self, PassError> {
         let outline = Outline::of(checkpoint)?;
         let (names, prefix) = match (outline.container, outline.family) {
-            (Container::Gguf, Family::Bert) => (&Names { gate: None, ..GGUF }, ""),
-            (Container::Gguf, Family::Llama) => (&GGUF, ""),
-            (Container::Safetensors, Family::Bert) => (&BERT, "bert."),
-            (Container::Safetensors, Family::Llama) => (&LLAMA, "model."),
+            (Naming::Gguf, Family::Bert) => (&Names { gate: None, ..GGUF }, ""),
+            (Naming::Gguf, Family::Llama) => (&GGUF, ""),
+            (Naming::Safetensors, Family::Bert) => (&BERT, "bert."),
+            (Naming::Safetensors, Family::Llama) => (&LLAMA, "model."),
         };
         let prefix = match checkpoint.tensor(&format!("{prefix}{}", names.words)) {
             Some(_) => prefix,

@@ -2,7 +2,7 @@
 
 mod coded;
 mod correct;
-pub(crate) mod foreign;
+mod foreign;
 mod format;
 pub(crate) mod gguf;
 mod header;
@@ -24,6 +24,7 @@ use serde_json::Value;
 
 pub(crate) use coded::{Record, VERSION, records};
 pub(crate) use correct::{CORRECTION, owned, owner};
+pub(crate) use foreign::AWQ_ORDER;
 pub(crate) use format::{Content, Format};
 pub use header::HeaderError;
 pub(crate) use header::printable;

@@ -109,10 +109,11 @@ fn known(path: &Path, config: &Value) -> Result<(), LoadError> {
     let Some(quantization) = config.get("quantization_config") else { return Ok(()) };
     let field = |key: &str| quantization.get(key).and_then(Value::as_str).unwrap_or("none");
     match (field("quant_method"), field("format")) {
-        ("kvant", _) | ("compressed-tensors", "int-quantized") => Ok(()),
+        ("kvant" | "gptq" | "awq" | "bitsandbytes", _)
+        | ("compressed-tensors", "int-quantized" | "pack-quantized" | "mixed-precision") => Ok(()),
         (method, format) => refuse(
             format!("quantization {} with format {}", quoted(method), quoted(format)),
-            "what kvant compress writes, and compressed-tensors int-quantized",
+            "what kvant compress writes, compressed-tensors in integers, GPTQ, AWQ, bitsandbytes",
         ),
     }
 }

@@ -36,9 +36,10 @@ pub use decoder::{Decoder, ForwardOptions};
 pub use encoder::{EmbedOptions, Encoder};
 pub use error::{EmbedError, ForwardError, LoadError};
 pub use network::{Network, ObserveError, ObserveOptions};
-pub use outline::{Container, Family, Outline};
+pub use outline::{Family, Naming, Outline};
 pub use save::{
-    ConvertOptions, FloatFormat, SaveError, SaveOptions, SavedTensor, convert, save, save_gguf,
+    Container, ContainerError, ConvertOptions, FloatFormat, SaveError, SaveOptions, SavedTensor,
+    convert, save, save_gguf,
 };
 pub use summary::{Summary, TokenizerSummary};
 pub use tap::Tap;

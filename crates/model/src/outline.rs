@@ -20,7 +20,7 @@ pub struct Outline {
     /// What kind of network.
     pub family: Family,
     /// Whether tensors have the names of GGUF files, else those of Hugging Face.
-    pub container: Container,
+    pub container: Naming,
     /// Transformer layers.
     pub layers: usize,
     /// Width of the states between layers.
@@ -37,7 +37,7 @@ pub struct Outline {
 
 /// Whose tensor names a model has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Container {
+pub enum Naming {
     /// `model.layers.0.self_attn.q_proj.weight`.
     Safetensors,
     /// `blk.0.attn_q.weight`.
@@ -52,10 +52,10 @@ impl Outline {
     pub fn of(checkpoint: &Checkpoint) -> Result<Self, LoadError> {
         let path = checkpoint.path();
         let (container, kind) = match (checkpoint.gguf(), checkpoint.config()) {
-            (Some(header), _) => (Container::Gguf, header.text("general.architecture")),
+            (Some(header), _) => (Naming::Gguf, header.text("general.architecture")),
             (None, Some(config)) => {
                 let kind = config.get("model_type").and_then(serde_json::Value::as_str);
-                (Container::Safetensors, kind)
+                (Naming::Safetensors, kind)
             }
             (None, None) => {
                 let (what, remedy) = ("config.json", "copy it from the model's source");
@@ -95,7 +95,7 @@ impl Outline {
         }
     }
 
-    fn bert(container: Container, layers: usize, hidden: usize, heads: usize) -> Self {
+    fn bert(container: Naming, layers: usize, hidden: usize, heads: usize) -> Self {
         let width = hidden / heads;
         let (family, groups) = (Family::Bert, heads);
         Self { family, container, layers, hidden, heads, groups, width, tied: false }

@@ -4,6 +4,7 @@ mod container;
 mod convert;
 mod copy;
 mod float;
+mod foreign;
 pub(crate) mod gguf;
 mod hugging;
 mod hyper;
@@ -16,6 +17,7 @@ use std::path::{Path, PathBuf};
 
 pub use convert::{ConvertOptions, convert};
 pub use float::FloatFormat;
+pub use foreign::{Container, ContainerError};
 pub use gguf::save_gguf;
 
 use kvant_quant::Coded;
@@ -107,6 +109,8 @@ pub fn save(
 /// What a saved model says of itself beside its tensors.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SaveOptions {
+    /// How coded weights are laid out.
+    pub container: Container,
     /// How its activations are to be quantized when it runs; `None`: not at all.
     pub activations: Option<Activations>,
 }
@@ -142,7 +146,7 @@ fn write(
             }
         };
         let config = quantization::describe(&path, &config, &stored, options)?;
-        container::write(&dir, &stored, progress)?;
+        container::write(&dir, &stored, (options.container, progress))?;
         dir.create_new(&Name::new("config.json")?, pretty(&config).as_bytes())?;
         if source.is_dir() {
             copy::companions(source, &dir)?;
@@ -247,6 +251,10 @@ fn stored<'a>(
                 order: None,
                 format: *format,
             }),
+            SavedTensor::Kept if checkpoint.is_foreign(name) => match checkpoint.weight(name)? {
+                Weight::Coded(coded) => Stored::Coded(Cow::Owned(coded)),
+                Weight::Dense(dense) => Stored::Dense(Cow::Owned(dense)),
+            },
             SavedTensor::Kept => match checkpoint.codes(name)? {
                 Some(coded) => {
                     let beside = checkpoint.beside(name);

@@ -55,7 +55,7 @@ fn compressed(source: &Path, folder: &Path, scheme: Scheme) -> PathBuf {
     let tensors: Vec<_> = tensors.map(|t| tensor(&t.name, &t.shape, &t.format)).collect();
     let out = folder.join(scheme.to_string());
     let activations = Some(Activations::Token);
-    save(&out, source, &tensors, &SaveOptions { activations }).unwrap();
+    save(&out, source, &tensors, &SaveOptions { activations, ..Default::default() }).unwrap();
     out
 }
 

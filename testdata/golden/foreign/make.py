@@ -105,7 +105,10 @@ def bitsandbytes():
         tensors[f"{name}.weight"] = packed
         for key, value in state.as_dict(packed=True).items():
             tensors[f"{name}.weight.{key}"] = value
-        expected[f"{name}.weight"] = F.dequantize_4bit(packed, state)
+        # Restored as one row: given rows that are no whole blocks, the CPU kernel of 0.50 starts
+        # a block anew where the quantizer (and the CUDA kernel) runs on.
+        state.shape = torch.Size((1, weight.numel()))
+        expected[f"{name}.weight"] = F.dequantize_4bit(packed, state).view(weight.shape)
     folder(
         "bitsandbytes",
         {

@@ -34,12 +34,15 @@ pub(crate) fn records(path: &Path, config: &Value) -> Result<BTreeMap<String, Re
     let Some(quantization) = config.get("quantization_config") else {
         return Ok(BTreeMap::new());
     };
-    let own = match quantization.get("quant_method").and_then(Value::as_str) {
+    let method = quantization.get("quant_method").and_then(Value::as_str);
+    let own = match method {
         Some("kvant") => Some(quantization),
         Some(_) => quantization.get("kvant"),
         None => return Err(fail("quantization_config names no quant_method".into())),
     };
-    let Some(own) = own else { return Ok(BTreeMap::new()) };
+    // In the layout of another quantizer the table may be left out.
+    let table = |own: &&Value| own.get("tensors").is_some() || method == Some("kvant");
+    let Some(own) = own.filter(table) else { return Ok(BTreeMap::new()) };
     let version = own.get("version").and_then(Value::as_u64);
     if version != Some(VERSION) {
         let version = version.map_or("no version".into(), |version| format!("version {version}"));

@@ -6,10 +6,10 @@ use kvant_quant::{Absmax, Books, Coded, Float4Matrix, ScaledMatrix};
 use kvant_storage::{Dir, FsDir, Name, bytes_of_f32};
 use serde_json::{Map, Value, json};
 
-use super::{Cast, SaveError, Stored};
+use super::{Cast, Container, SaveError, Stored, foreign};
 
 /// One tensor of the file.
-struct Piece<'a> {
+pub(super) struct Piece<'a> {
     name: String,
     dtype: &'static str,
     /// Bytes of an element: wider ones come first, so that every tensor is aligned.
@@ -26,6 +26,22 @@ enum Body<'a> {
 }
 
 impl Piece<'_> {
+    /// A tensor of these bytes.
+    pub(super) fn new(
+        name: String,
+        dtype: &'static str,
+        shape: Vec<usize>,
+        bytes: Vec<u8>,
+    ) -> Self {
+        let width = match dtype {
+            "I64" => 8,
+            "I32" | "F32" => 4,
+            "F16" => 2,
+            _ => 1,
+        };
+        Self { name, dtype, width, shape, body: Body::Bytes(Cow::Owned(bytes)) }
+    }
+
     fn len(&self) -> usize {
         match &self.body {
             Body::Bytes(bytes) => bytes.len(),
@@ -38,10 +54,17 @@ impl Piece<'_> {
 pub(super) fn write(
     dir: &FsDir,
     stored: &[(&str, Stored<'_>)],
-    progress: &dyn Fn(u64),
+    (container, progress): (Container, &dyn Fn(u64)),
 ) -> Result<(), SaveError> {
-    let mut pieces: Vec<Piece<'_>> =
-        stored.iter().flat_map(|(name, stored)| pieces(name, stored)).collect();
+    let mut pieces: Vec<Piece<'_>> = Vec::with_capacity(stored.len());
+    for (name, tensor) in stored {
+        match tensor {
+            Stored::Coded(coded) if container != Container::Kvant => {
+                pieces.extend(foreign::pieces(name, coded, container, stored)?);
+            }
+            _ => pieces.extend(self::pieces(name, tensor)),
+        }
+    }
     pieces.sort_by(|a, b| b.width.cmp(&a.width).then_with(|| a.name.cmp(&b.name)));
     let mut header = Map::new();
     header.insert("__metadata__".into(), json!({ "format": "pt" }));

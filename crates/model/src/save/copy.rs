@@ -12,7 +12,7 @@ use crate::limit::COMPANION_BYTES;
 /// Kinds of files that are copied; weights of any format are none of them.
 const EXTENSIONS: [&str; 5] = ["json", "txt", "model", "md", "jinja"];
 /// Files that are written anew, or that would describe files which are not copied.
-const REPLACED: [&str; 2] = ["config.json", "model.safetensors.index.json"];
+const REPLACED: [&str; 3] = ["config.json", "model.safetensors.index.json", "quantize_config.json"];
 
 /// Copies the companions of `source`, and those of module folders such as `1_Pooling`.
 pub(super) fn companions(source: &Path, out: &FsDir) -> Result<(), SaveError> {

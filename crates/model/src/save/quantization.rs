@@ -5,7 +5,7 @@ use std::path::Path;
 use kvant_quant::Coded;
 use serde_json::{Map, Value, json};
 
-use super::{SaveError, SaveOptions, Stored};
+use super::{Container, SaveError, SaveOptions, Stored, foreign};
 use crate::Activations;
 use crate::LoadError;
 use crate::checkpoint::VERSION;
@@ -39,6 +39,8 @@ pub(super) fn describe(
         coded.iter().map(|(name, coded)| ((*name).to_owned(), entry(coded))).collect();
     if coded.is_empty() {
         config.remove("quantization_config");
+    } else if options.container != Container::Kvant {
+        config.insert("quantization_config".into(), foreign::describe(stored, options)?);
     } else if coded.iter().all(|(_, coded)| matches!(coded, Coded::Int8(_))) {
         config.insert("quantization_config".into(), int_quantized(stored, &tensors, options));
     } else {
@@ -102,7 +104,7 @@ fn int_quantized(
 }
 
 /// Activations as compressed-tensors says them.
-fn inputs(activations: Activations) -> Value {
+pub(super) fn inputs(activations: Activations) -> Value {
     let (strategy, dynamic, group) = match activations {
         Activations::Token => ("token", true, None),
         Activations::Block => ("group", true, Some(32)),

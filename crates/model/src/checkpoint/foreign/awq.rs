@@ -9,7 +9,6 @@ use serde_json::Value;
 use super::{Checkpoint, Layout, LoadError, Parts, Stored, Tensor};
 use super::{format_name, sibling};
 
-
 impl Checkpoint {
     /// The tensor whose codes are `part`, if it is such a part.
     pub(super) fn awq_tensor(

@@ -101,9 +101,10 @@ impl Checkpoint {
                 let codes = self.bytes(&part)?.to_vec();
                 let scales = self.floats(&format!("{name}.nested_absmax"))?;
                 let map = format!("{name}.nested_quant_map");
-                let map = self.floats(&map)?.try_into().map_err(|_| {
-                    self.fail(&map, "should be 256 numbers".into())
-                })?;
+                let map = self
+                    .floats(&map)?
+                    .try_into()
+                    .map_err(|_| self.fail(&map, "should be 256 numbers".into()))?;
                 restore(codes, (block, offset), scales, Box::new(map))
                     .ok_or_else(|| self.fail(&part, "does not fit nested_absmax".into()))?
             }

@@ -75,9 +75,8 @@ impl Checkpoint {
             Some(groups) if groups > 1 => {
                 let said = settings(config);
                 let fitting = said.iter().find(|said| {
-                    usize::try_from(said.group).is_ok_and(|group| {
-                        group > 0 && cols.div_ceil(group) == groups
-                    })
+                    usize::try_from(said.group)
+                        .is_ok_and(|group| group > 0 && cols.div_ceil(group) == groups)
                 });
                 self.span(part, cols, groups, fitting.map_or(-1, |said| said.group))?
             }
@@ -112,7 +111,8 @@ impl Checkpoint {
             }
             match fitting {
                 Some((other, _)) if other.bits != setting.bits => {
-                    let why = format!("{words} words may be {} or {} bits", other.bits, setting.bits);
+                    let why =
+                        format!("{words} words may be {} or {} bits", other.bits, setting.bits);
                     return Err(self.fail(&codes, why));
                 }
                 _ => fitting = Some((setting, per_word)),
@@ -166,8 +166,11 @@ impl Checkpoint {
         let codes = packed.stream(&words, width, cols);
         let scales = self.row_scales(name, shape)?;
         let zeros = format!("{name}_zero_point");
-        let zeros =
-            if self.raw.contains_key(&zeros) { Some(self.zero_points(&zeros, shape)?) } else { None };
+        let zeros = if self.raw.contains_key(&zeros) {
+            Some(self.zero_points(&zeros, shape)?)
+        } else {
+            None
+        };
         let order = self.packed_order(name, packed.span)?;
         Ok(Parts { shape, codes, scales, zeros, order })
     }
@@ -182,8 +185,11 @@ impl Checkpoint {
         let codes = self.raw(name)?.bytes.iter().map(|&code| code ^ 0x80).collect();
         let scales = self.row_scales(name, shape)?;
         let zeros = format!("{name}_zero_point");
-        let zeros =
-            if self.raw.contains_key(&zeros) { Some(self.zero_points(&zeros, shape)?) } else { None };
+        let zeros = if self.raw.contains_key(&zeros) {
+            Some(self.zero_points(&zeros, shape)?)
+        } else {
+            None
+        };
         Ok(Parts { shape, codes, scales, zeros, order: None })
     }
 
