@@ -91,9 +91,10 @@ pub enum SaveError {
 /// `quantization_config` from which [`Checkpoint`] knows each scheme again (all-int8 models in
 /// the layout `int-quantized` of compressed-tensors). Tokenizer, vocabulary, pooling and module
 /// files are copied. Of a GGUF file (llama, qwen2, bert) tensors get their Hugging Face names and
-/// row order, and `config.json` and the tokenizer are made from its metadata. Everything
-/// goes to a temporary sibling first, renamed at the end; an existing `out` is refused. Costs one
-/// pass over the tensors.
+/// row order, and `config.json` and the tokenizer are made from its metadata. Where `options`
+/// name another [`Container`], coded tensors are laid out for the programs that read that.
+/// Everything goes to a temporary sibling first, renamed at the end; an existing `out` is
+/// refused. Costs one pass over the tensors.
 ///
 /// # Errors
 /// [`SaveError`]; `out` does not exist then.

@@ -129,7 +129,8 @@ fn every_container_decodes_to_what_was_put_in() {
         let again = place.join(format!("{name}.again"));
         save(&again, &out, &kept.collect::<Vec<_>>(), &options(container)).unwrap();
         for file in ["model.safetensors", "config.json"] {
-            let (one, two) = (fs::read(out.join(file)).unwrap(), fs::read(again.join(file)).unwrap());
+            let (one, two) =
+                (fs::read(out.join(file)).unwrap(), fs::read(again.join(file)).unwrap());
             assert_eq!(one, two, "{name} {file}");
         }
         fs::remove_dir_all(again).unwrap();

@@ -1,8 +1,9 @@
 //! Coded weights inside safetensors: codes, scales and minima as neighbouring tensors.
 //!
 //! `X.weight` holds the codes, `X.weight_scale` the scales (or steps), `X.weight_min` the
-//! minima, `X.weight_zero_point` the packed integer zero points. Which scheme they follow is said in `config.json` under `quantization_config`; an
-//! I8 tensor with a scale beside it is int8 by itself (compressed-tensors, `int-quantized`).
+//! minima, `X.weight_zero_point` the packed integer zero points. Which scheme they follow is said
+//! in `config.json` under `quantization_config`; an I8 tensor with a scale beside it is int8 by
+//! itself (compressed-tensors, `int-quantized`).
 
 use std::collections::BTreeMap;
 use std::path::Path;

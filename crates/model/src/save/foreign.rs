@@ -61,7 +61,9 @@ impl Container {
                 let known = bitsandbytes::BLOCKS.contains(&block);
                 return self == Self::Kvant || self == Self::BitsAndBytes && known;
             }
-            Scheme::Linear { .. } | Scheme::Block(_) => return self == Self::Kvant,
+            Scheme::Linear { .. } | Scheme::Codebook { .. } | Scheme::Block(_) => {
+                return self == Self::Kvant;
+            }
         };
         let group = matches!(span, Span::Group(_));
         match self {
