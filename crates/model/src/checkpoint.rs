@@ -182,6 +182,11 @@ impl Checkpoint {
         }
     }
 
+    /// Whether another program's container holds the tensor as codes.
+    pub(crate) fn is_foreign(&self, name: &str) -> bool {
+        self.foreign.get(name).is_some()
+    }
+
     /// Whether the container has a tensor of this name, in its own right or as a part of another.
     pub(crate) fn tensor_or_part(&self, name: &str) -> bool {
         self.replaced.contains_key(name)

@@ -25,7 +25,7 @@ use kvant_storage::{Cause, CreateError, Dir, FsDir, Name, NameError, WriteError}
 use serde_json::Value;
 
 use crate::checkpoint::{CORRECTION, Raw, decode, owner};
-use crate::{Activations, Checkpoint, Dense, LoadError, file};
+use crate::{Activations, Checkpoint, Dense, LoadError, Weight, file};
 
 /// What becomes of one tensor of the source.
 #[derive(Clone, Debug)]

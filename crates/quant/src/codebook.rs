@@ -5,6 +5,7 @@ mod fit;
 use half::f16;
 
 use crate::coded::gather;
+use crate::refit::all_stored;
 use crate::{CodeShape, Cut, Grid, LayoutError, Levels, Scheme, Span};
 
 /// How the levels of a codebook are chosen.
@@ -107,6 +108,16 @@ pub struct CodebookMatrix {
 }
 
 impl CodebookMatrix {
+    /// Other scales for the groups, if groups have scales.
+    pub(crate) fn set_scales(&mut self, scales: &[f32]) -> bool {
+        if self.scales.is_empty() {
+            return false;
+        }
+        let Some(scales) = all_stored(scales, true) else { return false };
+        self.scales = scales;
+        true
+    }
+
     /// Puts stored parts together: packed `codes` row by row, the `levels` of every codebook
     /// ascending, one codebook behind the other, and the `scales` row by row. Levels and scales
     /// must be f16 numbers.

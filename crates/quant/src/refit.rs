@@ -21,6 +21,7 @@ impl Coded {
             Self::Linear(m) => m.set_scales(scales, offsets),
             Self::Scaled(m) => m.set_scales(scales),
             Self::Float4(m) => m.set_scales(scales),
+            Self::Codebook(m) => m.set_scales(scales),
             Self::Block(m) => m.set_scales(scales, offsets),
         }
     }

@@ -6,12 +6,8 @@ use kvant_kernels::Matrix;
 
 use crate::coded::gather;
 use crate::fit::part::parts;
-<<<<<<< HEAD
-use crate::shape::all_half;
-=======
 use crate::refit::all_stored;
-use crate::shape::{F16_MAX, all_half, at_least};
->>>>>>> 6606bc4 (Fit scales once more, to the codes that GPTQ chose)
+use crate::shape::all_half;
 use crate::{CodeShape, EncodeError, Fit, Grid, LayoutError, Levels, Scheme, Span};
 
 /// `w = scale · (code − zero)` per span, codes of 2 to 8 bits.

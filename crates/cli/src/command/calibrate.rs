@@ -71,8 +71,8 @@ pub(super) fn collect(
         let before = before.swap(done as u64, std::sync::atomic::Ordering::Relaxed);
         bar.advance((done as u64).saturating_sub(before));
     };
-    let options = CalibrateOptions { progress: Some(&told), ..*options };
-    let calibration = Calibration::collect(model, texts, &options)?;
+    let told = CalibrateOptions { progress: Some(&told), ..*options };
+    let calibration = Calibration::collect(model, texts, &told)?;
     drop(bar);
     let tokens = calibration.inputs.first().map_or(0, |input| input.count);
     let widest = calibration.inputs.iter().map(|input| input.dim as u64).max().unwrap_or(0);
