@@ -379,7 +379,7 @@ fn configurations_it_does_not_run_are_named() {
         ("num_hidden_layers", json!(3), ["encoder.layer.2", "is missing"]),
         ("vocab_size", json!(10), ["word_embeddings", "10 x 48"]),
         ("layer_norm_eps", json!(-1), ["layer_norm_eps", "0..1"]),
-        ("quantization_config", json!({"quant_method": "gptq"}), ["'gptq'", "supported"]),
+        ("quantization_config", json!({"quant_method": "quip"}), ["'quip'", "supported"]),
         ("quantization_config", json!({}), ["quantization_config", "quant_method"]),
     ] {
         let mut toy = Toy::new();
