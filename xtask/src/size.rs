@@ -16,7 +16,7 @@ const BLOB_BYTES: usize = 512 * 1024;
 const BUDGETS: [(&str, usize); 10] = [
     ("kernels", 6000),
     ("storage", 3000),
-    ("quant", 4000),
+    ("quant", 6000),
     ("model", 10000),
     ("index", 6000),
     ("compress", 7000),

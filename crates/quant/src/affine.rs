@@ -1,7 +1,8 @@
 //! The three number formulas that everything else applies to rows and groups.
 //!
 //! Both follow Jacob et al., "Quantization and Training of Neural Networks for Efficient
-//! Integer-Arithmetic-Only Inference" (2018), §2.1, in its min–max, its symmetric and its zero-point form.
+//! Integer-Arithmetic-Only Inference" (2018), §2.1, in its min–max, its symmetric and its
+//! zero-point form.
 //! Rounding is to nearest, ties to even.
 
 /// Min–max ("linear") quantization of one range to `bits` bits.
@@ -113,7 +114,8 @@ impl Symmetric {
 
 /// Asymmetric quantization with an integer zero point to `bits` bits.
 ///
-/// `alpha = (2^bits − 1) / (max − min)`, `zero_point = round(min · alpha)`, `code = round(alpha · x)
+/// `alpha = (2^bits − 1) / (max − min)`, `zero_point = round(min · alpha)`, `code = round(alpha
+/// · x)
 /// − zero_point` in `0..=2^bits − 1`; `value = (code + zero_point) / alpha`. Stored signed, a code
 /// is `code − 2^(bits−1)`. The error inside the range is at most `1 / alpha`: half a step for the
 /// rounding, and at the ends up to half a step for that of the zero point.

@@ -11,9 +11,10 @@ use crate::{Cut, EncodeError, Fit, Grid, LayoutError, Levels, Scheme};
 /// `w = code · scale`, `scale = max|w| / 127` of the row, `code = round(w / scale)` in −127..=127.
 ///
 /// Rounding is to nearest, ties to even; other observers than
-/// [`Observer::MinMax`](crate::Observer::MinMax) may clip. Unclipped the error of a weight is at most `scale / 2`, and
-/// `127 · 2^−23 · scale` more for the roundings of f32. Rows of zeros have scale 0 and stay
-/// exact. `8 + 32 / cols` bits per weight. The format of `LLM.int8()` (Dettmers et al., 2022)
+/// [`Observer::MinMax`](crate::Observer::MinMax) may clip. Unclipped the error of a weight is
+/// at most `scale / 2`, and `127 · 2^−23 · scale` more for the roundings of f32. Rows of zeros
+/// have scale 0 and stay exact. `8 + 32 / cols` bits per weight. The format of `LLM.int8()`
+/// (Dettmers et al., 2022)
 /// without its outliers.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Int8Matrix {

@@ -18,9 +18,10 @@ const RANGE_MAX: f32 = f32::MAX / 2.0;
 
 /// `w = min + code · step`, `code = round((w − min) / (max − min) · (2^n − 1))` per group.
 ///
-/// Rounding is to nearest, ties to even. From minimum to maximum, per row or per tensor `min` and `step` are f32; in
-/// groups they are f16, `min` rounded down and `step` up, so that the codes still reach both
-/// ends. The error of a weight is at most `step / 2`, and `2^−21 · max|w|` more for the roundings
+/// Rounding is to nearest, ties to even. From minimum to maximum, per row or per tensor `min` and
+/// `step` are f32; in groups they are f16, `min` rounded down and `step` up, so that the codes
+/// still reach both ends. The error of a weight is at most `step / 2`, and `2^−21 · max|w|` more
+/// for the roundings
 /// of f32. A span of one value that f16 (without groups: f32) holds has step 0 and stays exact.
 /// `n + 32 / g` bits per weight in groups of `g`, `n + 64 / cols` per row (whole groups and
 /// bytes). The formula is [`affine::Linear`](crate::affine::Linear).

@@ -16,13 +16,15 @@ use crate::{CodeShape, EncodeError, Fit, Grid, LayoutError, Levels, Scheme, Span
 /// AWQ, GPTQ and compressed-tensors with zero points), or `2^(n−1)` everywhere (`symN`, and the
 /// symmetric files of these). Codes are unsigned; signed ones are `code − 2^(n−1)`.
 ///
-/// Encoding rounds to nearest, ties to even. From minimum to maximum, `symN` takes `scale = max|w| / (2^(n−1) − 1)`;
+/// Encoding rounds to nearest, ties to even. From minimum to maximum, `symN` takes
+/// `scale = max|w| / (2^(n−1) − 1)`;
 /// `affineN` widens the range to hold 0, takes `scale = (max − min) / (2^n − 1)` and
 /// `zero = round(−min / scale)`. In groups the scale is rounded up to f16. The error of a weight
 /// is at most `scale / 2`, and `2^n · 2^−22 · scale` more for the roundings of f32; zeros stay
 /// exact. `n + 16 / g` bits per weight in groups of `g` (`n + (16 + n) / g` with zero points),
 /// `n + 32 / cols` per row. A search may clip, uses all codes (also `−2^(n−1)`) and takes
-/// negative scales where the largest weight is positive and fits that code. The formulas are [`affine::Symmetric`](crate::affine::Symmetric) and
+/// negative scales where the largest weight is positive and fits that code. The formulas are
+/// [`affine::Symmetric`](crate::affine::Symmetric) and
 /// [`affine::Asymmetric`](crate::affine::Asymmetric).
 #[derive(Clone, Debug, PartialEq)]
 pub struct ScaledMatrix {

@@ -213,7 +213,8 @@ fn matrix(seed: u64, rows: usize, cols: usize) -> Vec<f32> {
 
 /// Every scheme, and every span of those that have several.
 fn schemes() -> Vec<Scheme> {
-    let names = "sym5:tensor sym4:channel sym8:g48 sym2:tensor affine6:tensor affine4:channel affine3:g5 \
+    let names = "sym5:tensor sym4:channel sym8:g48 sym2:tensor affine6:tensor affine4:channel \
+                 affine3:g5 \
                  affine8:channel nf4:g48 nf4dq:g5 kmeans3:tensor kmeans2:channel quantile4:book7 \
                  kmeans4:g9";
     let scheme = |name: &str| match name.parse() {

@@ -52,7 +52,8 @@ fn again(coded: &Coded) -> Result<Coded, LayoutError> {
 
 /// Every scheme, and every span of those that have several.
 fn schemes() -> Vec<Scheme> {
-    let names = "linear3:tensor sym5:tensor sym4:channel affine3:g48 affine6:tensor affine4:channel \
+    let names = "linear3:tensor sym5:tensor sym4:channel affine3:g48 affine6:tensor \
+                 affine4:channel \
                  sym3:g5 nf4:g48 fp4dq:g7 kmeans3:tensor kmeans2:channel quantile4:book64 \
                  kmeans4:g9";
     let scheme = |name: &str| match name.parse() {

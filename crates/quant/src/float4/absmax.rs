@@ -10,8 +10,8 @@ pub const NESTED_BLOCK: usize = 256;
 pub enum Absmax {
     /// In f32.
     Plain(Vec<f32>),
-    /// `map[code] · scale + offset` with a scale for every [`NESTED_BLOCK`] codes: 0.127 instead of 0.5 bits per weight in blocks of 64 (Dettmers et al., "`QLoRA`",
-    /// 2023, §3).
+    /// `map[code] · scale + offset` with a scale for every [`NESTED_BLOCK`] codes:
+    /// 0.127 instead of 0.5 bits per weight in blocks of 64 (Dettmers et al., "`QLoRA`", 2023, §3).
     Double {
         /// Places in the map, one per block.
         codes: Vec<u8>,
