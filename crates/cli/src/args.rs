@@ -95,6 +95,9 @@ pub(crate) struct Compress {
     /// Compute in int8 when the copy runs: int8, int8:token, int8:block32, int8:static
     #[arg(long, value_name = "int8[:HOW]")]
     pub(crate) activations: Option<kvant_model::Activations>,
+    /// Lay the weights of a directory out for: kvant, compressed-tensors, gptq, awq, bnb
+    #[arg(long = "as", value_name = "CONTAINER", default_value = "kvant")]
+    pub(crate) container: kvant_model::Container,
     /// Where a format takes rows of 256 and they are not, take one with blocks of 32
     #[arg(long)]
     pub(crate) fallback: bool,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use kvant_model::Activations;
+use kvant_model::{Activations, Container};
 
 use crate::assign::Fallback;
 use crate::quantize::Requantize;
@@ -21,6 +21,8 @@ pub struct Plan {
     pub texts: Vec<String>,
     /// How activations are quantized when the model runs; `None`: not at all.
     pub activations: Option<Activations>,
+    /// How the weights of a directory are laid out.
+    pub container: Container,
     /// What becomes of matrices that a format cannot hold.
     pub fallback: Fallback,
     /// What becomes of tensors that are coded already.
@@ -38,6 +40,7 @@ impl Plan {
             calibration: None,
             texts: Vec::new(),
             activations: None,
+            container: Container::default(),
             fallback: Fallback::default(),
             requantize: Requantize::default(),
             threads: 1,

@@ -4,6 +4,7 @@ mod descent;
 mod encode;
 mod factor;
 mod gptq;
+mod hqq;
 mod refit;
 mod solver;
 mod stripe;

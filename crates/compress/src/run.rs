@@ -96,7 +96,7 @@ pub fn compress(
         save_gguf(out, &source, &tensors)?;
         write_file_atomic(&report_of(out), &json).map_err(SaveError::from)?;
     } else {
-        let options = SaveOptions { activations: plan.activations, ..SaveOptions::default() };
+        let options = SaveOptions { container: plan.container, activations: plan.activations };
         save(place.path(), source.path(), &tensors, &options)?;
         write_file_atomic(&place.path().join(REPORT_FILE), &json).map_err(SaveError::from)?;
         place.publish()?;

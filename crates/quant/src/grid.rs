@@ -104,11 +104,19 @@ impl Grid {
     /// # Panics
     /// If there is no such weight.
     pub fn at(&self, row: usize, col: usize) -> Group<'_> {
+        self.group(self.index(row, col))
+    }
+
+    /// The number of the group of the weight at `row`, `col`.
+    ///
+    /// # Panics
+    /// If there is no such weight.
+    pub fn index(&self, row: usize, col: usize) -> usize {
         assert!(row < self.rows && col < self.cols, "no weight at {row}, {col}");
-        self.group(match self.cut {
+        match self.cut {
             Cut::Rows(len) => row * self.cols.div_ceil(len) + col / len,
             Cut::Flat(len) => (row * self.cols + col) / len,
-        })
+        }
     }
 
     /// The groups of row `row` and the columns each holds, in order.

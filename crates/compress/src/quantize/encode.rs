@@ -3,6 +3,7 @@
 use kvant_kernels::{Matrix, MatrixMut, PackedF32, kernels};
 use kvant_quant::{Coded, EncodeError, Fit, Observer, Scheme};
 
+use super::hqq;
 use crate::{Method, Moment};
 
 /// What a method may go by beside the weights.
@@ -32,7 +33,12 @@ pub(crate) fn encode(
     match (method, data.observer) {
         (Method::Rtn, None | Some(Observer::MinMax)) => scheme.encode(w),
         (_, observer) => {
-            scheme.fit(w, &Fit { observer: observer.unwrap_or(Observer::Mse), importance })
+            let fit = Fit { observer: observer.unwrap_or(Observer::Mse), importance };
+            let mut coded = scheme.fit(w, &fit)?;
+            if method == Method::Hqq {
+                hqq::refine(w, &mut coded);
+            }
+            Ok(coded)
         }
     }
 }

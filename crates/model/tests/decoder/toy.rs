@@ -8,39 +8,39 @@ use kvant_testkit::Random;
 use serde_json::{Map, Value, json};
 use tempfile::TempDir;
 
-pub const HIDDEN: usize = 48;
-pub const WIDTH: usize = 16;
-pub const INNER: usize = 80;
-pub const LAYERS: usize = 2;
-pub const CONTEXT: usize = 200;
+pub(crate) const HIDDEN: usize = 48;
+pub(crate) const WIDTH: usize = 16;
+pub(crate) const INNER: usize = 80;
+pub(crate) const LAYERS: usize = 2;
+pub(crate) const CONTEXT: usize = 200;
 const EPS: f64 = 1e-5;
 const THETA: f64 = 10_000.0;
 
 /// What distinguishes the families.
 #[derive(Clone, Copy)]
-pub struct Kind {
-    pub architecture: &'static str,
-    pub heads: usize,
-    pub groups: usize,
-    pub tied: bool,
+pub(crate) struct Kind {
+    pub(crate) architecture: &'static str,
+    pub(crate) heads: usize,
+    pub(crate) groups: usize,
+    pub(crate) tied: bool,
 }
 
-pub const LLAMA: Kind = Kind { architecture: "llama", heads: 3, groups: 3, tied: false };
-pub const SHARED: Kind = Kind { architecture: "llama", heads: 6, groups: 2, tied: true };
-pub const QWEN: Kind = Kind { architecture: "qwen2", heads: 4, groups: 1, tied: false };
+pub(crate) const LLAMA: Kind = Kind { architecture: "llama", heads: 3, groups: 3, tied: false };
+pub(crate) const SHARED: Kind = Kind { architecture: "llama", heads: 6, groups: 2, tied: true };
+pub(crate) const QWEN: Kind = Kind { architecture: "qwen2", heads: 4, groups: 1, tied: false };
 
 /// A decoder: weights by their safetensors names.
-pub struct Toy {
-    pub kind: Kind,
-    pub folder: TempDir,
-    pub weights: BTreeMap<String, (Vec<usize>, Vec<f32>)>,
-    pub config: Value,
+pub(crate) struct Toy {
+    pub(crate) kind: Kind,
+    pub(crate) folder: TempDir,
+    pub(crate) weights: BTreeMap<String, (Vec<usize>, Vec<f32>)>,
+    pub(crate) config: Value,
     /// Turns of each pair of a head for every position.
-    pub frequencies: Vec<f64>,
+    pub(crate) frequencies: Vec<f64>,
 }
 
 impl Toy {
-    pub fn new(kind: Kind) -> Self {
+    pub(crate) fn new(kind: Kind) -> Self {
         let Kind { heads, groups, .. } = kind;
         let words = words().len();
         let mut random = Random::new(5);
@@ -88,7 +88,7 @@ impl Toy {
     }
 
     /// Writes the model directory.
-    pub fn directory(&self) -> PathBuf {
+    pub(crate) fn directory(&self) -> PathBuf {
         let path = self.folder.path().join("model");
         fs::create_dir_all(&path).unwrap();
         let (mut header, mut body) = (Map::new(), Vec::new());
@@ -110,7 +110,7 @@ impl Toy {
     }
 
     /// The metadata of the same model as a GGUF file.
-    pub fn metadata(&self) -> Gguf {
+    pub(crate) fn metadata(&self) -> Gguf {
         let Kind { architecture, heads, groups, .. } = self.kind;
         let mut gguf = Gguf::default();
         gguf.text("general.architecture", architecture);
@@ -139,7 +139,7 @@ impl Toy {
     }
 
     /// Writes the GGUF file `gguf`, with the weights in it.
-    pub fn gguf(&self, mut gguf: Gguf) -> PathBuf {
+    pub(crate) fn gguf(&self, mut gguf: Gguf) -> PathBuf {
         for (name, (shape, values)) in &self.weights {
             let permuted = self.kind.architecture == "llama";
             let values = match name {
@@ -169,14 +169,14 @@ impl Toy {
         out
     }
 
-    pub fn norm(&self, x: &[f64], name: &str) -> Vec<f64> {
+    pub(crate) fn norm(&self, x: &[f64], name: &str) -> Vec<f64> {
         let mean = x.iter().map(|x| x * x).sum::<f64>() / x.len() as f64;
         let gains = self.weight(&format!("{name}.weight"));
         let scale = 1.0 / (mean + EPS).sqrt();
         x.iter().zip(gains).map(|(x, gain)| x * scale * f64::from(*gain)).collect()
     }
 
-    pub fn word(&self, token: u32) -> Vec<f64> {
+    pub(crate) fn word(&self, token: u32) -> Vec<f64> {
         let table = self.weight("model.embed_tokens.weight");
         let row = &table[token as usize * HIDDEN..][..HIDDEN];
         row.iter().map(|value| f64::from(*value)).collect()
@@ -195,7 +195,7 @@ impl Toy {
     }
 
     /// The logits of every position, in double precision.
-    pub fn logits(&self, tokens: &[u32]) -> Vec<Vec<f64>> {
+    pub(crate) fn logits(&self, tokens: &[u32]) -> Vec<Vec<f64>> {
         let Kind { heads, groups, .. } = self.kind;
         let mut states: Vec<Vec<f64>> = tokens.iter().map(|&token| self.word(token)).collect();
         for layer in 0..LAYERS {
@@ -272,11 +272,11 @@ fn renamed(name: &str) -> String {
 }
 
 /// Pairs that join to a token, first ones first.
-pub const MERGES: [(&str, &str); 6] =
+pub(crate) const MERGES: [(&str, &str); 6] =
     [("h", "e"), ("Ġ", "t"), ("Ġt", "he"), ("l", "l"), ("he", "ll"), ("Ð", "°")];
 
 /// A token for each byte, for each pair, and two special ones.
-pub fn words() -> Vec<String> {
+pub(crate) fn words() -> Vec<String> {
     let plain = |byte: &u32| matches!(byte, 0x21..=0x7E | 0xA1..=0xAC | 0xAE..=0xFF);
     let others = (0..256).filter(|byte| !plain(byte)).zip(256..);
     let signs = (0..256).filter(plain).chain(others.map(|(_, sign)| sign));
@@ -290,7 +290,7 @@ fn kind_of(word: &str) -> i32 {
 }
 
 /// The `tokenizer.json` of [`words`].
-pub fn tokenizer() -> Value {
+pub(crate) fn tokenizer() -> Value {
     let words = words();
     let ids: Map<String, Value> =
         words.iter().enumerate().map(|(id, word)| (word.clone(), id.into())).collect();
@@ -319,7 +319,7 @@ pub fn tokenizer() -> Value {
 
 /// A GGUF file in the making: F32 tensors, alignment 32.
 #[derive(Clone, Default)]
-pub struct Gguf {
+pub(crate) struct Gguf {
     entries: BTreeMap<String, Vec<u8>>,
     infos: Vec<u8>,
     tensors: u64,
@@ -331,23 +331,23 @@ impl Gguf {
         self.entries.insert(key.to_owned(), [&kind.to_le_bytes(), value].concat());
     }
 
-    pub fn remove(&mut self, key: &str) {
+    pub(crate) fn remove(&mut self, key: &str) {
         self.entries.remove(key).unwrap();
     }
 
-    pub fn text(&mut self, key: &str, value: &str) {
+    pub(crate) fn text(&mut self, key: &str, value: &str) {
         self.put(key, 8, &string(value));
     }
 
-    pub fn size(&mut self, key: &str, value: usize) {
+    pub(crate) fn size(&mut self, key: &str, value: usize) {
         self.put(key, 4, &(value as u32).to_le_bytes());
     }
 
-    pub fn float(&mut self, key: &str, value: f32) {
+    pub(crate) fn float(&mut self, key: &str, value: f32) {
         self.put(key, 6, &value.to_le_bytes());
     }
 
-    pub fn flag(&mut self, key: &str, value: bool) {
+    pub(crate) fn flag(&mut self, key: &str, value: bool) {
         self.put(key, 7, &[u8::from(value)]);
     }
 
@@ -356,22 +356,22 @@ impl Gguf {
         self.put(key, 9, &[&kind.to_le_bytes()[..], &count, &values.concat()].concat());
     }
 
-    pub fn texts<S: AsRef<str>>(&mut self, key: &str, values: &[S]) {
+    pub(crate) fn texts<S: AsRef<str>>(&mut self, key: &str, values: &[S]) {
         let values: Vec<_> = values.iter().map(|value| string(value.as_ref())).collect();
         self.list(key, 8, &values);
     }
 
-    pub fn integers(&mut self, key: &str, values: &[i32]) {
+    pub(crate) fn integers(&mut self, key: &str, values: &[i32]) {
         let values: Vec<_> = values.iter().map(|value| value.to_le_bytes().to_vec()).collect();
         self.list(key, 5, &values);
     }
 
-    pub fn floats(&mut self, key: &str, values: &[f32]) {
+    pub(crate) fn floats(&mut self, key: &str, values: &[f32]) {
         let values: Vec<_> = values.iter().map(|value| value.to_le_bytes().to_vec()).collect();
         self.list(key, 6, &values);
     }
 
-    pub fn tensor(&mut self, name: &str, shape: &[usize], values: &[f32]) {
+    pub(crate) fn tensor(&mut self, name: &str, shape: &[usize], values: &[f32]) {
         self.infos.extend(string(name));
         self.infos.extend((shape.len() as u32).to_le_bytes());
         self.infos.extend(shape.iter().rev().flat_map(|&n| (n as u64).to_le_bytes()));
@@ -382,7 +382,7 @@ impl Gguf {
         self.tensors += 1;
     }
 
-    pub fn finish(&self) -> Vec<u8> {
+    pub(crate) fn finish(&self) -> Vec<u8> {
         let mut file = b"GGUF".to_vec();
         file.extend(3u32.to_le_bytes());
         file.extend(self.tensors.to_le_bytes());

@@ -1,6 +1,7 @@
 //! `kvant compress --scheme help`: the formats, what they take, and when to use them.
 
 use kvant_kernels::Matrix;
+use kvant_model::Container;
 use kvant_quant::Scheme;
 
 use crate::print::{Lean, Table};
@@ -31,11 +32,20 @@ const FAMILIES: [(&str, &str); 19] = [
     ("q", "blocks of 256 with scales in 6 or 8 bits, rows of 256"),
 ];
 
+/// The containers, besides Kvant's own, that hold `scheme`.
+fn containers(scheme: &Scheme) -> String {
+    let others = Container::ALL.into_iter().filter(|other| *other != Container::Kvant);
+    let held = others.filter(|other| other.holds(scheme)).map(|other| other.to_string());
+    let gguf = matches!(scheme, Scheme::Block(_)).then(|| "gguf".to_owned());
+    gguf.into_iter().chain(held).collect::<Vec<_>>().join(", ")
+}
+
 /// One line per format.
 pub(super) fn text() -> String {
     let mut table = Table::new(&[
         ("format", Lean::Left),
         ("bits", Lean::Right),
+        ("also in", Lean::Left),
         ("what it is and when to use it", Lean::Left),
     ]);
     let weights: Vec<f32> =
@@ -49,7 +59,7 @@ pub(super) fn text() -> String {
         let name = scheme.to_string();
         let family = FAMILIES.iter().find(|(family, _)| name.starts_with(family));
         let about = family.map_or("", |(_, about)| about);
-        table.row(vec![name, bits, about.to_owned()]);
+        table.row(vec![name, bits, containers(&scheme), about.to_owned()]);
     }
     format!(
         "FORMAT[:SPAN][@METHOD]\n\n{table}\n\

@@ -37,6 +37,7 @@ pub(super) fn plan(args: &Compress, model: &Path, audience: Audience) -> anyhow:
         calibration: calibration.map(Arc::new),
         texts,
         activations: args.activations,
+        container: args.container,
         fallback: if args.fallback { Fallback::Allow } else { Fallback::Refuse },
         requantize: if args.requantize { Requantize::Allow } else { Requantize::Refuse },
         threads: args.threads.get(),
