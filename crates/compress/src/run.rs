@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use kvant_kernels::{Matrix, MatrixMut, PackedF32, kernels};
-use kvant_model::{Checkpoint, Dense, SaveError, SaveOptions, TensorInfo, Weight, save, save_gguf};
+use kvant_model::{
+    Activations, Checkpoint, Dense, SaveError, SaveOptions, TensorInfo, Weight, save, save_gguf,
+};
 use kvant_quant::measure;
 use kvant_storage::write_file_atomic;
 
@@ -55,6 +57,12 @@ pub fn compress(
     for transform in &plan.recipe.transforms {
         prepare(*transform, &mut draft, &mut calibration, &run, rest)?;
         passes.push(transform.to_string());
+    }
+    if plan.activations == Some(Activations::Static) {
+        let Some(seen) = &calibration else {
+            return Err(CompressError::Data { pass: Activations::Static.to_string() });
+        };
+        fix_inputs(&mut draft, seen)?;
     }
     let mut assignment = assign(&draft, &plan.recipe, &plan.select, plan.fallback)?;
     for (name, reason) in std::mem::take(&mut assignment.kept) {
@@ -178,6 +186,26 @@ fn under(error: &[f32], hessian: Option<Matrix<'_, f32>>) -> f64 {
     let out = MatrixMut::new(&mut product, rows.rows(), cols);
     kernels.gemm_f32(rows, &PackedF32::new(hessian), None, out);
     error.iter().zip(&product).map(|(e, p)| f64::from(*e) * f64::from(*p)).sum()
+}
+
+/// Largest code of 8 bits.
+const TOP: f32 = 127.0;
+
+/// Stores one scale per layer for its input: that of the largest value seen.
+fn fix_inputs(draft: &mut Draft, seen: &Calibration) -> Result<(), CompressError> {
+    for moment in &seen.inputs {
+        let largest = moment.max_abs.iter().fold(0.0f32, |max, &value| max.max(value));
+        if largest <= 0.0 {
+            // Of an importance matrix, which does not know.
+            return Err(CompressError::Data { pass: Activations::Static.to_string() });
+        }
+        for weight in &moment.weights {
+            let layer = weight.strip_suffix("weight").unwrap_or(weight);
+            let scale = Dense::owned(vec![1], vec![largest / TOP]);
+            draft.rewrite(format!("{layer}input_scale"), scale);
+        }
+    }
+    Ok(())
 }
 
 /// Whether a model of this name is one GGUF file.
