@@ -1,8 +1,8 @@
 //! Recipes over a model: change its weights, save a copy that loads the same way, say what it cost.
 //!
 //! [`compress`] opens a model directory, runs the passes of a [`Recipe`] over a [`Draft`]
-//! ([`Transform`]s, then [`Quantize`]), measures every changed tensor against the original and writes a
-//! new directory with a [`Report`] inside.
+//! ([`Transform`]s, then [`Quantize`]), measures every changed tensor against the original and
+//! writes a new directory with a [`Report`] inside, or a GGUF file with one beside it.
 //!
 //! **Invariant:** the only crate that changes weights; it never touches its source, and a
 //! directory it did not finish never carries the name that was asked for.

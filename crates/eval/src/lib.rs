@@ -1,8 +1,8 @@
 //! What compression cost: quality, speed, size and memory of models, side by side.
 //!
 //! [`metric`] holds the formulas. [`report`] is the result: plain data that serialises to JSON,
-//! prints as a table and draws itself as one self-contained HTML page. [`perplexity()`] scores language
-//! models.
+//! prints as a table and draws itself as one self-contained HTML page.
+//! [`perplexity()`] scores language models.
 //!
 //! **Invariant:** nothing here trains, compresses or stores a model; figures come from running
 //! models as anybody would, and a figure that was not measured is absent, never zero.

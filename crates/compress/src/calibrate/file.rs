@@ -1,8 +1,8 @@
 //! The file of a calibration: a safetensors file whose metadata says what it is.
 //!
 //! Per input `i` the tensors `i.mean_square`, and where known `i.hessian`, `i.mean`, `i.mean_abs`
-//! and `i.max_abs`, all F32; the metadata hold `kvant.calibration`, the version, and `kvant.inputs`,
-//! a JSON list of what each input is.
+//! and `i.max_abs`, all F32; the metadata hold `kvant.calibration`, the version, and
+//! `kvant.inputs`, a JSON list of what each input is.
 
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -1,3 +1,5 @@
+//! Scores of made-up logits, by hand.
+
 use super::*;
 
 /// ln of probabilities, shifted: logits of them.

@@ -58,11 +58,10 @@ pub(super) fn write(
 ) -> Result<(), SaveError> {
     let mut pieces: Vec<Piece<'_>> = Vec::with_capacity(stored.len());
     for (name, tensor) in stored {
-        match tensor {
-            Stored::Coded(coded) if container != Container::Kvant => {
-                pieces.extend(foreign::pieces(name, coded, container, stored)?);
-            }
-            _ => pieces.extend(self::pieces(name, tensor)),
+        if let (Stored::Coded(coded), true) = (tensor, container != Container::Kvant) {
+            pieces.extend(foreign::pieces(name, coded, container, stored)?);
+        } else {
+            pieces.extend(self::pieces(name, tensor));
         }
     }
     pieces.sort_by(|a, b| b.width.cmp(&a.width).then_with(|| a.name.cmp(&b.name)));

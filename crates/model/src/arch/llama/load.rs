@@ -48,7 +48,8 @@ const GGUF: Names = Names {
 };
 
 impl Llama {
-    /// Takes the weights out of `checkpoint`, whose names may start with `model.`; the word table stays as stored beside its copy in the head.
+    /// Takes the weights out of `checkpoint`, whose names may start with `model.`; the
+    /// word table stays as stored beside its copy in the head.
     pub(crate) fn load(checkpoint: &Checkpoint, shape: Shape) -> Result<Self, LoadError> {
         let names = if checkpoint.gguf().is_some() { &GGUF } else { &SAFETENSORS };
         let prefix = match checkpoint.tensor("model.embed_tokens.weight") {

@@ -1,4 +1,4 @@
-//! bitsandbytes: four-bit tables over blocks of the flattened matrix, and LLM.int8().
+//! bitsandbytes: four-bit tables over blocks of the flattened matrix, and `LLM.int8()`.
 //!
 //! Four bits: `X.weight` U8, two codes a byte, the first in the high half;
 //! `X.weight.absmax` F32, or U8 with `X.weight.nested_absmax` and `X.weight.nested_quant_map`;
@@ -114,7 +114,7 @@ impl Checkpoint {
             .map_err(|error| self.fail(name, error.to_string()))
     }
 
-    /// LLM.int8(): `SCB / 127` is the scale of a row.
+    /// `LLM.int8()`: `SCB / 127` is the scale of a row.
     pub(super) fn row_magnitudes(
         &self,
         name: &str,

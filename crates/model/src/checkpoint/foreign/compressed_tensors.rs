@@ -126,9 +126,10 @@ impl Checkpoint {
             return Err(self.fail(&codes, why));
         };
         let single = scale.iter().product::<usize>() == 1 && rows != 1;
-        let span = match single {
-            true => Span::Tensor,
-            false => self.span(name, cols, groups, setting.group)?,
+        let span = if single {
+            Span::Tensor
+        } else {
+            self.span(name, cols, groups, setting.group)?
         };
         let suffixes = ["_packed", "_scale", "_shape", "_zero_point", "_g_idx"];
         let parts = suffixes.map(|suffix| format!("{name}{suffix}"));

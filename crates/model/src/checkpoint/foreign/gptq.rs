@@ -89,7 +89,9 @@ impl Checkpoint {
         }
         // A zero point of 0 wraps around in version 1.
         let mask = u8::MAX >> (8 - gptq.bits);
-        zeros.iter_mut().for_each(|zero| *zero = zero.wrapping_add(gptq.shift) & mask);
+        for zero in &mut zeros {
+            *zero = zero.wrapping_add(gptq.shift) & mask;
+        }
         let middle = 1 << (gptq.bits - 1);
         let plain = zeros.iter().all(|&zero| zero == middle);
         Ok((!plain).then(|| transpose(&zeros, [groups, rows])))

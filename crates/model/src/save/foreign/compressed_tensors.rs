@@ -27,7 +27,7 @@ pub(super) fn layout(all: &[(&str, Stored<'_>)]) -> Layout {
             Coded::Scaled(matrix) => {
                 matrix.shape().bits == 8 && !matches!(matrix.shape().span, Span::Group(_))
             }
-            _ => false,
+            Coded::Linear(_) | Coded::Float4(_) | Coded::Codebook(_) | Coded::Block(_) => false,
         },
         Stored::Raw(_) | Stored::Dense(_) | Stored::Cast(_) => true,
     });
