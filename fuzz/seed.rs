@@ -53,14 +53,8 @@ pub const FOREIGN: [(&[u8], &[u8]); 4] = [
         br#"{"quantization_config":{"quant_method":"compressed-tensors","config_groups":{
 "a":{"weights":{"num_bits":4,"group_size":8}},"b":{"weights":{"num_bits":3}}}}}"#,
     ),
-    (
-        b"qweight",
-        br#"{"quantization_config":{"quant_method":"gptq","bits":4,"group_size":8}}"#,
-    ),
-    (
-        b"qzeros",
-        br#"{"quantization_config":{"quant_method":"awq","bits":4,"group_size":8}}"#,
-    ),
+    (b"qweight", br#"{"quantization_config":{"quant_method":"gptq","bits":4,"group_size":8}}"#),
+    (b"qzeros", br#"{"quantization_config":{"quant_method":"awq","bits":4,"group_size":8}}"#),
     (b"quant_state", br#"{"quantization_config":{"quant_method":"bitsandbytes"}}"#),
 ];
 

@@ -8,8 +8,9 @@ use kvant_eval::task::{Corpus, Labelled, Pairs};
 use kvant_index::{AnyShape, FloatRows, Metric, SearchOptions};
 use kvant_model::{Checkpoint, Decoder, Summary};
 use kvant_quant::{
-    Absmax, BlockFormat, BlockMatrix, Books, CodeShape, CodebookMatrix, CodebookShape, Filling,
-    Float4, Float4Matrix, Float4Shape, LinearMatrix, NESTED_BLOCK, ScaledMatrix, Span, dynamic_map,
+    Absmax, BlockFormat, BlockMatrix, Books, CodeShape, CodebookMatrix, CodebookShape, Coded,
+    Filling, Float4, Float4Matrix, Float4Shape, LinearMatrix, NESTED_BLOCK, ScaledMatrix, Span,
+    dynamic_map,
 };
 use kvant_storage::frame::{Frame, Kind};
 
@@ -114,29 +115,7 @@ fn code(data: &[u8]) {
                 matrix.ok().map(kvant_quant::Coded::Linear)
             }
         }
-        _ if kind / 8 % 2 == 1 => {
-            let format = [Float4::Nf4, Float4::Fp4][usize::from(kind / 16 % 2)];
-            let shape = Float4Shape { rows, cols, format, block: 1 + usize::from(kind / 32) * 3 };
-            let (bytes, blocks) = (shape.code_bytes(), shape.blocks());
-            if rest.len() < bytes + blocks * 4 {
-                return;
-            }
-            let (codes, rest) = rest.split_at(bytes);
-            let number = |bytes: &[u8; 4]| f32::from_le_bytes(*bytes);
-            let numbers = rest.as_chunks().0.iter().map(number);
-            let absmax = if codes.first().is_some_and(|code| code % 2 == 1) {
-                Absmax::Double {
-                    codes: rest[..blocks].to_vec(),
-                    scales: numbers.take(blocks.div_ceil(NESTED_BLOCK)).collect(),
-                    offset: 0.5,
-                    map: Box::new(dynamic_map()),
-                }
-            } else {
-                Absmax::Plain(numbers.take(blocks).collect())
-            };
-            let matrix = Float4Matrix::from_parts(shape, codes.to_vec(), absmax);
-            matrix.ok().map(kvant_quant::Coded::Float4)
-        }
+        _ if kind / 8 % 2 == 1 => four_bits(usize::from(kind / 16), rows, cols, rest),
         _ => blocks(usize::from(kind / 16), rows % 8, cols % 8, rest),
     };
     if let Some(coded) = restored {
@@ -145,6 +124,31 @@ fn code(data: &[u8]) {
             "checked parts decode to numbers"
         );
     }
+}
+
+/// Four-bit tables of bitsandbytes over flattened blocks.
+fn four_bits(kind: usize, rows: usize, cols: usize, rest: &[u8]) -> Option<Coded> {
+    let format = [Float4::Nf4, Float4::Fp4][kind % 2];
+    let shape = Float4Shape { rows, cols, format, block: 1 + kind / 2 * 3 };
+    let (bytes, blocks) = (shape.code_bytes(), shape.blocks());
+    if rest.len() < bytes + blocks * 4 {
+        return None;
+    }
+    let (codes, rest) = rest.split_at(bytes);
+    let number = |bytes: &[u8; 4]| f32::from_le_bytes(*bytes);
+    let numbers = rest.as_chunks().0.iter().map(number);
+    let absmax = if codes.first().is_some_and(|code| code % 2 == 1) {
+        Absmax::Double {
+            codes: rest[..blocks].to_vec(),
+            scales: numbers.take(blocks.div_ceil(NESTED_BLOCK)).collect(),
+            offset: 0.5,
+            map: Box::new(dynamic_map()),
+        }
+    } else {
+        Absmax::Plain(numbers.take(blocks).collect())
+    };
+    let matrix = Float4Matrix::from_parts(shape, codes.to_vec(), absmax);
+    matrix.ok().map(Coded::Float4)
 }
 
 /// Blocks of ggml, `across` of them in every row.

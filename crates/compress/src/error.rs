@@ -134,6 +134,12 @@ pub enum CompressError {
     /// The network could not be measured.
     #[error(transparent)]
     Probe(#[from] crate::ProbeError),
+    /// The calibration is one of the model before a rotation.
+    #[error(
+        "a rotation changes what layers see: kvant convert MODEL -o ROTATED --transform rotate, \
+         then compress ROTATED with --calibrate"
+    )]
+    Rotated,
     /// A pass needs data that were not given.
     #[error("{pass} needs to see text: give some with --calibrate FILE")]
     Data {

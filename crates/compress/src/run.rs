@@ -50,52 +50,14 @@ pub fn compress(
     } else if let Some(pass) = plan.recipe.needing_data() {
         return Err(CompressError::Data { pass });
     }
-    let run = Run { threads: plan.threads, progress };
-    let mut passes: Vec<String> = Vec::new();
-    let mut calibration = plan.calibration.as_deref().cloned();
-    let rest = if is_gguf(out) { Rest::Leave } else { Rest::Store };
-    for transform in &plan.recipe.transforms {
-        prepare(*transform, &mut draft, &mut calibration, &run, rest)?;
-        passes.push(transform.to_string());
+    let rotated = |transform: &Transform| matches!(transform, Transform::Rotate { .. });
+    if plan.calibration.is_some() && plan.recipe.transforms.iter().any(rotated) {
+        return Err(CompressError::Rotated);
     }
-    if plan.activations == Some(Activations::Static) {
-        let Some(seen) = &calibration else {
-            return Err(CompressError::Data { pass: Activations::Static.to_string() });
-        };
-        fix_inputs(&mut draft, seen)?;
-    }
-    let mut assignment = assign(&draft, &plan.recipe, &plan.select, plan.fallback)?;
-    for (name, reason) in std::mem::take(&mut assignment.kept) {
-        draft.keep(name, reason);
-    }
-    let mut shared = share(&draft, plan, &mut assignment, progress)?;
-    if let Some(seen) = &mut calibration {
-        let awq = |task: &&Task| task.quantizer.method == Some(Method::Awq);
-        if let Some(task) = assignment.tasks.iter().find(awq) {
-            let (scheme, threads) = (task.quantizer.scheme, plan.threads);
-            let options = AwqOptions { scheme, threads, rest };
-            awq_scales(&mut draft, seen, &options)?;
-            passes.push("awq".to_owned());
-        }
-    }
-    let (calibration, requantize) = (calibration.map(Arc::new), plan.requantize);
-    let quantize = Quantize { tasks: assignment.tasks, calibration, requantize };
-    quantize.apply(&mut draft, &run)?;
-    for (settled, probe) in &mut shared {
-        settled.measured = match probe {
-            Some(probe) => Some(probe.loss(&finished(&draft)?)?),
-            None => None,
-        };
-    }
-    passes.push(quantize.name().to_owned());
-    for transform in &plan.recipe.transforms {
-        if let Transform::LowRank { rank } = *transform {
-            correct(&mut draft, quantize.calibration.as_deref(), rank, plan.threads)?;
-        }
-    }
+    let (passes, settled) = change(&mut draft, out, plan, progress)?;
     refuse_nothing(&draft, plan)?;
     let mut report = Report::of(&draft, plan.recipe.to_string(), passes);
-    report.settled = shared.into_iter().map(|(settled, _)| settled).collect();
+    report.settled = settled;
     report.seconds = start.elapsed().as_secs_f64();
     progress(Step::Saving);
     let (source, tensors) = draft.into_saved();
@@ -110,6 +72,60 @@ pub fn compress(
         place.publish()?;
     }
     Ok(report)
+}
+
+/// Runs all passes of the plan over `draft`; says which ran and what budgets came to.
+fn change(
+    draft: &mut Draft,
+    out: &Path,
+    plan: &Plan,
+    progress: &dyn Fn(Step),
+) -> Result<(Vec<String>, Vec<Settled>), CompressError> {
+    let run = Run { threads: plan.threads, progress };
+    let mut passes: Vec<String> = Vec::new();
+    let mut calibration = plan.calibration.as_deref().cloned();
+    let rest = if is_gguf(out) { Rest::Leave } else { Rest::Store };
+    for transform in &plan.recipe.transforms {
+        prepare(*transform, draft, &mut calibration, &run, rest)?;
+        passes.push(transform.to_string());
+    }
+    if plan.activations == Some(Activations::Static) {
+        let Some(seen) = &calibration else {
+            return Err(CompressError::Data { pass: Activations::Static.to_string() });
+        };
+        fix_inputs(draft, seen)?;
+    }
+    let mut assignment = assign(draft, &plan.recipe, &plan.select, plan.fallback)?;
+    for (name, reason) in std::mem::take(&mut assignment.kept) {
+        draft.keep(name, reason);
+    }
+    let shared = share(draft, plan, &mut assignment, progress)?;
+    if let Some(seen) = &mut calibration {
+        let awq = |task: &&Task| task.quantizer.method == Some(Method::Awq);
+        if let Some(task) = assignment.tasks.iter().find(awq) {
+            let (scheme, threads) = (task.quantizer.scheme, plan.threads);
+            let options = AwqOptions { scheme, threads, rest };
+            awq_scales(draft, seen, &options)?;
+            passes.push("awq".to_owned());
+        }
+    }
+    let (calibration, requantize) = (calibration.map(Arc::new), plan.requantize);
+    let quantize = Quantize { tasks: assignment.tasks, calibration, requantize };
+    quantize.apply(draft, &run)?;
+    passes.push(quantize.name().to_owned());
+    for transform in &plan.recipe.transforms {
+        if let Transform::LowRank { rank } = *transform {
+            correct(draft, quantize.calibration.as_deref(), rank, plan.threads)?;
+        }
+    }
+    let mut settled = Vec::with_capacity(shared.len());
+    for (mut outcome, probe) in shared {
+        if let Some(probe) = probe {
+            outcome.measured = Some(probe.loss(&finished(draft)?)?);
+        }
+        settled.push(outcome);
+    }
+    Ok((passes, settled))
 }
 
 /// Changes the weights before they are quantized; what the layers see follows.

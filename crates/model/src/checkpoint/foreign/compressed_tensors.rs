@@ -126,11 +126,8 @@ impl Checkpoint {
             return Err(self.fail(&codes, why));
         };
         let single = scale.iter().product::<usize>() == 1 && rows != 1;
-        let span = if single {
-            Span::Tensor
-        } else {
-            self.span(name, cols, groups, setting.group)?
-        };
+        let span =
+            if single { Span::Tensor } else { self.span(name, cols, groups, setting.group)? };
         let suffixes = ["_packed", "_scale", "_shape", "_zero_point", "_g_idx"];
         let parts = suffixes.map(|suffix| format!("{name}{suffix}"));
         let parts = parts.into_iter().filter(|part| self.raw.contains_key(part)).collect();

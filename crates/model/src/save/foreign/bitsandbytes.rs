@@ -61,9 +61,9 @@ fn state(matrix: &Float4Matrix) -> Value {
 }
 
 pub(super) fn describe(coded: &[(&str, &Coded)], kept: &[&str]) -> Value {
-    let first = coded.iter().find_map(|(_, coded)| {
-        if let Coded::Float4(matrix) = coded { Some(matrix) } else { None }
-    });
+    let first = coded
+        .iter()
+        .find_map(|(_, coded)| if let Coded::Float4(matrix) = coded { Some(matrix) } else { None });
     let format = first.map_or("nf4", |matrix| kind(matrix.shape().format));
     let double = first.is_some_and(|matrix| matches!(matrix.absmax(), Absmax::Double { .. }));
     // The head is kept by default, but not once others are named.
