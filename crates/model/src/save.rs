@@ -146,7 +146,7 @@ fn write(
                 return Err(LoadError::Missing { path: source.to_path_buf(), what, remedy }.into());
             }
         };
-        let config = quantization::describe(&path, &config, &stored, options)?;
+        let config = quantization::describe(&path, &config, &stored, *options)?;
         container::write(&dir, &stored, (options.container, progress))?;
         dir.create_new(&Name::new("config.json")?, pretty(&config).as_bytes())?;
         if source.is_dir() {

@@ -77,7 +77,9 @@ fn decoded(tensors: &[(String, SavedTensor)]) -> Vec<(String, SavedTensor)> {
             let dense = Dense::owned(vec![coded.rows(), coded.cols()], coded.decode());
             (name.clone(), SavedTensor::Dense(dense))
         }
-        other => (name.clone(), other.clone()),
+        SavedTensor::Kept | SavedTensor::Dense(_) | SavedTensor::Float(_) => {
+            (name.clone(), tensor.clone())
+        }
     });
     plain.collect()
 }

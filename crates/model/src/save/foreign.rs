@@ -24,9 +24,9 @@ pub enum Container {
     /// [`Container::CompressedTensors`] writes.
     #[default]
     Kvant,
-    /// `compressed-tensors`: integers of 2 to 8 bits, for transformers, vLLM and SGLang.
+    /// `compressed-tensors`: integers of 2 to 8 bits, for transformers, vLLM and `SGLang`.
     CompressedTensors,
-    /// `gptq`: integers of 2, 3, 4 and 8 bits in groups, for GPTQModel, transformers and vLLM;
+    /// `gptq`: integers of 2, 3, 4 and 8 bits in groups, for `GPTQModel`, transformers and vLLM;
     /// version 2 of the format where there are zero points.
     Gptq,
     /// `awq`: integers of 4 bits in groups, version `gemm`, for transformers and vLLM.
@@ -120,15 +120,15 @@ pub(super) fn pieces<'a>(
     all: &[(&str, Stored<'_>)],
 ) -> Result<Vec<Piece<'a>>, SaveError> {
     check(name, coded, container)?;
+    if container == Container::BitsAndBytes {
+        return bitsandbytes::pieces(name, coded);
+    }
+    let Some(matrix) = scaled(coded) else { return Err(alien(name, coded, container)) };
     match container {
-        Container::BitsAndBytes => bitsandbytes::pieces(name, coded),
-        _ => {
-            let Some(matrix) = scaled(coded) else { return Err(alien(name, coded, container)) };
-            match container {
-                Container::Gptq => gptq::pieces(name, &matrix, gptq::version(all)),
-                Container::Awq => awq::pieces(name, &matrix),
-                _ => compressed_tensors::pieces(name, &matrix, compressed_tensors::layout(all)),
-            }
+        Container::Gptq => gptq::pieces(name, &matrix, gptq::version(all)),
+        Container::Awq => awq::pieces(name, &matrix),
+        Container::Kvant | Container::CompressedTensors | Container::BitsAndBytes => {
+            compressed_tensors::pieces(name, &matrix, compressed_tensors::layout(all))
         }
     }
 }
@@ -136,7 +136,7 @@ pub(super) fn pieces<'a>(
 /// The `quantization_config` of a model with these tensors.
 pub(super) fn describe(
     stored: &[(&str, Stored<'_>)],
-    options: &SaveOptions,
+    options: SaveOptions,
 ) -> Result<Value, SaveError> {
     let mut coded = Vec::new();
     for (name, stored) in stored {
@@ -211,6 +211,13 @@ fn unfit(name: &str, why: String) -> SaveError {
     SaveError::Unfit { name: crate::checkpoint::printable(name), why }
 }
 
+/// Bits and span of the blocks that are integers around zero.
+fn integers(format: BlockFormat) -> Option<(u8, Span)> {
+    let known = [(BlockFormat::Q4_0, 4), (BlockFormat::Q5_0, 5), (BlockFormat::Q8_0, 8)];
+    let bits = known.iter().find(|(known, _)| *known == format).map(|(_, bits)| *bits);
+    bits.map(|bits| (bits, Span::Group(32)))
+}
+
 /// The same weights as integers with a scale and a zero point per span, if that is what they are.
 fn scaled(coded: &Coded) -> Option<Cow<'_, ScaledMatrix>> {
     let (bits, span) = match coded {
@@ -226,18 +233,15 @@ fn scaled(coded: &Coded) -> Option<Cow<'_, ScaledMatrix>> {
             let matrix = ScaledMatrix::from_parts(shape, codes, matrix.scales().to_vec(), None);
             return matrix.ok().map(Cow::Owned);
         }
-        Coded::Block(matrix) => match matrix.format() {
-            BlockFormat::Q4_0 => (4, Span::Group(32)),
-            BlockFormat::Q5_0 => (5, Span::Group(32)),
-            BlockFormat::Q8_0 => (8, Span::Group(32)),
-            _ => return None,
-        },
-        _ => return None,
+        Coded::Block(matrix) => integers(matrix.format())?,
+        Coded::Linear(_) | Coded::Float4(_) | Coded::Codebook(_) => return None,
     };
     let (grid, mut codes) = (coded.grid(), coded.codes());
     let zero = grid.zeros.first().copied().unwrap_or(0.0);
     let shift = (1u8 << (bits - 1)).checked_sub(zero as u8)?;
-    codes.iter_mut().for_each(|code| *code = code.wrapping_add(shift));
+    for code in &mut codes {
+        *code = code.wrapping_add(shift);
+    }
     let shape = CodeShape { rows: coded.rows(), cols: coded.cols(), bits, span };
     let matrix = ScaledMatrix::from_parts(shape, rows_of(&codes, shape), grid.scales, None);
     matrix.ok().map(Cow::Owned)

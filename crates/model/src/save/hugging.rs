@@ -36,7 +36,7 @@ pub(super) fn write(
     extend(&mut config, header, &renamed);
     let (names, stored): (Vec<String>, Vec<Stored<'_>>) = renamed.into_iter().unzip();
     let listed: Vec<(&str, Stored<'_>)> = names.iter().map(String::as_str).zip(stored).collect();
-    let config = quantization::describe(source.path(), &Value::Object(config), &listed, options)?;
+    let config = quantization::describe(source.path(), &Value::Object(config), &listed, *options)?;
     container::write(dir, &listed, (options.container, progress))?;
     let put = |name: &str, value: &Value| -> Result<(), SaveError> {
         Ok(dir.create_new(&Name::new(name)?, pretty(value).as_bytes())?)

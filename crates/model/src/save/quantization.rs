@@ -15,7 +15,7 @@ pub(super) fn describe(
     path: &Path,
     config: &Value,
     stored: &[(&str, Stored<'_>)],
-    options: &SaveOptions,
+    options: SaveOptions,
 ) -> Result<Value, SaveError> {
     let Value::Object(mut config) = config.clone() else {
         let why = "not a JSON object".into();
@@ -61,7 +61,7 @@ fn entry(coded: &Coded) -> Value {
 fn int_quantized(
     stored: &[(&str, Stored<'_>)],
     tensors: &Map<String, Value>,
-    options: &SaveOptions,
+    options: SaveOptions,
 ) -> Value {
     let embedding = |name: &str| name.contains("embeddings");
     let targets: &[&str] = if tensors.keys().any(|name| embedding(name)) {

@@ -1,4 +1,4 @@
-//! GPTQ (AutoGPTQ, GPTQModel): codes in 32-bit words along the inputs of a layer.
+//! GPTQ (`AutoGPTQ`, `GPTQModel`): codes in 32-bit words along the inputs of a layer.
 //!
 //! `X.qweight` I32 `[cols · bits / 32, rows]`, `X.qzeros` I32 `[groups, rows · bits / 32]`,
 //! `X.scales` `[groups, rows]`, `X.g_idx` I32 `[cols]`: a column of words is one stream of codes,
