@@ -182,7 +182,7 @@ mod tests {
         assert_eq!(allocate(&[], 0), Some(vec![]));
         assert_eq!(allocate(&[vec![]], 10), None);
         let one = vec![Choice { bytes: 11, loss: 0.0 }];
-        assert_eq!(allocate(&[one.clone()], 10), None);
+        assert_eq!(allocate(std::slice::from_ref(&one), 10), None);
         assert_eq!(allocate(&[one], 11), Some(vec![0]));
     }
 }

@@ -218,7 +218,7 @@ fn rotated_decoders_give_the_same_logits_and_other_weights() {
     }
 }
 
-/// From the Q4_1 file, whose weights cost nothing on that format, to one where they do.
+/// From the `q4_1` file, whose weights cost nothing on that format, to one where they do.
 #[test]
 fn the_real_smollm2_rotates_off_its_lattice() {
     let Some(source) = smollm2() else { return skip("the SmolLM2 model is absent") };

@@ -108,7 +108,9 @@ fn embed(
     for vector in vectors.chunks_exact_mut(encoder.dim()) {
         let norm = dot(vector, vector).sqrt() as f32;
         if norm > 0.0 {
-            vector.iter_mut().for_each(|v| *v /= norm);
+            for value in vector.iter_mut() {
+                *value /= norm;
+            }
         }
     }
     Ok(vectors)
@@ -130,7 +132,9 @@ fn logs(
         let max = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
         let sum: f64 = row.iter().map(|v| f64::from(v - max).exp()).sum();
         let log = max + sum.ln() as f32;
-        row.iter_mut().for_each(|v| *v -= log);
+        for value in row.iter_mut() {
+            *value -= log;
+        }
     }
     Ok(logits)
 }

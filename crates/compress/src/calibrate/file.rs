@@ -104,7 +104,9 @@ impl Calibration {
         let mut file = Vec::with_capacity(8 + header.len() + at);
         file.extend_from_slice(&(header.len() as u64).to_le_bytes());
         file.extend_from_slice(header.as_bytes());
-        data.into_iter().for_each(|bytes| file.extend_from_slice(bytes));
+        for bytes in data {
+            file.extend_from_slice(bytes);
+        }
         file
     }
 }

@@ -26,7 +26,7 @@ struct Sum {
     dim: usize,
     count: u64,
     square: Vec<f32>,
-    sum: Vec<f64>,
+    total: Vec<f64>,
     abs: Vec<f64>,
     max_abs: Vec<f32>,
     /// Vectors not yet multiplied.
@@ -71,7 +71,7 @@ impl Sum {
             dim,
             count: 0,
             square: vec![0.0; dim * dim],
-            sum: vec![0.0; dim],
+            total: vec![0.0; dim],
             abs: vec![0.0; dim],
             max_abs: vec![0.0; dim],
             held: Vec::new(),
@@ -83,7 +83,7 @@ impl Sum {
         self.count += x.rows() as u64;
         for row in 0..x.rows() {
             let values = x.row(row);
-            let sums = self.sum.iter_mut().zip(&mut self.abs).zip(&mut self.max_abs);
+            let sums = self.total.iter_mut().zip(&mut self.abs).zip(&mut self.max_abs);
             for (((sum, abs), max), &value) in sums.zip(values) {
                 *sum += f64::from(value);
                 *abs += f64::from(value.abs());
@@ -149,7 +149,7 @@ impl Sum {
             count: self.count,
             mean_square: (0..dim).map(|i| hessian[i * dim + i]).collect(),
             hessian,
-            mean: self.sum.iter().map(|&sum| (sum * share) as f32).collect(),
+            mean: self.total.iter().map(|&sum| (sum * share) as f32).collect(),
             mean_abs: self.abs.iter().map(|&sum| (sum * share) as f32).collect(),
             max_abs: self.max_abs,
         }

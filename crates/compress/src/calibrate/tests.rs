@@ -83,7 +83,9 @@ fn imatrices_read_back_in_both_layouts() {
     bytes.extend(name.as_bytes());
     bytes.extend(4i32.to_le_bytes());
     bytes.extend(1536i32.to_le_bytes());
-    mean_square.iter().for_each(|square| bytes.extend((square * 4.0).to_le_bytes()));
+    for square in &mean_square {
+        bytes.extend((square * 4.0).to_le_bytes());
+    }
     let path = place.path().join("imatrix.dat");
     std::fs::write(&path, &bytes).unwrap();
     let older = Calibration::read_imatrix(&path, &model).unwrap();

@@ -13,7 +13,7 @@ const DAMPING: [f32; 3] = [0.01, 0.1, 1.0];
 ///
 /// Rounding goes from the last position to the first: the error of position `j` moves the target
 /// of every `k < j` by `L[j, k]` times itself. That is GPTQ with activation order (Frantar et
-/// al., 2022, §3.3), written as the feedback of QuIP (Chee et al., 2023, §3), which needs no
+/// al., 2022, §3.3), written as the feedback of `QuIP` (Chee et al., 2023, §3), which needs no
 /// inverse.
 #[derive(Debug)]
 pub(crate) struct Factor {
@@ -93,7 +93,7 @@ fn factor(a: &mut [f32], dim: usize) -> bool {
                 let own = &this[start..row];
                 let pivot = f64::from(this[row]) - dot(own, own);
                 // Also refuses NaN.
-                if !(pivot > f64::from(f32::EPSILON) * f64::from(this[row].abs())) {
+                if pivot.is_nan() || pivot <= f64::from(f32::EPSILON) * f64::from(this[row].abs()) {
                     return false;
                 }
                 diagonal[row] = pivot.sqrt() as f32;

@@ -59,7 +59,7 @@ impl Pass for Quantize {
             refuse_coded(draft, &self.tasks)?;
         }
         let units = self.units(draft);
-        for outcome in self.encode_all(draft, &units, run)? {
+        for outcome in Self::encode_all(draft, &units, run)? {
             if let Some((bias, values)) = outcome.bias {
                 draft.rewrite(bias, values);
             }
@@ -116,12 +116,7 @@ impl Quantize {
         units
     }
 
-    fn encode_all(
-        &self,
-        draft: &Draft,
-        work: &[Unit<'_>],
-        run: &Run<'_>,
-    ) -> Result<Done, PassError> {
+    fn encode_all(draft: &Draft, work: &[Unit<'_>], run: &Run<'_>) -> Result<Done, PassError> {
         let total = work.iter().flat_map(|unit| &unit.tasks).map(|(_, elements)| elements).sum();
         let (next, failed) = (AtomicUsize::new(0), AtomicBool::new(false));
         let (sender, receiver) = mpsc::channel();
@@ -132,7 +127,7 @@ impl Quantize {
                     while !failed.load(Ordering::Relaxed) {
                         let index = next.fetch_add(1, Ordering::Relaxed);
                         let Some(unit) = work.get(index) else { break };
-                        let result = self.encode(draft, unit);
+                        let result = Self::encode(draft, unit);
                         failed.fetch_or(result.is_err(), Ordering::Relaxed);
                         if sender.send((index, result)).is_err() {
                             break;
@@ -156,7 +151,7 @@ impl Quantize {
         Ok(changes?.into_iter().flatten().collect())
     }
 
-    fn encode(&self, draft: &Draft, unit: &Unit<'_>) -> Result<Done, PassError> {
+    fn encode(draft: &Draft, unit: &Unit<'_>) -> Result<Done, PassError> {
         let method = |task: &Task| method(task, unit.moment);
         // One preparation serves all; only GPTQ wants the factor.
         let needed = unit.tasks.iter().map(|(task, _)| method(task));
@@ -241,7 +236,9 @@ fn method(task: &Task, moment: Option<&Moment>) -> Method {
     match task.quantizer.resolve(whole) {
         // A table of words has no inputs to weigh its columns by.
         Method::Gptq | Method::Awq if moment.is_none() => Method::Search,
-        method => method,
+        method @ (Method::Rtn | Method::Search | Method::Gptq | Method::Awq | Method::Hqq) => {
+            method
+        }
     }
 }
 
