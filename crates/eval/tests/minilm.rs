@@ -2,9 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use kvant_compress::Plan;
+use kvant_compress::{Plan, Quantizer};
 use kvant_eval::task::{Kind, Task};
 use kvant_eval::{Model, Options, evaluate, report};
+use kvant_model::Activations;
 use kvant_testkit::{minilm, shared, skip};
 
 /// The Spearman correlation of all-MiniLM-L6-v2 on the dev part of STS-B.
@@ -20,7 +21,8 @@ fn files(names: &[&str]) -> Option<(PathBuf, Vec<PathBuf>)> {
 
 #[cfg(test)]
 fn compressed(source: &Path, scheme: &str, into: &Path) -> Model {
-    let plan = Plan::new(scheme.parse().unwrap());
+    let activations = Some(Activations::Token);
+    let plan = Plan { activations, ..Plan::uniform(scheme.parse::<Quantizer>().unwrap()) };
     let out = into.join(scheme);
     kvant_compress::compress(source, &out, &plan, &|_| {}).unwrap();
     Model::open(&out).unwrap()
