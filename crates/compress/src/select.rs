@@ -13,11 +13,23 @@ use kvant_quant::EncodeError;
 pub struct Select {
     /// Both dimensions must be at least this.
     pub dim_min: usize,
+    /// What becomes of word tables and heads.
+    pub tables: Tables,
+}
+
+/// What becomes of the tables that turn words into vectors and back.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Tables {
+    /// They are matrices like others.
+    #[default]
+    Take,
+    /// They stay: the readers of some containers expect it.
+    Leave,
 }
 
 impl Default for Select {
     fn default() -> Self {
-        Self { dim_min: 32 }
+        Self { dim_min: 32, tables: Tables::Take }
     }
 }
 
@@ -30,12 +42,21 @@ impl Select {
         if !holds_weights(tensor) {
             return Err(Reason::Index);
         }
+        if self.tables == Tables::Leave && is_table(&tensor.name) {
+            return Err(Reason::Table);
+        }
         match tensor.shape[..] {
             [rows, cols] if rows.min(cols) >= self.dim_min => Ok(()),
             [_, _] => Err(Reason::Small { dim_min: self.dim_min }),
             _ => Err(Reason::Rank),
         }
     }
+}
+
+/// Whether the tensor turns words into vectors or back, by its name in any container.
+fn is_table(name: &str) -> bool {
+    name.contains("embed")
+        || ["lm_head.weight", "token_embd.weight", "output.weight"].contains(&name)
 }
 
 /// Whether the elements are weights of the network, not indices or flags.
@@ -59,6 +80,8 @@ pub enum Reason {
     Scheme(EncodeError),
     /// The recipe leaves it.
     Recipe,
+    /// It is a table, and the container takes none in few bits.
+    Table,
 }
 
 impl fmt::Display for Reason {
@@ -68,6 +91,7 @@ impl fmt::Display for Reason {
             Self::Rank => f.write_str("is no matrix"),
             Self::Small { dim_min } => write!(f, "has a dimension below {dim_min}"),
             Self::Scheme(error) => error.fmt(f),
+            Self::Table => f.write_str("is a table, which this container keeps in full"),
             Self::Recipe => f.write_str("is left by the recipe"),
         }
     }

@@ -98,7 +98,7 @@ fn a_vector_depends_on_its_text_only_whatever_the_scheme() {
     let Some(model) = model() else { return };
     let folder = tempfile::tempdir().unwrap();
     let texts: Vec<String> = texts().into_iter().filter(|text| text.len() < 60).take(8).collect();
-    let fits = |scheme: &Scheme| *scheme != Scheme::Int8 && DIM % scheme.whole_cols() == 0;
+    let fits = |scheme: &Scheme| *scheme != Scheme::Int8 && DIM.is_multiple_of(scheme.whole_cols());
     for scheme in Scheme::ALL.into_iter().filter(fits) {
         let place = compressed(&model, folder.path(), scheme);
         depends_on_its_text_only(&place, &texts);

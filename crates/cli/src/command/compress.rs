@@ -4,6 +4,8 @@ mod help;
 mod plan;
 
 use std::cell::Cell;
+use std::collections::BTreeMap;
+use std::fmt::Write;
 use std::path::Path;
 
 use kvant_compress::{Report, Step, report_of};
@@ -43,6 +45,17 @@ pub(super) fn run(args: &Compress) -> anyhow::Result<()> {
     print::all(&text(&report, out))
 }
 
+/// How many tensors each format got.
+fn formats(report: &Report) -> String {
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    for tensor in report.tensors.iter().filter(|tensor| tensor.relative > 0.0) {
+        *counts.entry(&tensor.format).or_default() += 1;
+    }
+    let counts: Vec<String> =
+        counts.iter().map(|(format, count)| format!("{count} in {format}")).collect();
+    counts.join(", ")
+}
+
 /// What became of the model, and the tensors that suffered most.
 fn text(report: &Report, out: &Path) -> String {
     let mut coded: Vec<_> = report.tensors.iter().filter(|t| t.relative > 0.0).collect();
@@ -65,9 +78,23 @@ fn text(report: &Report, out: &Path) -> String {
             format!("{:.2e}", tensor.max_abs),
         ]);
     }
+    let mut chosen = String::new();
+    for settled in &report.settled {
+        let measured = settled
+            .measured
+            .map_or("not measured: no text".to_owned(), |lost| format!("measured {lost:.5}"));
+        let _ = writeln!(
+            chosen,
+            "{}: predicted {} {:.5}, {measured}; {}",
+            settled.budget,
+            settled.measure,
+            settled.predicted,
+            formats(report)
+        );
+    }
     format!(
         "{}: {} → {}, {:.2} times smaller, {:.2} bits per weight (was {:.2}), {:.1} s\n\n\
-         {table}\nAll {} tensors: {}\n",
+         {chosen}{table}\nAll {} tensors: {}\n",
         out.display(),
         print::size(report.size_bytes_before),
         print::size(report.size_bytes),

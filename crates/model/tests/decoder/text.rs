@@ -111,7 +111,7 @@ fn bytes() -> impl Iterator<Item = u8> {
     std::iter::once(b'\n').chain(0x80..=0xFF)
 }
 
-/// A vocabulary of pieces with scores: SentencePiece BPE.
+/// A vocabulary of pieces with scores: `SentencePiece` BPE.
 fn pieces(change: impl FnOnce(&mut Gguf)) -> Result<Decoder, LoadError> {
     let toy = Toy::new(LLAMA);
     let mut tokens = vec!["<unk>".to_owned(), "<s>".into(), "</s>".into()];

@@ -6,8 +6,10 @@ use std::sync::Arc;
 use anyhow::{Context, bail};
 use kvant_compress::{
     Action, CalibrateOptions, Calibration, Fallback, PRESETS, Plan, Quantizer, Recipe, Requantize,
-    Rule, Select,
+    Rule, Select, Tables,
 };
+
+use kvant_model::Container;
 
 use crate::args::{Compress, Schemes};
 use crate::command::calibrate;
@@ -31,9 +33,13 @@ pub(super) fn plan(args: &Compress, model: &Path, audience: Audience) -> anyhow:
         Some(file) => calibration(args, model, file, audience)?,
         None => (None, Vec::new()),
     };
+    let tables = match args.container {
+        Container::Kvant | Container::CompressedTensors => Tables::Take,
+        Container::Gptq | Container::Awq | Container::BitsAndBytes => Tables::Leave,
+    };
     Ok(Plan {
         recipe,
-        select: Select::default(),
+        select: Select { tables, ..Select::default() },
         calibration: calibration.map(Arc::new),
         texts,
         activations: args.activations,
