@@ -35,8 +35,8 @@ pub enum PassError {
     },
     /// The model has been compressed before.
     #[error(
-        "tensor '{tensor}' of {} is {format} already: compress the full-precision model, or take what \
-         the codes restore with --requantize",
+        "tensor '{tensor}' of {} is {format} already: compress the full-precision model, or take \
+         what the codes restore with --requantize",
         path.display()
     )]
     Coded {
