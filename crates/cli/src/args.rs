@@ -375,6 +375,9 @@ pub(crate) struct Perplexity {
     /// Windows at most [default: the whole text]
     #[arg(long, value_name = "N", value_parser = at_least_one)]
     pub(crate) chunks: Option<usize>,
+    /// Also write the logits of the first window, (tokens, vocabulary), to a new .npy file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) logits: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) threads: Threads,
     /// Print one JSON object

@@ -4,18 +4,28 @@ use std::cell::Cell;
 use std::fmt::Write;
 use std::path::Path;
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
+use kvant_db::source::{Format, npy};
 use kvant_eval::perplexity::{Divergence, Estimate};
 use kvant_eval::{PerplexityOptions, perplexity};
-use kvant_model::Decoder;
+use kvant_model::{Decoder, ForwardOptions};
 
 use crate::args::Perplexity;
+use crate::place;
 use crate::print;
 use crate::progress::{Audience, Progress, Unit};
 use crate::pull;
 
 pub(super) fn run(args: &Perplexity) -> anyhow::Result<()> {
     let audience = Audience::of(args.json);
+    if let Some(out) = &args.logits {
+        ensure!(
+            Format::of(out) == Some(Format::Npy),
+            "{}: logits are written as .npy",
+            out.display()
+        );
+        place::new_file(out)?;
+    }
     let text = read(&args.text)?;
     let load = |reference: &str| {
         let path = pull::model(reference, audience)?;
@@ -36,6 +46,12 @@ pub(super) fn run(args: &Perplexity) -> anyhow::Result<()> {
     };
     let found = perplexity(&model, reference.as_ref(), &text, &options)?;
     drop(bar);
+    if let Some(out) = &args.logits {
+        let tokens = first_window(&model, &text, args.context)?;
+        let options = ForwardOptions { threads: args.threads.get(), from: 0, tap: None };
+        let logits = model.logits(&tokens, options)?;
+        kvant_storage::write_new_file(out, &npy::encode(&logits, model.vocabulary()))?;
+    }
     if args.json {
         return print::json(&found);
     }
@@ -48,6 +64,16 @@ pub(super) fn run(args: &Perplexity) -> anyhow::Result<()> {
     }
     writeln!(lines, "{scored} tokens scored in {chunks} windows of {context}")?;
     print::all(&lines)
+}
+
+/// The first `context` tokens of `text` as they are scored: those that begin every text in front.
+fn first_window(model: &Decoder, text: &str, context: usize) -> anyhow::Result<Vec<u32>> {
+    let mut tokens = model.tokenize(text)?;
+    tokens.truncate(context);
+    let prefix = model.prefix();
+    let replaced = prefix.len().min(tokens.len());
+    tokens[..replaced].copy_from_slice(&prefix[..replaced]);
+    Ok(tokens)
 }
 
 fn compared(against: &Divergence) -> anyhow::Result<String> {

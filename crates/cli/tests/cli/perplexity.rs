@@ -35,6 +35,41 @@ fn a_language_model_is_scored_alone_and_against_another() {
 }
 
 #[test]
+fn the_logits_of_the_first_window_are_those_that_are_scored() {
+    let house = house();
+    let line = "perplexity one --text text.txt --context 16 --chunks 1";
+    let once = [line, "--logits first.npy"].join(" ");
+    let found = house.json(&once.split(' ').collect::<Vec<_>>());
+    let bytes = std::fs::read(house.path("first.npy")).expect("written");
+    let start = 10 + usize::from(u16::from_le_bytes([bytes[8], bytes[9]]));
+    let header = String::from_utf8_lossy(&bytes[10..start]);
+    let numbers = bytes[start..].chunks_exact(4);
+    let logits: Vec<f64> =
+        numbers.map(|b| f32::from_le_bytes(b.try_into().unwrap()).into()).collect();
+    let vocabulary = logits.len() / 16;
+    assert!(header.contains(&format!("(16, {vocabulary})")), "{header}");
+
+    let model = kvant_model::Decoder::load(&house.path("one")).expect("a model");
+    assert_eq!(vocabulary, model.vocabulary());
+    let tokens = model.tokenize(TEXT).expect("tokens");
+    // The protocol: the second half of the window is scored, its last token predicts nothing.
+    let losses = (8..15).map(|position| {
+        let row = &logits[position * vocabulary..][..vocabulary];
+        let sum: f64 = row.iter().map(|logit| logit.exp()).sum();
+        sum.ln() - row[tokens[position + 1] as usize]
+    });
+    let expected = (losses.sum::<f64>() / 7.0).exp();
+    let value = found["perplexity"]["value"].as_f64().expect("a number");
+    assert!((value / expected - 1.0).abs() < 1e-5, "{value} {expected}");
+
+    let words = |line: &str| house.fail(&line.split(' ').collect::<Vec<_>>());
+    let again = words(&once);
+    assert!(again.contains("first.npy"), "{again}");
+    let other = words(&format!("{line} --logits first.bin"));
+    assert!(other.contains("first.bin: logits are written as .npy"), "{other}");
+}
+
+#[test]
 fn what_cannot_be_scored_is_said() {
     let house = house();
     let fail = |line: &str| house.fail(&line.split(' ').collect::<Vec<_>>());
