@@ -70,7 +70,7 @@ def series(name, rows, place):
 def main():
     with open(HERE / "curve.csv", newline="") as file:
         rows = list(csv.DictReader(file))
-    assert {row["series"] for row in rows} <= set(STYLES), "unknown series"
+    assert {row["series"] for row in rows} == set(STYLES), "unknown series"
     lines = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" font-family="sans-serif">',
         f'<rect width="{WIDTH}" height="{HEIGHT}" fill="#fff"/>',
