@@ -13,6 +13,8 @@ pub(crate) struct Assignment {
     pub(crate) kept: Vec<(String, Reason)>,
     /// Tensors to quantize.
     pub(crate) tasks: Vec<Task>,
+    /// Output axes that rules name, of tensors that do not stay.
+    pub(crate) axes: Vec<(String, usize)>,
     /// Rules with a budget, and the tensors that share it.
     pub(crate) shared: Vec<(usize, Vec<String>)>,
 }
@@ -42,17 +44,26 @@ pub(crate) fn assign(
     refuse_idle(tensors, recipe)?;
     let mut out = Assignment::default();
     for tensor in tensors {
-        if let Err(reason) = select.judge(tensor) {
+        let rule = recipe.rules.iter().enumerate().find(|(_, rule)| rule.names(&tensor.name));
+        let named = rule.and_then(|(_, rule)| rule.axis);
+        let axis = named.or(tensor.axis).unwrap_or(0);
+        if let Err(reason) = select.judge(tensor, axis) {
             out.kept.push((tensor.name.clone(), reason));
             continue;
         }
-        let rule = recipe.rules.iter().enumerate().find(|(_, rule)| rule.names(&tensor.name));
+        let Some(view) = tensor.view(axis) else {
+            let (tensor, rank) = (tensor.name.clone(), tensor.shape.len());
+            return Err(AssignError::Axis { tensor, axis, rank });
+        };
+        if axis != 0 {
+            out.axes.push((tensor.name.clone(), axis));
+        }
         match rule.map(|(index, rule)| (index, &rule.action)) {
             None | Some((_, Action::Keep)) => {
                 out.kept.push((tensor.name.clone(), Reason::Recipe));
             }
             Some((_, Action::Quantize { quantizer, observer })) => {
-                let scheme = fitting(tensor, quantizer.scheme, fallback)?;
+                let scheme = fitting(&tensor.name, view.cols(), quantizer.scheme, fallback)?;
                 let quantizer = crate::Quantizer { scheme, ..*quantizer };
                 let (name, observer) = (tensor.name.clone(), *observer);
                 out.tasks.push(Task { name, quantizer, observer });
@@ -82,19 +93,15 @@ fn refuse_idle(tensors: &[TensorInfo], recipe: &Recipe) -> Result<(), AssignErro
     Ok(())
 }
 
-/// Columns of a tensor as a matrix.
-pub(crate) fn cols(tensor: &TensorInfo) -> usize {
-    tensor.shape.iter().skip(1).product()
-}
-
-/// `scheme`, or what takes its place where rows are no whole blocks.
-pub(crate) fn fitting(
-    tensor: &TensorInfo,
+/// `scheme`, or what takes its place where rows of `cols` weights are no whole blocks.
+fn fitting(
+    tensor: &str,
+    cols: usize,
     scheme: Scheme,
     fallback: Fallback,
 ) -> Result<Scheme, AssignError> {
     let Scheme::Block(format) = scheme else { return Ok(scheme) };
-    let (cols, block) = (cols(tensor), format.weights_per_block());
+    let block = format.weights_per_block();
     if cols.is_multiple_of(block) {
         return Ok(scheme);
     }
@@ -105,7 +112,7 @@ pub(crate) fn fitting(
         (Fallback::Allow, None) => Ok(scheme),
         (Fallback::Refuse, _) if block == BLOCK => Ok(scheme),
         (Fallback::Refuse, _) => {
-            Err(AssignError::Block { tensor: tensor.name.clone(), scheme, cols, block })
+            Err(AssignError::Block { tensor: tensor.to_owned(), scheme, cols, block })
         }
     }
 }

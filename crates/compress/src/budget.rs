@@ -122,8 +122,8 @@ fn estimate(
     name: &str,
     quantizers: &[Quantizer],
 ) -> Result<Estimate, PassError> {
-    let dense = draft.dense(name)?;
-    let moment = calibration.and_then(|seen| seen.of(name));
+    let dense = draft.matrix(name)?;
+    let moment = calibration.filter(|_| !draft.is_turned(name)).and_then(|seen| seen.of(name));
     let mut choices = Vec::with_capacity(quantizers.len());
     let mut coarse: Option<Coded> = None;
     for quantizer in quantizers {
@@ -169,7 +169,7 @@ fn sensitivities(
         let coarse = coarse.fold(0.0, f64::max);
         let weight = match probe {
             Some(probe) if coarse > 0.0 => {
-                let weight = Weight::Coded(estimate.coarse.clone());
+                let weight = draft.weight(&estimate.name, &estimate.coarse);
                 let mut checkpoint = open(draft)?;
                 checkpoint.replace(estimate.name.clone(), weight);
                 probe.loss(&checkpoint)? / coarse
@@ -185,9 +185,9 @@ fn sensitivities(
 
 /// `tr(W·H·Wᵀ)`, at least so much that dividing by it is safe.
 fn norm(draft: &Draft, seen: Option<&Calibration>, name: &str) -> Result<f64, PassError> {
-    let dense = draft.dense(name)?;
+    let dense = draft.matrix(name)?;
     let zeros = vec![0.0; dense.values().len()];
-    let moment = seen.and_then(|seen| seen.of(name));
+    let moment = seen.filter(|_| !draft.is_turned(name)).and_then(|seen| seen.of(name));
     Ok(crate::quantize::loss(dense.matrix(), &zeros, moment).max(f64::MIN_POSITIVE * 1e9))
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use kvant_model::{Checkpoint, Dense, LoadError, SavedTensor, TensorInfo};
+use kvant_model::{Checkpoint, Dense, LoadError, SavedTensor, TensorInfo, View, Weight};
 use kvant_quant::{Coded, ErrorStats};
 
 use crate::Reason;
@@ -18,6 +18,8 @@ pub struct Draft {
     /// What is stored beside weights: input scales and corrections, by their own names.
     parts: BTreeMap<String, Dense>,
     changes: BTreeMap<String, Change>,
+    /// Output axes other than the first.
+    axes: BTreeMap<String, usize>,
 }
 
 /// What became of one tensor.
@@ -34,8 +36,14 @@ impl Draft {
     /// An unchanged draft.
     pub fn new(source: Checkpoint) -> Self {
         let tensors = source.tensors().to_vec();
-        let (rewritten, parts, changes) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
-        Self { source, tensors, rewritten, parts, changes }
+        Self {
+            source,
+            tensors,
+            rewritten: BTreeMap::new(),
+            parts: BTreeMap::new(),
+            changes: BTreeMap::new(),
+            axes: BTreeMap::new(),
+        }
     }
 
     /// The model as it was.
@@ -65,6 +73,48 @@ impl Draft {
         }
     }
 
+    /// Names the output axis of tensor `name`; without a name it is the first.
+    pub fn turn(&mut self, name: String, axis: usize) {
+        self.axes.insert(name, axis);
+    }
+
+    /// The matrix that tensor `name` is quantized as; `None` if there is no such tensor, or it has
+    /// no such axis.
+    pub fn view(&self, name: &str) -> Option<View> {
+        self.tensor(name)?.view(self.axes.get(name).copied().unwrap_or(0))
+    }
+
+    /// Whether tensor `name` is quantized by another axis than its first.
+    pub(crate) fn is_turned(&self, name: &str) -> bool {
+        self.axes.get(name).is_some_and(|&axis| axis != 0)
+    }
+
+    /// The values of [`Draft::dense`] as a matrix with a row for every output.
+    ///
+    /// # Errors
+    /// As [`Checkpoint::dense`].
+    pub fn matrix(&self, name: &str) -> Result<Dense, LoadError> {
+        let dense = self.dense(name)?;
+        match self.view(name).filter(|view| view.axis() != 0) {
+            None => Ok(dense),
+            Some(view) => {
+                let values = view.unfold(dense.values()).into_owned();
+                Ok(Dense::owned(vec![view.rows(), view.cols()], values))
+            }
+        }
+    }
+
+    /// The codes of the matrix of tensor `name` as a network would read them.
+    pub(crate) fn weight(&self, name: &str, coded: &Coded) -> Weight {
+        match self.view(name).filter(|view| view.axis() != 0) {
+            None => Weight::Coded(coded.clone()),
+            Some(view) => {
+                let values = view.fold(coded.decode());
+                Weight::Dense(Dense::owned(view.shape().to_vec(), values))
+            }
+        }
+    }
+
     /// Gives tensor `name`, which need not exist yet, new full-precision values. What became of
     /// the old ones is forgotten.
     pub fn rewrite(&mut self, name: String, dense: Dense) {
@@ -72,6 +122,7 @@ impl Draft {
         let info = TensorInfo {
             name: name.clone(),
             shape: dense.shape().to_vec(),
+            axis: None,
             format: "F32".to_owned(),
             bits_per_weight: if dense.values().is_empty() { 0.0 } else { 32.0 },
             size_bytes: dense.values().len() as u64 * 4,
@@ -137,9 +188,14 @@ impl Draft {
 
     /// The model as it was, and all tensors as they are to be saved.
     pub fn into_saved(mut self) -> (Checkpoint, Vec<(String, SavedTensor)>) {
-        let saved = self.tensors.into_iter().map(|TensorInfo { name, .. }| {
+        let saved = self.tensors.into_iter().map(|tensor| {
+            let view = tensor.view(self.axes.remove(&tensor.name).unwrap_or(0));
+            let name = tensor.name;
             let saved = match (self.changes.remove(&name), self.rewritten.remove(&name)) {
-                (Some(Change::Coded(coded, ..)), _) => SavedTensor::Coded(coded),
+                (Some(Change::Coded(coded, ..)), _) => match view.filter(|view| !view.is_plain()) {
+                    Some(view) => SavedTensor::Viewed(coded, view),
+                    None => SavedTensor::Coded(coded),
+                },
                 (Some(Change::Kept(_)) | None, Some(dense)) => SavedTensor::Dense(dense),
                 (Some(Change::Kept(_)) | None, None) => SavedTensor::Kept,
             };

@@ -76,6 +76,19 @@ pub enum AssignError {
         /// A tensor that is there.
         example: String,
     },
+    /// A rule names an output axis that a tensor does not have.
+    #[error(
+        "tensor '{tensor}' has no axis {axis}: it has {rank}, counted from 0; let targets leave \
+         it out or name another axis"
+    )]
+    Axis {
+        /// The tensor.
+        tensor: String,
+        /// The axis named.
+        axis: usize,
+        /// The number of its axes.
+        rank: usize,
+    },
     /// Rows that are no whole blocks.
     #[error(
         "tensor '{tensor}' has {cols} columns, {scheme} takes blocks of {block}: --fallback puts \
@@ -150,10 +163,10 @@ pub enum CompressError {
     /// The new directory exists already or could not be written.
     #[error(transparent)]
     Save(#[from] SaveError),
-    /// The source is a single file.
+    /// The source is a single file of a kind that is not compressed by itself.
     #[error(
-        "{} is a file: compressing needs a GGUF file or a model directory (model.safetensors, \
-         config.json, tokenizer.json)",
+        "{} is a file: compressing needs a model directory (model.safetensors, config.json, \
+         tokenizer.json) or a file .gguf, .onnx, .pth, .pt, .bin or .ckpt",
         path.display()
     )]
     File {

@@ -49,6 +49,9 @@ pub struct Rule {
     pub targets: Vec<Pattern>,
     /// Names that are exempt.
     pub except: Vec<Pattern>,
+    /// The output axis of the tensors, whose slices share scales as rows of a matrix do; `None`:
+    /// that which a compressed source names, else the first.
+    pub axis: Option<usize>,
     /// What becomes of them.
     pub action: Action,
 }
@@ -100,7 +103,7 @@ impl Recipe {
     /// All weight matrices by one quantizer.
     pub fn uniform(quantizer: impl Into<Quantizer>) -> Self {
         let action = Action::Quantize { quantizer: quantizer.into(), observer: None };
-        let rule = Rule { targets: Vec::new(), except: Vec::new(), action };
+        let rule = Rule { targets: Vec::new(), except: Vec::new(), axis: None, action };
         Self { transforms: Vec::new(), rules: vec![rule] }
     }
 
@@ -179,6 +182,7 @@ struct Entry {
     keep: Option<bool>,
     budget: Option<String>,
     schemes: Option<Vec<String>>,
+    axis: Option<usize>,
     #[serde(default)]
     targets: Vec<Pattern>,
     #[serde(default)]
@@ -219,6 +223,7 @@ impl Entry {
         let alone = self.scheme.is_none()
             && self.keep.is_none()
             && self.budget.is_none()
+            && self.axis.is_none()
             && self.targets.is_empty();
         Some(if alone {
             name.parse().map_err(|error: NameError| error.to_string())
@@ -252,7 +257,10 @@ impl Entry {
             (None, None, None) => return Err("it does nothing".to_owned()),
             _ => return Err("it does several things".to_owned()),
         };
-        Ok(Rule { targets: self.targets, except: self.except, action })
+        if self.axis.is_some() && action == Action::Keep {
+            return Err("axis says nothing of tensors that stay".to_owned());
+        }
+        Ok(Rule { targets: self.targets, except: self.except, axis: self.axis, action })
     }
 }
 

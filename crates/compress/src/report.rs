@@ -44,6 +44,9 @@ pub struct TensorReport {
     pub name: String,
     /// Dimensions, slowest first.
     pub shape: Vec<usize>,
+    /// The output axis, if it is stored as codes and is not simply a matrix by its rows.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub axis: Option<usize>,
     /// How it is stored now: `int8`, `linear4`, … or, unchanged, `F32`, …
     pub format: String,
     /// Stored bits per weight, scales included.
@@ -108,6 +111,7 @@ fn line(draft: &Draft, tensor: &TensorInfo) -> TensorReport {
     let same = TensorReport {
         name: tensor.name.clone(),
         shape: tensor.shape.clone(),
+        axis: None,
         format: tensor.format.clone(),
         bits_per_weight: tensor.bits_per_weight,
         size_bytes: tensor.size_bytes,
@@ -122,6 +126,7 @@ fn line(draft: &Draft, tensor: &TensorInfo) -> TensorReport {
         None => same,
         Some(Change::Kept(reason)) => TensorReport { kept: Some(reason.to_string()), ..same },
         Some(Change::Coded(coded, error, under_h)) => TensorReport {
+            axis: draft.view(&tensor.name).filter(|v| !v.is_plain()).map(|view| view.axis()),
             format: coded.format(),
             bits_per_weight: coded.bits_per_weight() + beside as f64 * 8.0 / elements,
             size_bytes: coded.size_bytes() as u64 + beside,

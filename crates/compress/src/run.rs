@@ -6,12 +6,12 @@ use std::time::Instant;
 
 use kvant_kernels::{Matrix, MatrixMut, PackedF32, kernels};
 use kvant_model::{
-    Activations, Checkpoint, Dense, SaveError, SaveOptions, TensorInfo, Weight, save, save_gguf,
+    Activations, Checkpoint, Dense, SaveError, SaveOptions, TensorInfo, save, save_gguf,
 };
 use kvant_quant::measure;
 use kvant_storage::write_file_atomic;
 
-use crate::assign::{Assignment, assign, cols};
+use crate::assign::{Assignment, assign};
 use crate::budget::{Request, open, settle};
 use crate::draft::Change;
 use crate::place::Place;
@@ -23,7 +23,8 @@ use crate::{
     Task, Transform, awq as awq_scales, smooth,
 };
 
-/// Compresses the model directory `source` into the new directory `out`.
+/// Compresses the model `source` into the new directory or GGUF file `out`. The source is a model
+/// directory, a GGUF file, or the weights of a network in one file of `PyTorch` or ONNX.
 ///
 /// Every tensor the plan selects is encoded; one that the scheme cannot hold stays as it is, and
 /// the report says why. `out` appears complete or not at all, with the [`Report`] in
@@ -33,7 +34,7 @@ use crate::{
 /// thread, two copies of a tensor in f32.
 ///
 /// # Errors
-/// [`CompressError`] when `source` is no full-precision model directory, a weight is NaN or
+/// [`CompressError`] when `source` is no full-precision model, a weight is NaN or
 /// infinite, `out` exists, or writing fails.
 pub fn compress(
     source: &Path,
@@ -98,6 +99,9 @@ fn change(
     let mut assignment = assign(draft, &plan.recipe, &plan.select, plan.fallback)?;
     for (name, reason) in std::mem::take(&mut assignment.kept) {
         draft.keep(name, reason);
+    }
+    for (name, axis) in std::mem::take(&mut assignment.axes) {
+        draft.turn(name, axis);
     }
     let shared = share(draft, plan, &mut assignment, progress)?;
     if let Some(seen) = &mut calibration {
@@ -165,11 +169,12 @@ fn correct(
     let names: Vec<String> =
         draft.tensors().iter().filter(coded).map(|tensor| tensor.name.clone()).collect();
     let found = each(threads, &names, |name| {
-        let dense = draft.dense(name)?;
+        let dense = draft.matrix(name)?;
         let Some(Change::Coded(coded, ..)) = draft.change(name) else { return Ok(None) };
         let (rows, cols) = (coded.rows(), coded.cols());
         let pairs = dense.values().iter().zip(coded.decode());
         let error: Vec<f32> = pairs.map(|(value, restored)| value - restored).collect();
+        let seen = seen.filter(|_| !draft.is_turned(name));
         let hessian = seen.and_then(|seen| seen.of(name)).and_then(Moment::matrix);
         let low = LowRank::of(Matrix::new(&error, rows, cols), hessian, rank);
         let mut corrected = coded.decode();
@@ -256,7 +261,7 @@ fn share(
         for tensor in draft.tensors().iter().filter(|tensor| sized(&tensor.name)) {
             let task = assignment.tasks.iter().find(|task| task.name == tensor.name);
             taken += match task {
-                Some(task) => coded_bytes(tensor, task),
+                Some(task) => coded_bytes(draft, tensor, task),
                 None => tensor.size_bytes,
             };
         }
@@ -270,8 +275,9 @@ fn share(
 }
 
 /// Bytes of a tensor in the format of its task, scales included.
-fn coded_bytes(tensor: &TensorInfo, task: &Task) -> u64 {
-    let (rows, cols) = (tensor.shape.first().copied().unwrap_or(1), cols(tensor));
+fn coded_bytes(draft: &Draft, tensor: &TensorInfo, task: &Task) -> u64 {
+    let Some(view) = draft.view(&tensor.name) else { return tensor.size_bytes };
+    let (rows, cols) = (view.rows(), view.cols());
     let zeros = vec![0.0; rows * cols];
     let coded = task.quantizer.scheme.encode(Matrix::new(&zeros, rows, cols));
     coded.map_or(tensor.size_bytes, |coded| coded.size_bytes() as u64)
@@ -282,14 +288,18 @@ fn finished(draft: &Draft) -> Result<Checkpoint, PassError> {
     let mut checkpoint = open(draft)?;
     for tensor in draft.tensors() {
         if let Some(Change::Coded(coded, ..)) = draft.change(&tensor.name) {
-            checkpoint.replace(tensor.name.clone(), Weight::Coded(coded.clone()));
+            checkpoint.replace(tensor.name.clone(), draft.weight(&tensor.name, coded));
         }
     }
     Ok(checkpoint)
 }
 
+/// Files that are whole models, or weights that need no configuration to be read.
+const FILES: [&str; 6] = ["gguf", "onnx", "pth", "pt", "bin", "ckpt"];
+
 fn refuse_file(source: &Path) -> Result<(), CompressError> {
-    if !source.is_file() || is_gguf(source) {
+    let extension = source.extension().unwrap_or_default().to_string_lossy().to_lowercase();
+    if !source.is_file() || FILES.contains(&extension.as_str()) {
         return Ok(());
     }
     Err(CompressError::File { path: source.to_owned() })

@@ -22,7 +22,7 @@ use kvant_quant::Coded;
 use kvant_storage::Bytes;
 use serde_json::Value;
 
-pub(crate) use coded::{Record, VERSION, records};
+pub(crate) use coded::{RANKED, Record, VERSION, records};
 pub(crate) use correct::{CORRECTION, owned, owner};
 pub(crate) use foreign::AWQ_ORDER;
 pub(crate) use format::{Content, Format};
@@ -30,7 +30,7 @@ pub use header::HeaderError;
 pub(crate) use header::printable;
 pub(crate) use open::lfs_pointer;
 
-use crate::{Compute, Dense, LoadError, Weight};
+use crate::{Compute, Dense, LoadError, View, Weight};
 
 /// One tensor of a checkpoint, as `inspect` lists it.
 #[derive(Clone, Debug, PartialEq, serde::Serialize)]
@@ -39,6 +39,9 @@ pub struct TensorInfo {
     pub name: String,
     /// Dimensions, slowest first; for coded tensors those of the weights, not of the codes.
     pub shape: Vec<usize>,
+    /// The output axis of a coded tensor that is not simply a matrix by its rows.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub axis: Option<usize>,
     /// How it is stored: `F32`, `F16`, `Q4_1`, `int8`, `linear4` …
     pub format: String,
     /// Bits per element, scales included; 0 for an empty tensor.
@@ -51,6 +54,11 @@ impl TensorInfo {
     /// Number of elements.
     pub fn elements(&self) -> u64 {
         self.shape.iter().map(|&n| n as u64).product()
+    }
+
+    /// The matrix that codes of the tensor stand for, by `axis`; `None` if it has no such axis.
+    pub fn view(&self, axis: usize) -> Option<View> {
+        View::new(&self.shape, axis)
     }
 }
 
@@ -141,14 +149,18 @@ impl Checkpoint {
         let dense = match self.weight(name)? {
             Weight::Dense(dense) => dense,
             Weight::Coded(coded) => {
-                let shape = vec![coded.rows(), coded.cols()];
+                let matrix = (coded.rows(), coded.cols());
+                let known = self.tensor(name).map(|tensor| &tensor.shape);
+                let known = known.filter(|shape| crate::weight::matrix_shape(shape) == matrix);
+                let shape = known.cloned().unwrap_or_else(|| vec![matrix.0, matrix.1]);
                 Dense::owned(shape, coded.decode())
             }
         };
         self.unsmoothed(name, dense)
     }
 
-    /// The tensor in the form it is stored in.
+    /// The tensor in the form it is stored in; one that is stored by another output axis than its
+    /// first comes decoded, in the order of its own axes.
     ///
     /// # Errors
     /// As [`Checkpoint::dense`].
@@ -161,7 +173,7 @@ impl Checkpoint {
         }
         let raw = self.raw(name)?;
         if let Some(record) = self.record(name, raw) {
-            return self.corrected(name, self.assemble(name, &record)?);
+            return self.corrected(name, &record.view, self.assemble(name, &record)?);
         }
         let dense = |values| Ok(Weight::Dense(Dense::owned(raw.shape.clone(), values)));
         match raw.format.content {
@@ -233,9 +245,11 @@ impl Checkpoint {
                 continue;
             }
             tensors.push(match self.record(name, raw) {
-                Some(record) => {
-                    let size = self.recorded_bytes(name, &record)?;
-                    info(name, record.shape.to_vec(), record.scheme.to_string(), size)
+                Some(Record { scheme, view }) => {
+                    let size = self.recorded_bytes(name, scheme)?;
+                    let axis = (!view.is_plain()).then(|| view.axis());
+                    let listed = info(name, view.shape().to_vec(), scheme.to_string(), size);
+                    TensorInfo { axis, ..listed }
                 }
                 None => info(name, raw.shape.clone(), raw.format.name.to_owned(), raw.bytes.len()),
             });
@@ -252,7 +266,14 @@ impl Checkpoint {
 fn info(name: &str, shape: Vec<usize>, format: String, size: usize) -> TensorInfo {
     let elements: usize = shape.iter().product();
     let bits_per_weight = if elements == 0 { 0.0 } else { size as f64 * 8.0 / elements as f64 };
-    TensorInfo { name: name.to_owned(), shape, format, bits_per_weight, size_bytes: size as u64 }
+    TensorInfo {
+        name: name.to_owned(),
+        shape,
+        axis: None,
+        format,
+        bits_per_weight,
+        size_bytes: size as u64,
+    }
 }
 
 /// Little-endian floating-point values as f32.

@@ -27,6 +27,7 @@ mod save;
 mod summary;
 mod tap;
 mod tokenizer;
+mod view;
 mod weight;
 mod worker;
 
@@ -43,4 +44,5 @@ pub use save::{
 };
 pub use summary::{Summary, TokenizerSummary};
 pub use tap::Tap;
+pub use view::View;
 pub use weight::{Dense, Weight};

@@ -13,6 +13,7 @@ mod quantization;
 mod tests;
 
 use std::borrow::Cow;
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 pub use convert::{ConvertOptions, convert};
@@ -24,8 +25,8 @@ use kvant_quant::Coded;
 use kvant_storage::{Cause, CreateError, Dir, FsDir, Name, NameError, WriteError};
 use serde_json::Value;
 
-use crate::checkpoint::{CORRECTION, Raw, decode, owner};
-use crate::{Activations, Checkpoint, Dense, LoadError, Weight, file};
+use crate::checkpoint::{CORRECTION, Raw, decode, owner, printable};
+use crate::{Activations, Checkpoint, Dense, LoadError, View, Weight, file};
 
 /// What becomes of one tensor of the source.
 #[derive(Clone, Debug)]
@@ -36,8 +37,10 @@ pub enum SavedTensor {
     Dense(Dense),
     /// Stored in floating point, decoded from the source only while it is written.
     Float(FloatFormat),
-    /// Stored as codes.
+    /// A matrix, stored as codes.
     Coded(Coded),
+    /// A tensor of any rank, stored as the codes of its [`View`].
+    Viewed(Coded, View),
 }
 
 /// Why a model was not written. Nothing stays behind.
@@ -166,6 +169,8 @@ enum Stored<'a> {
     Raw(Cow<'a, Raw>),
     Dense(Cow<'a, Dense>),
     Coded(Cow<'a, Coded>),
+    /// Codes of something else than a matrix by its rows.
+    Viewed(Cow<'a, Coded>, Cow<'a, View>),
     Cast(Cast<'a>),
 }
 
@@ -193,12 +198,31 @@ impl Cast<'_> {
     }
 }
 
+impl<'a> Stored<'a> {
+    /// Codes, and what they stand for.
+    fn viewed(coded: Cow<'a, Coded>, view: Cow<'a, View>) -> Self {
+        if view.is_plain() { Self::Coded(coded) } else { Self::Viewed(coded, view) }
+    }
+
+    /// Refuses codes that `reader` would take for those of a matrix by its rows.
+    fn refuse_viewed(&self, name: &str, reader: &dyn fmt::Display) -> Result<(), SaveError> {
+        let Self::Viewed(_, view) = self else { return Ok(()) };
+        let (shape, axis) = (view.shape(), view.axis());
+        let why = format!(
+            "has the shape {shape:?}, coded by axis {axis}, and {reader} holds codes of matrices \
+             only: keep it by a recipe, or write a directory of Kvant"
+        );
+        Err(SaveError::Unfit { name: printable(name), why })
+    }
+}
+
 impl Stored<'_> {
     fn shape(&self) -> Vec<usize> {
         match self {
             Self::Raw(raw) => raw.shape.clone(),
             Self::Dense(dense) => dense.shape().to_vec(),
             Self::Coded(coded) => vec![coded.rows(), coded.cols()],
+            Self::Viewed(_, view) => view.shape().to_vec(),
             Self::Cast(cast) => cast.shape.clone(),
         }
     }
@@ -209,6 +233,7 @@ impl Stored<'_> {
             Self::Raw(raw) => decode(raw.format.content, &raw.bytes).into(),
             Self::Dense(dense) => dense.values().into(),
             Self::Coded(coded) => coded.decode().into(),
+            Self::Viewed(coded, view) => view.fold(coded.decode()).into(),
             Self::Cast(cast) => cast.values()?.into(),
         })
     }
@@ -227,11 +252,16 @@ impl Stored<'_> {
                 Self::Dense(Cow::Owned(Dense::owned(dense.shape().to_vec(), values)))
             }
             Self::Coded(coded) => Self::Coded(Cow::Owned(coded.select_rows(&order))),
+            Self::Viewed(coded, view) => {
+                assert_eq!(view.axis(), 0, "only rows of codes can be reordered");
+                Self::Viewed(Cow::Owned(coded.select_rows(&order)), view)
+            }
             Self::Cast(cast) => Self::Cast(Cast { order: Some(order), ..cast }),
         }
     }
 }
 
+/// Every tensor to write, by name, with what the source knows of it.
 fn stored<'a>(
     checkpoint: &'a Checkpoint,
     tensors: &'a [(String, SavedTensor)],
@@ -245,6 +275,15 @@ fn stored<'a>(
         let entry = match tensor {
             SavedTensor::Dense(dense) => Stored::Dense(Cow::Borrowed(dense)),
             SavedTensor::Coded(coded) => Stored::Coded(Cow::Borrowed(coded)),
+            SavedTensor::Viewed(coded, view) => {
+                let matrix = (coded.rows(), coded.cols());
+                if matrix != (view.rows(), view.cols()) {
+                    let shape = view.shape();
+                    let why = format!("codes of {matrix:?} do not fill its shape {shape:?}");
+                    return Err(checkpoint.fail(name, why).into());
+                }
+                Stored::viewed(Cow::Borrowed(coded), Cow::Borrowed(view))
+            }
             SavedTensor::Float(format) => Stored::Cast(Cast {
                 source: checkpoint,
                 name,
@@ -257,11 +296,11 @@ fn stored<'a>(
                 Weight::Dense(dense) => Stored::Dense(Cow::Owned(dense)),
             },
             SavedTensor::Kept => match checkpoint.codes(name)? {
-                Some(coded) => {
+                Some((coded, view)) => {
                     let beside = checkpoint.beside(name);
                     stored
                         .extend(beside.map(|(name, raw)| (name, Stored::Raw(Cow::Borrowed(raw)))));
-                    Stored::Coded(Cow::Owned(coded))
+                    Stored::viewed(Cow::Owned(coded), Cow::Owned(view))
                 }
                 None => Stored::Raw(Cow::Borrowed(checkpoint.raw(name)?)),
             },

@@ -73,7 +73,7 @@ fn encode(source: &Path, schemes: &[&str]) -> Vec<(String, SavedTensor)> {
 /// What `tensors` decode to.
 fn decoded(tensors: &[(String, SavedTensor)]) -> Vec<(String, SavedTensor)> {
     let plain = tensors.iter().map(|(name, tensor)| match tensor {
-        SavedTensor::Coded(coded) => {
+        SavedTensor::Coded(coded) | SavedTensor::Viewed(coded, _) => {
             let dense = Dense::owned(vec![coded.rows(), coded.cols()], coded.decode());
             (name.clone(), SavedTensor::Dense(dense))
         }

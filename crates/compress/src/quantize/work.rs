@@ -102,7 +102,9 @@ impl Quantize {
         let mut units: Vec<Unit<'_>> = Vec::new();
         for task in tasks {
             let elements = draft.tensor(&task.name).map_or(0, kvant_model::TensorInfo::elements);
-            let moment = self.calibration.as_ref().and_then(|seen| seen.of(&task.name));
+            // By another axis the columns are not the inputs that were seen.
+            let seen = self.calibration.as_ref().filter(|_| !draft.is_turned(&task.name));
+            let moment = seen.and_then(|seen| seen.of(&task.name));
             let same = |unit: &&mut Unit<'_>| match (unit.moment, moment) {
                 (Some(one), Some(other)) => std::ptr::eq(one, other),
                 _ => false,
@@ -172,7 +174,7 @@ impl Quantize {
                 observer: task.observer,
                 threads: 1,
             };
-            let dense = draft.dense(&task.name)?;
+            let dense = draft.matrix(&task.name)?;
             let tensor = task.name.clone();
             match solver.encode(dense.matrix(), &solve) {
                 Ok(coded) => {

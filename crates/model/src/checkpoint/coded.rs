@@ -15,18 +15,23 @@ use kvant_quant::{
 use serde_json::{Map, Value};
 
 use super::{CORRECTION, Checkpoint, Content, Raw, decode};
-use crate::LoadError;
 use crate::activation::{INPUT_SCALE, SMOOTH};
+use crate::limit::DIMENSIONS;
+use crate::{LoadError, View};
 
 /// The version of the tensor table. Version 1 gave linear schemes a `group_size`.
 pub(crate) const VERSION: u64 = 2;
+
+/// The version of a table that holds tensors which are not matrices by their rows: shapes of any
+/// rank, and the output axis.
+pub(crate) const RANKED: u64 = 3;
 
 /// What the configuration says of one coded tensor.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Record {
     pub(crate) scheme: Scheme,
-    /// Rows and columns of the weights.
-    pub(crate) shape: [usize; 2],
+    /// Shape of the weights, and the axis that gives the rows of the codes.
+    pub(crate) view: View,
 }
 
 /// Reads the tensor table of `quantization_config`; empty when there is none.
@@ -45,34 +50,38 @@ pub(crate) fn records(path: &Path, config: &Value) -> Result<BTreeMap<String, Re
     let table = |own: &&Value| own.get("tensors").is_some() || method == Some("kvant");
     let Some(own) = own.filter(table) else { return Ok(BTreeMap::new()) };
     let version = own.get("version").and_then(Value::as_u64);
-    if version != Some(VERSION) {
+    let Some(version @ (VERSION | RANKED)) = version else {
         let version = version.map_or("no version".into(), |version| format!("version {version}"));
         let what = format!("quantization of {version}");
-        let supported = "version 2; compress the original model again, or use a newer kvant";
+        let supported = "versions 2 and 3; compress the original model again, or use a newer kvant";
         return Err(LoadError::Unsupported { path: path.to_path_buf(), what, supported });
-    }
+    };
     let tensors = own
         .get("tensors")
         .and_then(Value::as_object)
         .ok_or_else(|| fail("quantization_config has no object 'tensors'".into()))?;
     let record = |(name, value): (&String, &Value)| {
         let shown = super::header::printable(name);
-        let record = value.as_object().and_then(record).ok_or_else(|| {
-            fail(format!("tensor '{shown}' of quantization_config: no known scheme and shape"))
-        })?;
+        let record =
+            value.as_object().and_then(|value| record(value, version)).ok_or_else(|| {
+                fail(format!("tensor '{shown}' of quantization_config: no known scheme and shape"))
+            })?;
         Ok((name.clone(), record))
     };
     tensors.iter().map(record).collect()
 }
 
-fn record(value: &Map<String, Value>) -> Option<Record> {
+fn record(value: &Map<String, Value>, version: u64) -> Option<Record> {
     let size = |value: &Value| value.as_u64().and_then(|n| usize::try_from(n).ok());
     let shape = value.get("shape")?.as_array()?;
-    let [rows, cols] = shape.as_slice() else { return None };
-    let shape = [size(rows)?, size(cols)?];
-    shape[0].checked_mul(shape[1])?;
+    let shape: Vec<usize> = shape.iter().map(size).collect::<Option<_>>()?;
+    let axis = value.get("axis").map_or(Some(0), size)?;
+    let view = View::new(&shape, axis).filter(|_| (2..=DIMENSIONS).contains(&shape.len()))?;
+    if version == VERSION && !view.is_plain() {
+        return None;
+    }
     let scheme = value.get("scheme")?.as_str()?.parse().ok()?;
-    Some(Record { scheme, shape })
+    Some(Record { scheme, view })
 }
 
 /// The neighbours of a coded tensor that belong to it.
@@ -96,7 +105,7 @@ impl Checkpoint {
         let [rows, cols] = raw.shape[..] else { return None };
         let int8 =
             raw.format.content == Content::Int8 && self.raw.contains_key(&format!("{name}_scale"));
-        int8.then_some(Record { scheme: Scheme::Int8, shape: [rows, cols] })
+        int8.then(|| Record { scheme: Scheme::Int8, view: View::plain(rows, cols) })
     }
 
     /// Whether `name` holds the scales or minima of another tensor.
@@ -117,9 +126,9 @@ impl Checkpoint {
     }
 
     /// Bytes of a coded tensor with its parts.
-    pub(super) fn recorded_bytes(&self, name: &str, record: &Record) -> Result<usize, LoadError> {
+    pub(super) fn recorded_bytes(&self, name: &str, scheme: Scheme) -> Result<usize, LoadError> {
         let mut size = self.raw(name)?.bytes.len();
-        for part in parts(record.scheme) {
+        for part in parts(scheme) {
             size += self.raw(&format!("{name}{part}"))?.bytes.len();
         }
         // Of another machine's last bits; see `nested`.
@@ -132,7 +141,7 @@ impl Checkpoint {
 
     /// Puts the parts of a coded tensor together; every length and scale is checked.
     pub(super) fn assemble(&self, name: &str, record: &Record) -> Result<Coded, LoadError> {
-        let [rows, cols] = record.shape;
+        let (rows, cols) = (record.view.rows(), record.view.cols());
         let raw = self.raw(name)?;
         let expected = match record.scheme {
             Scheme::Int8 => Content::Int8,

@@ -5,7 +5,7 @@ use kvant_quant::Coded;
 
 use super::{Checkpoint, Raw};
 use crate::activation::{INPUT_SCALE, SMOOTH};
-use crate::{Dense, LoadError, Weight};
+use crate::{Dense, LoadError, View, Weight};
 
 /// What stands behind the name of a weight that `B·A` is to be added to: `A` is `rank × cols`,
 /// `B` is `rows × rank`.
@@ -31,10 +31,11 @@ pub(crate) fn owned(weight: &str, suffix: &str) -> String {
 }
 
 impl Checkpoint {
-    /// The codes of the tensor `name`, if it is stored as such, without its correction.
-    pub(crate) fn codes(&self, name: &str) -> Result<Option<Coded>, LoadError> {
-        let raw = self.raw(name)?;
-        self.record(name, raw).map(|record| self.assemble(name, &record)).transpose()
+    /// The codes of the tensor `name`, if it is stored as such, without its correction, and what
+    /// they stand for.
+    pub(crate) fn codes(&self, name: &str) -> Result<Option<(Coded, View)>, LoadError> {
+        let Some(record) = self.record(name, self.raw(name)?) else { return Ok(None) };
+        Ok(Some((self.assemble(name, &record)?, record.view)))
     }
 
     /// The corrections and input scales of the weight `name`.
@@ -59,11 +60,21 @@ impl Checkpoint {
         Ok(Dense::owned(dense.shape().to_vec(), values))
     }
 
-    /// `coded` as it is, or decoded and corrected if the tensor `name` has a correction.
-    pub(super) fn corrected(&self, name: &str, coded: Coded) -> Result<Weight, LoadError> {
+    /// `coded` as it is; decoded if it has another output axis than the first, and corrected if
+    /// the tensor `name` has a correction.
+    pub(super) fn corrected(
+        &self,
+        name: &str,
+        view: &View,
+        coded: Coded,
+    ) -> Result<Weight, LoadError> {
+        let folded = |values| Dense::owned(view.shape().to_vec(), view.fold(values));
         let [a, b] = CORRECTION.map(|part| format!("{name}{part}"));
         if !self.tensor_or_part(&a) {
-            return Ok(Weight::Coded(coded));
+            return Ok(match view.axis() {
+                0 => Weight::Coded(coded),
+                _ => Weight::Dense(folded(coded.decode())),
+            });
         }
         let (a_values, b_values) = (self.dense(&a)?, self.dense(&b)?);
         let (rows, cols, rank) = (coded.rows(), coded.cols(), a_values.rows());
@@ -80,6 +91,6 @@ impl Checkpoint {
         let out = MatrixMut::new(&mut product, rows, cols);
         kernels().gemm_f32(Matrix::new(b_values.values(), rows, rank), &transposed, None, out);
         values.iter_mut().zip(&product).for_each(|(value, add)| *value += add);
-        Ok(Weight::Dense(Dense::owned(vec![rows, cols], values)))
+        Ok(Weight::Dense(folded(values)))
     }
 }

@@ -58,6 +58,9 @@ pub(super) fn write(
 ) -> Result<(), SaveError> {
     let mut pieces: Vec<Piece<'_>> = Vec::with_capacity(stored.len());
     for (name, tensor) in stored {
+        if container != Container::Kvant {
+            tensor.refuse_viewed(name, &container)?;
+        }
         if let (Stored::Coded(coded), true) = (tensor, container != Container::Kvant) {
             pieces.extend(foreign::pieces(name, coded, container, stored)?);
         } else {
@@ -104,7 +107,7 @@ fn pieces<'a>(name: &str, stored: &'a Stored<'a>) -> Vec<Piece<'a>> {
         Stored::Dense(dense) => {
             vec![floats(name.to_owned(), dense.shape().to_vec(), dense.values())]
         }
-        Stored::Coded(coded) => coded_pieces(name, coded),
+        Stored::Coded(coded) | Stored::Viewed(coded, _) => coded_pieces(name, coded),
         Stored::Cast(cast) => vec![Piece {
             name: name.to_owned(),
             dtype: cast.format.format().name,

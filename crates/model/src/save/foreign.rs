@@ -146,6 +146,7 @@ pub(super) fn describe(
                 format!("is an addition to a layer that {} has no place for", options.container);
             return Err(unfit(name, format!("{why}: compress without it, or as kvant")));
         }
+        stored.refuse_viewed(name, &options.container)?;
         if let Stored::Coded(matrix) = stored {
             check(name, matrix, options.container)?;
             coded.push((*name, matrix.as_ref()));

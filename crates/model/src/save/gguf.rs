@@ -55,6 +55,7 @@ pub(super) fn write(
         return Err(SaveError::Exists { path: out.to_path_buf() });
     }
     let stored = stored(source, tensors)?;
+    stored.iter().try_for_each(|(name, stored)| stored.refuse_viewed(name, &"GGUF"))?;
     let (mut metadata, pieces) = match source.gguf() {
         Some(header) => copied(header, stored)?,
         None => translated(source, stored)?,
@@ -143,7 +144,7 @@ impl<'a> Piece<'a> {
             _ if added => &Format::F32,
             Stored::Raw(raw) if raw.format.content == Content::Float64 => &Format::F32,
             Stored::Raw(raw) => raw.format,
-            Stored::Dense(_) => &Format::F32,
+            Stored::Dense(_) | Stored::Viewed(..) => &Format::F32,
             Stored::Cast(cast) => cast.format.format(),
             Stored::Coded(coded) => match block(coded).map(BlockMatrix::format) {
                 Some(format) => Format::of_block(format),
@@ -174,7 +175,11 @@ impl<'a> Piece<'a> {
                 return cast.bytes().map(Cow::Owned);
             }
             Stored::Coded(coded) if self.format != &Format::F32 => block(coded),
-            Stored::Raw(_) | Stored::Dense(_) | Stored::Coded(_) | Stored::Cast(_) => None,
+            Stored::Raw(_)
+            | Stored::Dense(_)
+            | Stored::Coded(_)
+            | Stored::Viewed(..)
+            | Stored::Cast(_) => None,
         };
         match block {
             Some(matrix) => Ok(matrix.data().into()),

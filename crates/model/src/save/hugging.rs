@@ -87,6 +87,7 @@ fn rename<'a>(
     let heads = hyper.heads(heads);
     let order = deinterleave(stored.shape().first().copied().unwrap_or(0), heads);
     let order = order.ok_or_else(|| unfit(format!("its rows are not those of {heads} heads")))?;
+    stored.refuse_viewed(name, &"a model whose heads are reordered")?;
     Ok((hugging, stored.select_rows(order)))
 }
 
@@ -111,7 +112,11 @@ fn extend(config: &mut Map<String, Value>, header: &gguf::Header, tensors: &[(St
     let formats = tensors.iter().filter_map(|(_, stored)| match stored {
         Stored::Raw(raw) if raw.shape.len() > 1 => Some(raw.format),
         Stored::Cast(cast) if cast.shape.len() > 1 => Some(cast.format.format()),
-        Stored::Raw(_) | Stored::Dense(_) | Stored::Coded(_) | Stored::Cast(_) => None,
+        Stored::Raw(_)
+        | Stored::Dense(_)
+        | Stored::Coded(_)
+        | Stored::Viewed(..)
+        | Stored::Cast(_) => None,
     });
     let halves = [("F16", "float16"), ("BF16", "bfloat16")];
     let dtype = formats.map(|format| halves.iter().find(|(name, _)| *name == format.name)).next();

@@ -6,9 +6,8 @@ use kvant_quant::Coded;
 use serde_json::{Map, Value, json};
 
 use super::{Container, SaveError, SaveOptions, Stored, foreign};
-use crate::Activations;
-use crate::LoadError;
-use crate::checkpoint::VERSION;
+use crate::checkpoint::{RANKED, VERSION};
+use crate::{Activations, LoadError, View};
 
 /// `config` with the description of the coded tensors, or without any if none is coded.
 pub(super) fn describe(
@@ -22,29 +21,33 @@ pub(super) fn describe(
         return Err(LoadError::Config { path: path.to_path_buf(), why }.into());
     };
     let head = stored.iter().any(|(name, stored)| {
-        super::HEADS.contains(name) && matches!(stored, Stored::Dense(_) | Stored::Coded(_))
+        super::HEADS.contains(name)
+            && matches!(stored, Stored::Dense(_) | Stored::Coded(_) | Stored::Viewed(..))
     });
     if head && config.get("tie_word_embeddings") == Some(&Value::Bool(true)) {
         // The head is not the word table, or no longer.
         config.insert("tie_word_embeddings".into(), Value::Bool(false));
     }
-    let coded: Vec<(&str, &Coded)> = stored
+    let coded: Vec<(&str, &Coded, Option<&View>)> = stored
         .iter()
         .filter_map(|(name, stored)| match stored {
-            Stored::Coded(coded) => Some((*name, coded.as_ref())),
+            Stored::Coded(coded) => Some((*name, coded.as_ref(), None)),
+            Stored::Viewed(coded, view) => Some((*name, coded.as_ref(), Some(view.as_ref()))),
             Stored::Raw(_) | Stored::Dense(_) | Stored::Cast(_) => None,
         })
         .collect();
     let tensors: Map<String, Value> =
-        coded.iter().map(|(name, coded)| ((*name).to_owned(), entry(coded))).collect();
+        coded.iter().map(|(name, coded, view)| ((*name).to_owned(), entry(coded, *view))).collect();
+    let plain = coded.iter().all(|(_, _, view)| view.is_none());
     if coded.is_empty() {
         config.remove("quantization_config");
     } else if options.container != Container::Kvant {
         config.insert("quantization_config".into(), foreign::describe(stored, options)?);
-    } else if coded.iter().all(|(_, coded)| matches!(coded, Coded::Int8(_))) {
+    } else if plain && coded.iter().all(|(_, coded, _)| matches!(coded, Coded::Int8(_))) {
         config.insert("quantization_config".into(), int_quantized(stored, &tensors, options));
     } else {
-        let mut own = json!({ "quant_method": "kvant", "version": VERSION, "tensors": tensors });
+        let version = if plain { VERSION } else { RANKED };
+        let mut own = json!({ "quant_method": "kvant", "version": version, "tensors": tensors });
         if let Some(activations) = options.activations {
             own["activations"] = activations.to_string().into();
         }
@@ -53,8 +56,13 @@ pub(super) fn describe(
     Ok(Value::Object(config))
 }
 
-fn entry(coded: &Coded) -> Value {
-    json!({ "scheme": coded.format(), "shape": [coded.rows(), coded.cols()] })
+/// The entry of a matrix by its rows, or of a view.
+fn entry(coded: &Coded, view: Option<&View>) -> Value {
+    let scheme = coded.format();
+    match view {
+        None => json!({ "scheme": scheme, "shape": [coded.rows(), coded.cols()] }),
+        Some(view) => json!({ "scheme": scheme, "shape": view.shape(), "axis": view.axis() }),
+    }
 }
 
 /// The int8 layout of compressed-tensors: symmetric, one scale per output row.
@@ -74,7 +82,7 @@ fn int_quantized(
             Stored::Raw(raw) => raw.shape.len() == 2,
             Stored::Dense(dense) => dense.shape().len() == 2,
             Stored::Cast(cast) => cast.shape.len() == 2,
-            Stored::Coded(_) => false,
+            Stored::Coded(_) | Stored::Viewed(..) => false,
         };
         matrix && (targets.len() == 2 || !embedding(name))
     });

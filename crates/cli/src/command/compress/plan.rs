@@ -66,7 +66,7 @@ fn recipe(args: &Compress) -> anyhow::Result<Recipe> {
     if let Some(budget) = budget {
         let choices = if named.is_empty() { default_choices()? } else { named };
         let action = Action::Allocate { budget, choices };
-        let rule = Rule { targets: Vec::new(), except: Vec::new(), action };
+        let rule = Rule { targets: Vec::new(), except: Vec::new(), axis: None, action };
         return Ok(Recipe { transforms: Vec::new(), rules: vec![rule] });
     }
     match named[..] {

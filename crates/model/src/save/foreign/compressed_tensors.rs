@@ -29,7 +29,7 @@ pub(super) fn layout(all: &[(&str, Stored<'_>)]) -> Layout {
             }
             Coded::Linear(_) | Coded::Float4(_) | Coded::Codebook(_) | Coded::Block(_) => false,
         },
-        Stored::Raw(_) | Stored::Dense(_) | Stored::Cast(_) => true,
+        Stored::Raw(_) | Stored::Dense(_) | Stored::Cast(_) | Stored::Viewed(..) => true,
     });
     if bytes { Layout::Bytes } else { Layout::Words }
 }

@@ -21,7 +21,7 @@ pub(super) fn version(all: &[(&str, Stored<'_>)]) -> Version {
         Stored::Coded(coded) => {
             matches!(coded.as_ref(), Coded::Scaled(matrix) if matrix.zeros().is_some())
         }
-        Stored::Raw(_) | Stored::Dense(_) | Stored::Cast(_) => false,
+        Stored::Raw(_) | Stored::Dense(_) | Stored::Cast(_) | Stored::Viewed(..) => false,
     });
     if zeros { Version::Two } else { Version::One }
 }
