@@ -8,6 +8,6 @@ mod random;
 mod synthetic;
 
 pub use llama::{LLAMA_CONTEXT, llama};
-pub use place::{minilm, shared, skip, smollm2};
+pub use place::{efficientnet, minilm, shared, skip, smollm2};
 pub use random::Random;
 pub use synthetic::clustered;

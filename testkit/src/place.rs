@@ -16,6 +16,12 @@ pub fn smollm2() -> Option<PathBuf> {
     std::env::var_os("KVANT_TEST_SMOLLM2").map(PathBuf::from).filter(|place| place.is_file())
 }
 
+/// The weights of EfficientNet-Lite0 (a `.pth` file): `KVANT_TEST_EFFICIENTNET`, which
+/// `./test --full` sets. `None` where they are absent.
+pub fn efficientnet() -> Option<PathBuf> {
+    std::env::var_os("KVANT_TEST_EFFICIENTNET").map(PathBuf::from).filter(|place| place.is_file())
+}
+
 /// A file or directory of the shared evaluation data (`../shared/NAME`), `None` where absent.
 pub fn shared(name: &str) -> Option<PathBuf> {
     let place = root().parent()?.join("shared").join(name);

@@ -67,7 +67,7 @@ pub(crate) struct Inspect {
 /// in floating point.
 #[derive(Args, Debug)]
 pub(crate) struct Compress {
-    /// A directory with safetensors, or any REF that pull takes
+    /// A directory with safetensors, a .gguf, .pth, .bin or .onnx file, or any REF that pull takes
     #[arg(value_name = "MODEL")]
     pub(crate) model: Option<String>,
     /// FORMAT[:tensor|channel|gN][@METHOD], as int8 or iq4_nl@gptq; with a budget several,

@@ -57,7 +57,12 @@ fn tensors(summary: &Summary) -> Table {
         ("size", Lean::Right),
     ]);
     for tensor in &summary.tensors {
-        let shape: Vec<String> = tensor.shape.iter().map(ToString::to_string).collect();
+        let size = |(at, n): (usize, &usize)| match tensor.axis {
+            // The output axis.
+            Some(axis) if axis == at => format!("[{n}]"),
+            Some(_) | None => n.to_string(),
+        };
+        let shape: Vec<String> = tensor.shape.iter().enumerate().map(size).collect();
         table.row(vec![
             tensor.name.clone(),
             shape.join(" × "),

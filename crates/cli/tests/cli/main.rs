@@ -3,6 +3,7 @@
 #![expect(clippy::expect_used, reason = "helpers of a test")]
 
 mod bad;
+mod convert;
 mod house;
 mod hub;
 mod model;

@@ -53,6 +53,9 @@ fn what_is_no_recipe_is_refused_with_a_reason() {
     assert!(error("[[pass]]\ntransform = \"turn\"").contains("smooth, rotate"));
     assert!(error("[[pass]]\ntransform = \"smooth\"\nscheme = \"int8\"").contains("stands alone"));
     assert!(error("[[pass]]\nscheme = \"int8\"\nobserver = \"max\"").contains("minmax"));
+    assert!(error("[[pass]]\nscheme = \"int8\"\naxis = -1").contains("line 3"));
+    assert!(error("[[pass]]\nkeep = true\naxis = 1").contains("pass 1: axis"));
+    assert!(error("[[pass]]\ntransform = \"smooth\"\naxis = 1").contains("stands alone"));
 }
 
 #[test]
