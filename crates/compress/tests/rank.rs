@@ -1,5 +1,7 @@
 //! Weights that are no matrices: convolutions, recurrent layers, other output axes.
 
+#![expect(clippy::unwrap_used, reason = "helpers of a test")]
+
 use std::fs;
 use std::path::PathBuf;
 
