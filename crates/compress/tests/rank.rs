@@ -269,8 +269,8 @@ fn efficientnet_is_compressed_from_its_file_and_comes_back() {
     };
     let folder = tempfile::tempdir().unwrap();
     let before = Checkpoint::open(&source).unwrap();
-    // By hand: 4,694,024 weights, of which 85,032 in vectors stay in f32; 22,008 rows have one or two
-    // f32 numbers each.
+    // By hand: 4,694,024 weights, of which 85,032 in vectors stay in f32; 22,008 rows have one or
+    // two f32 numbers each.
     for (name, bits) in [("int8", 8.584_791), ("linear4:channel", 4.814_946)] {
         let scheme: Scheme = name.parse().unwrap();
         let out = folder.path().join(&name[..4]);
