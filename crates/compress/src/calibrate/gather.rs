@@ -25,6 +25,7 @@ struct Sum {
     weights: Vec<String>,
     dim: usize,
     count: u64,
+    /// Whole on and above the diagonal.
     square: Vec<f32>,
     total: Vec<f64>,
     abs: Vec<f64>,
@@ -110,18 +111,23 @@ impl Sum {
             }
         }
         let x = Matrix::new(&transposed, dim, rows);
-        let packed = PackedF32::new(x);
         let stripes = std::sync::Mutex::new(self.square.chunks_mut(STRIPE * dim).enumerate());
         let next = || stripes.lock().unwrap_or_else(std::sync::PoisonError::into_inner).next();
         let work = || {
             let mut product = Vec::new();
             while let Some((index, square)) = next() {
                 let first = index * STRIPE;
-                let height = square.len() / dim;
-                product.resize(square.len(), 0.0);
-                let out = MatrixMut::new(&mut product, height, dim);
-                kernels().gemm_f32(x.slice(first..first + height), &packed, None, out);
-                square.iter_mut().zip(&product).for_each(|(sum, product)| *sum += product);
+                let (height, width) = (square.len() / dim, dim - first);
+                // What lies left of the stripe's own columns is the mirror of an earlier one.
+                let right = PackedF32::new(x.slice(first..dim));
+                product.resize(height * width, 0.0);
+                let out = MatrixMut::new(&mut product, height, width);
+                kernels().gemm_f32(x.slice(first..first + height), &right, None, out);
+                let rows = square.chunks_exact_mut(dim).zip(product.chunks_exact(width));
+                for (sums, products) in rows {
+                    let sums = sums[first..].iter_mut().zip(products);
+                    sums.for_each(|(sum, product)| *sum += product);
+                }
             }
         };
         if threads <= 1 {
@@ -137,7 +143,7 @@ impl Sum {
         let (dim, share) = (self.dim, 1.0 / self.count.max(1) as f64);
         let mean = |sum: f32| (f64::from(sum) * share) as f32;
         let mut hessian: Vec<f32> = self.square.iter().map(|&sum| mean(sum)).collect();
-        // The two halves may differ in the last bit.
+        // Only what lies on and above the diagonal is whole.
         for row in 0..dim {
             for col in 0..row {
                 hessian[row * dim + col] = hessian[col * dim + row];
