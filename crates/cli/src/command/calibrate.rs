@@ -32,6 +32,9 @@ struct Calibrated<'a> {
 
 pub(super) fn run(args: &Calibrate) -> anyhow::Result<()> {
     let began = Instant::now();
+    for out in [Some(&args.out), args.imatrix.as_ref()].into_iter().flatten() {
+        refuse(out)?;
+    }
     let audience = Audience::of(args.json);
     let model = pull::model(&args.model, audience)?;
     let mut texts = Vec::new();
@@ -55,6 +58,19 @@ pub(super) fn run(args: &Calibrate) -> anyhow::Result<()> {
     }
     let out = args.out.display();
     print::line(&format!("{out}: {inputs} inputs over {tokens} tokens, {seconds:.1} s"))
+}
+
+/// Refuses an output that would overwrite a file or could not be written, before any work.
+fn refuse(out: &Path) -> anyhow::Result<()> {
+    let shown = out.display();
+    ensure!(
+        out.symlink_metadata().is_err(),
+        "{shown} exists already: remove it or choose another name"
+    );
+    let parent = out.parent().filter(|parent| !parent.as_os_str().is_empty());
+    let there = parent.is_none_or(Path::is_dir);
+    ensure!(there, "{shown}: there is no such directory: make it first");
+    Ok(())
 }
 
 /// What the layers of `model` get to see of `texts`, with a bar for a person.
