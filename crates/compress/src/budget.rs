@@ -18,7 +18,8 @@ use crate::allocate::{Choice, allocate};
 use crate::quantize::{Data, encode};
 use crate::worker::each;
 use crate::{
-    Budget, Calibration, CompressError, Draft, Method, PassError, Plan, Quantizer, Step, Task,
+    Budget, Calibration, CompressError, Draft, Method, PassError, Plan, PlanError, Quantizer, Step,
+    Task,
 };
 
 /// What a budget came to.
@@ -47,6 +48,8 @@ struct Estimate {
 pub(crate) struct Request<'a> {
     pub(crate) draft: &'a Draft,
     pub(crate) plan: &'a Plan,
+    /// What the layers get to see of the draft.
+    pub(crate) seen: Option<&'a Calibration>,
     pub(crate) names: &'a [String],
     pub(crate) budget: Budget,
     pub(crate) choices: &'a [Quantizer],
@@ -55,22 +58,27 @@ pub(crate) struct Request<'a> {
     pub(crate) progress: &'a dyn Fn(Step),
 }
 
+/// Networks that are measured at the same time, each with one tensor coded; each takes the memory
+/// of the model in f32.
+const NETWORKS: usize = 4;
+
+/// The loss of a format that cannot hold a tensor: beyond every other, and finite.
+const UNFIT: f64 = 1e200;
+
 /// The bytes that go to the head of a file: names, shapes and metadata.
 const HEAD_BYTES: u64 = 32 << 10;
 
 /// Chooses a quantizer for every tensor of the request.
 ///
 /// # Errors
-/// [`CompressError::Budget`] if even the smallest formats take more.
+/// [`PlanError::Budget`] if even the smallest formats take more.
 pub(crate) fn settle(
     request: &Request<'_>,
 ) -> Result<(Vec<Task>, Settled, Option<Probe>), CompressError> {
-    let Request { draft, plan, budget, .. } = *request;
-    let calibration = plan.calibration.as_deref();
+    let Request { draft, plan, seen, budget, .. } = *request;
     let mut estimates = Vec::with_capacity(request.names.len());
-    let results = each(plan.threads, request.names, |name| {
-        estimate(draft, calibration, name, request.choices)
-    });
+    let results =
+        each(plan.threads, request.names, |name| estimate(draft, seen, name, request.choices));
     for result in results {
         estimates.push(result?);
     }
@@ -79,7 +87,7 @@ pub(crate) fn settle(
     } else {
         Some(Probe::new(&open(draft)?, &plan.texts, plan.threads)?)
     };
-    let weights = sensitivities(&estimates, probe.as_ref(), draft, request)?;
+    let weights = sensitivities(&estimates, probe.as_ref(), request)?;
     let tensors: Vec<Vec<Choice>> = estimates
         .iter()
         .zip(&weights)
@@ -136,7 +144,7 @@ fn estimate(
         let coded = match encode(dense.matrix(), quantizer.scheme, method, &data) {
             Ok(coded) => coded,
             Err(kvant_quant::EncodeError::BlockCols { .. }) => {
-                choices.push(Choice { bytes: u64::MAX / 4, loss: f64::MAX / 1e9 });
+                choices.push(Choice { bytes: u64::MAX / 4, loss: UNFIT });
                 continue;
             }
             Err(source) => return Err(PassError::Encode { tensor: name.to_owned(), source }),
@@ -159,28 +167,40 @@ fn estimate(
 fn sensitivities(
     estimates: &[Estimate],
     probe: Option<&Probe>,
-    draft: &Draft,
     request: &Request<'_>,
 ) -> Result<Vec<f64>, CompressError> {
+    let Request { draft, plan, seen, progress, .. } = *request;
     let total = estimates.len() as u64;
+    let networks = plan.threads.clamp(1, NETWORKS);
+    let threads = (plan.threads / networks).max(1);
     let mut weights = Vec::with_capacity(estimates.len());
-    for (index, estimate) in estimates.iter().enumerate() {
-        let coarse = estimate.choices.iter().map(|choice| choice.loss).filter(|l| *l < 1e200);
-        let coarse = coarse.fold(0.0, f64::max);
-        let weight = match probe {
-            Some(probe) if coarse > 0.0 => {
-                let weight = draft.weight(&estimate.name, &estimate.coarse);
-                let mut checkpoint = open(draft)?;
-                checkpoint.replace(estimate.name.clone(), weight);
-                probe.loss(&checkpoint)? / coarse
-            }
-            Some(_) => 0.0,
-            None => 1.0 / norm(draft, request.plan.calibration.as_deref(), &estimate.name)?,
-        };
-        weights.push(weight);
-        (request.progress)(Step::Measured { done: index as u64 + 1, total });
+    for estimates in estimates.chunks(networks) {
+        let measured = each(networks, estimates, |estimate| match probe {
+            Some(probe) => sensitivity(estimate, draft, (probe, threads)),
+            None => Ok(1.0 / norm(draft, seen, &estimate.name)?),
+        });
+        for weight in measured {
+            weights.push(weight?);
+            progress(Step::Measured { done: weights.len() as u64, total });
+        }
     }
     Ok(weights)
+}
+
+/// What a unit of the tensor's loss costs, by coding it alone in its coarsest format.
+fn sensitivity(
+    estimate: &Estimate,
+    draft: &Draft,
+    (probe, threads): (&Probe, usize),
+) -> Result<f64, CompressError> {
+    let known = estimate.choices.iter().map(|choice| choice.loss).filter(|loss| *loss < UNFIT);
+    let coarse = known.fold(0.0, f64::max);
+    if coarse == 0.0 {
+        return Ok(0.0);
+    }
+    let mut checkpoint = open(draft)?;
+    checkpoint.replace(estimate.name.clone(), draft.weight(&estimate.name, &estimate.coarse));
+    Ok(probe.loss(&checkpoint, threads)? / coarse)
 }
 
 /// `tr(W·H·Wᵀ)`, at least so much that dividing by it is safe.
@@ -200,7 +220,7 @@ fn limit(request: &Request<'_>, tensors: &[Vec<Choice>]) -> Result<u64, Compress
         Budget::Cosine(cosine) => return smallest(request, tensors, 1.0 - cosine),
         Budget::Divergence(kld) => return smallest(request, tensors, kld),
     };
-    bytes.checked_sub(request.taken).ok_or_else(|| too_small(request, tensors))
+    Ok(bytes.checked_sub(request.taken).ok_or_else(|| too_small(request, tensors))?)
 }
 
 /// The fewest bytes whose predicted loss is at most `loss`, to a thousandth.
@@ -220,7 +240,7 @@ fn smallest(
     let (mut low, mut high) = (sum(u64::min, u64::MAX), sum(u64::max, 0));
     if lost(high).is_none_or(|lost| lost > loss) {
         let (budget, least) = (request.budget.to_string(), lost(high).unwrap_or(f64::INFINITY));
-        return Err(CompressError::Quality { budget, least });
+        return Err(PlanError::Quality { budget, least }.into());
     }
     while high - low > high / 1000 {
         let middle = low.midpoint(high);
@@ -233,11 +253,11 @@ fn smallest(
     Ok(high)
 }
 
-fn too_small(request: &Request<'_>, tensors: &[Vec<Choice>]) -> CompressError {
+fn too_small(request: &Request<'_>, tensors: &[Vec<Choice>]) -> PlanError {
     let least = |choices: &Vec<Choice>| choices.iter().map(|c| c.bytes).min().unwrap_or(0);
     let bytes = tensors.iter().map(least).sum::<u64>() + request.taken;
     let all: u64 = request.draft.tensors().iter().map(kvant_model::TensorInfo::elements).sum();
-    CompressError::Budget {
+    PlanError::Budget {
         budget: request.budget.to_string(),
         bytes,
         bits: bytes as f64 * 8.0 / all.max(1) as f64,

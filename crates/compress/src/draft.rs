@@ -1,6 +1,6 @@
 //! A model between its source and its saved copy.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use kvant_model::{Checkpoint, Dense, LoadError, SavedTensor, TensorInfo, View, Weight};
 use kvant_quant::{Coded, ErrorStats};
@@ -20,6 +20,8 @@ pub struct Draft {
     changes: BTreeMap<String, Change>,
     /// Output axes other than the first.
     axes: BTreeMap<String, usize>,
+    /// Biases that have taken up what coding did to the mean of the outputs.
+    balanced: BTreeSet<String>,
 }
 
 /// What became of one tensor.
@@ -36,14 +38,9 @@ impl Draft {
     /// An unchanged draft.
     pub fn new(source: Checkpoint) -> Self {
         let tensors = source.tensors().to_vec();
-        Self {
-            source,
-            tensors,
-            rewritten: BTreeMap::new(),
-            parts: BTreeMap::new(),
-            changes: BTreeMap::new(),
-            axes: BTreeMap::new(),
-        }
+        let (rewritten, parts, changes) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        let (axes, balanced) = (BTreeMap::new(), BTreeSet::new());
+        Self { source, tensors, rewritten, parts, changes, axes, balanced }
     }
 
     /// The model as it was.
@@ -132,6 +129,17 @@ impl Draft {
             Err(at) => self.tensors.insert(at, info),
         }
         self.rewritten.insert(name, dense);
+    }
+
+    /// Gives a bias the values that take up what coding its weight did to the mean of the outputs.
+    pub(crate) fn balance(&mut self, name: String, values: Dense) {
+        self.balanced.insert(name.clone());
+        self.rewrite(name, values);
+    }
+
+    /// Whether [`Draft::balance`] has changed tensor `name`.
+    pub(crate) fn is_balanced(&self, name: &str) -> bool {
+        self.balanced.contains(name)
     }
 
     /// Stores `part` beside the weight it belongs to: `X.weight_smooth` (f32), `X.weight_lowrank_a`

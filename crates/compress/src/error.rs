@@ -106,21 +106,9 @@ pub enum AssignError {
     },
 }
 
-/// Why [`compress`](crate::compress) wrote nothing.
+/// Why a plan cannot be carried out on a model.
 #[derive(Debug, thiserror::Error)]
-pub enum CompressError {
-    /// The source did not load.
-    #[error(transparent)]
-    Load(#[from] LoadError),
-    /// A pass gave up.
-    #[error(transparent)]
-    Pass(#[from] PassError),
-    /// The rules do not fit the model.
-    #[error(transparent)]
-    Assign(#[from] AssignError),
-    /// The calibration is one of another model.
-    #[error(transparent)]
-    Calibration(#[from] CalibrateError),
+pub enum PlanError {
     /// The budget is below the smallest formats on offer.
     #[error(
         "{budget} cannot be met: the smallest of the formats come to {bytes} bytes ({bits:.2} bits \
@@ -145,13 +133,10 @@ pub enum CompressError {
         /// Predicted loss of the best choice.
         least: f64,
     },
-    /// The network could not be measured.
-    #[error(transparent)]
-    Probe(#[from] crate::ProbeError),
     /// The calibration is one of the model before a rotation.
     #[error(
-        "a rotation changes what layers see: kvant convert MODEL -o ROTATED --transform rotate, \
-         then compress ROTATED with --calibrate"
+        "a rotation changes what layers see: give --calibrate the text itself, not what was \
+         calibrated before"
     )]
     Rotated,
     /// A pass needs data that were not given.
@@ -160,9 +145,6 @@ pub enum CompressError {
         /// The pass.
         pass: String,
     },
-    /// The new directory exists already or could not be written.
-    #[error(transparent)]
-    Save(#[from] SaveError),
     /// The source is a single file of a kind that is not compressed by itself.
     #[error(
         "{} is a file: compressing needs a model directory (model.safetensors, config.json, \
@@ -183,4 +165,52 @@ pub enum CompressError {
         /// Why the largest tensor stays.
         why: String,
     },
+    /// The container has no place for a format.
+    #[error(
+        "{container} cannot hold {scheme}: kvant compress --scheme help says what each container \
+         holds"
+    )]
+    Scheme {
+        /// The format.
+        scheme: Scheme,
+        /// What was asked to hold it.
+        container: String,
+    },
+    /// A GGUF file has no place for something asked for.
+    #[error(
+        "{flag} is for directories, and {} is a GGUF file: leave it out or name a directory",
+        out.display()
+    )]
+    Gguf {
+        /// What was asked for.
+        flag: String,
+        /// The output.
+        out: PathBuf,
+    },
+}
+
+/// Why [`compress`](crate::compress) wrote nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum CompressError {
+    /// The source did not load.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// A pass gave up.
+    #[error(transparent)]
+    Pass(#[from] PassError),
+    /// The rules do not fit the model.
+    #[error(transparent)]
+    Assign(#[from] AssignError),
+    /// The calibration is one of another model.
+    #[error(transparent)]
+    Calibration(#[from] CalibrateError),
+    /// The plan cannot be carried out.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    /// The network could not be measured.
+    #[error(transparent)]
+    Probe(#[from] crate::ProbeError),
+    /// The new directory exists already or could not be written.
+    #[error(transparent)]
+    Save(#[from] SaveError),
 }

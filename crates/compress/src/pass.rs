@@ -35,6 +35,8 @@ pub enum Step {
         /// Weights to work through in all.
         total: u64,
     },
+    /// The changed network is being run over the calibration text.
+    Calibrating,
     /// What coding one more tensor costs the network has been measured.
     Measured {
         /// Tensors measured so far.

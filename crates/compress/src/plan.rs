@@ -17,7 +17,8 @@ pub struct Plan {
     pub select: Select,
     /// What the layers of this model get to see.
     pub calibration: Option<Arc<Calibration>>,
-    /// Texts on which the loss of a budget is measured; none: it is only estimated.
+    /// Texts on which the loss of a budget is measured; none: it is only estimated. A plan that
+    /// rotates is calibrated on them once it has.
     pub texts: Vec<String>,
     /// How activations are quantized when the model runs; `None`: not at all.
     pub activations: Option<Activations>,

@@ -125,6 +125,11 @@ impl Recipe {
         })
     }
 
+    /// Whether it rotates the network, which ends what a calibration is true of.
+    pub fn rotates(&self) -> bool {
+        self.transforms.iter().any(|transform| matches!(transform, Transform::Rotate { .. }))
+    }
+
     /// The formats it may write, each once.
     pub fn schemes(&self) -> Vec<Scheme> {
         let mut schemes = Vec::new();

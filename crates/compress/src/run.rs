@@ -4,23 +4,24 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
-use kvant_kernels::{Matrix, MatrixMut, PackedF32, kernels};
+use kvant_kernels::Matrix;
 use kvant_model::{
-    Activations, Checkpoint, Dense, SaveError, SaveOptions, TensorInfo, save, save_gguf,
+    Activations, Checkpoint, Container, Dense, Network, SaveError, SaveOptions, TensorInfo, save,
+    save_gguf,
 };
-use kvant_quant::measure;
+use kvant_quant::Scheme;
 use kvant_storage::write_file_atomic;
 
 use crate::assign::{Assignment, assign};
 use crate::budget::{Request, open, settle};
+use crate::correct::correct;
 use crate::draft::Change;
 use crate::place::Place;
 use crate::report::REPORT_FILE;
-use crate::worker::each;
 use crate::{
-    Action, AwqOptions, Calibration, CompressError, Draft, LowRank, Method, Moment, Pass,
-    PassError, Plan, Probe, Quantize, Report, Rest, Rotate, Run, Settled, SmoothOptions, Step,
-    Task, Transform, awq as awq_scales, smooth,
+    Action, AwqOptions, CalibrateOptions, Calibration, CompressError, Draft, Method, Pass,
+    PassError, Plan, PlanError, Probe, Quantize, Report, Rest, Rotate, Run, Settled, SmoothOptions,
+    Step, Task, Transform, awq as awq_scales, smooth,
 };
 
 /// Compresses the model `source` into the new directory or GGUF file `out`. The source is a model
@@ -45,15 +46,17 @@ pub fn compress(
     let start = Instant::now();
     let place = Place::new(out)?;
     refuse_file(source)?;
+    refuse_misfits(out, plan)?;
     let mut draft = Draft::new(Checkpoint::open(source)?);
     if let Some(calibration) = &plan.calibration {
         calibration.check(draft.source())?;
-    } else if let Some(pass) = plan.recipe.needing_data() {
-        return Err(CompressError::Data { pass });
-    }
-    let rotated = |transform: &Transform| matches!(transform, Transform::Rotate { .. });
-    if plan.calibration.is_some() && plan.recipe.transforms.iter().any(rotated) {
-        return Err(CompressError::Rotated);
+        if plan.recipe.rotates() {
+            return Err(PlanError::Rotated.into());
+        }
+    } else if plan.texts.is_empty()
+        && let Some(pass) = plan.recipe.needing_data()
+    {
+        return Err(PlanError::Data { pass }.into());
     }
     let (passes, settled) = change(&mut draft, out, plan, progress)?;
     refuse_nothing(&draft, plan)?;
@@ -85,14 +88,17 @@ fn change(
     let run = Run { threads: plan.threads, progress };
     let mut passes: Vec<String> = Vec::new();
     let mut calibration = plan.calibration.as_deref().cloned();
-    let rest = if is_gguf(out) { Rest::Leave } else { Rest::Store };
+    // Nobody else would apply a scale that is stored beside a weight.
+    let own = plan.container == Container::Kvant && !is_gguf(out);
+    let rest = if own { Rest::Store } else { Rest::Leave };
     for transform in &plan.recipe.transforms {
-        prepare(*transform, draft, &mut calibration, &run, rest)?;
+        prepare(*transform, draft, &mut calibration, (plan, &run, rest))?;
         passes.push(transform.to_string());
     }
+    observe(draft, &mut calibration, plan, &run)?;
     if plan.activations == Some(Activations::Static) {
         let Some(seen) = &calibration else {
-            return Err(CompressError::Data { pass: Activations::Static.to_string() });
+            return Err(PlanError::Data { pass: Activations::Static.to_string() }.into());
         };
         fix_inputs(draft, seen)?;
     }
@@ -103,15 +109,14 @@ fn change(
     for (name, axis) in std::mem::take(&mut assignment.axes) {
         draft.turn(name, axis);
     }
-    let shared = share(draft, plan, &mut assignment, progress)?;
-    if let Some(seen) = &mut calibration {
-        let awq = |task: &&Task| task.quantizer.method == Some(Method::Awq);
-        if let Some(task) = assignment.tasks.iter().find(awq) {
-            let (scheme, threads) = (task.quantizer.scheme, plan.threads);
-            let options = AwqOptions { scheme, threads, rest };
-            awq_scales(draft, seen, &options)?;
-            passes.push("awq".to_owned());
-        }
+    let shared = share(draft, (plan, calibration.as_ref()), &mut assignment, progress)?;
+    let awq = |task: &Task| task.quantizer.method == Some(Method::Awq);
+    if let Some(seen) = &mut calibration
+        && assignment.tasks.iter().any(awq)
+    {
+        let options = AwqOptions { tasks: &assignment.tasks, threads: plan.threads, rest };
+        awq_scales(draft, seen, &options)?;
+        passes.push("awq".to_owned());
     }
     let (calibration, requantize) = (calibration.map(Arc::new), plan.requantize);
     let quantize = Quantize { tasks: assignment.tasks, calibration, requantize };
@@ -125,7 +130,7 @@ fn change(
     let mut settled = Vec::with_capacity(shared.len());
     for (mut outcome, probe) in shared {
         if let Some(probe) = probe {
-            outcome.measured = Some(probe.loss(&finished(draft)?)?);
+            outcome.measured = Some(probe.loss(&finished(draft)?, plan.threads)?);
         }
         settled.push(outcome);
     }
@@ -137,9 +142,8 @@ fn prepare(
     transform: Transform,
     draft: &mut Draft,
     calibration: &mut Option<Calibration>,
-    run: &Run<'_>,
-    rest: Rest,
-) -> Result<(), PassError> {
+    (plan, run, rest): (&Plan, &Run<'_>, Rest),
+) -> Result<(), CompressError> {
     match transform {
         Transform::Rotate { seed } => {
             Rotate { seed }.apply(draft, run)?;
@@ -147,6 +151,7 @@ fn prepare(
             *calibration = None;
         }
         Transform::Smooth => {
+            observe(draft, calibration, plan, run)?;
             if let Some(seen) = calibration {
                 smooth(draft, seen, &SmoothOptions { threads: run.threads, rest })?;
             }
@@ -157,56 +162,21 @@ fn prepare(
     Ok(())
 }
 
-/// Stores the largest directions of every error beside the codes.
-fn correct(
-    draft: &mut Draft,
-    seen: Option<&Calibration>,
-    rank: usize,
-    threads: usize,
-) -> Result<(), PassError> {
-    let coded =
-        |tensor: &&TensorInfo| matches!(draft.change(&tensor.name), Some(Change::Coded(..)));
-    let names: Vec<String> =
-        draft.tensors().iter().filter(coded).map(|tensor| tensor.name.clone()).collect();
-    let found = each(threads, &names, |name| {
-        let dense = draft.matrix(name)?;
-        let Some(Change::Coded(coded, ..)) = draft.change(name) else { return Ok(None) };
-        let (rows, cols) = (coded.rows(), coded.cols());
-        let pairs = dense.values().iter().zip(coded.decode());
-        let error: Vec<f32> = pairs.map(|(value, restored)| value - restored).collect();
-        let seen = seen.filter(|_| !draft.is_turned(name));
-        let hessian = seen.and_then(|seen| seen.of(name)).and_then(Moment::matrix);
-        let low = LowRank::of(Matrix::new(&error, rows, cols), hessian, rank);
-        let mut corrected = coded.decode();
-        low.add_to(&mut corrected);
-        let stats = measure(dense.values(), &corrected);
-        let left: Vec<f32> =
-            dense.values().iter().zip(&corrected).map(|(value, now)| value - now).collect();
-        let loss = |values: &[f32]| under(values, hessian);
-        let under_h = hessian.map(|_| (loss(&left) / loss(dense.values())).sqrt());
-        let change = Change::Coded(coded.clone(), stats, under_h.filter(|h| h.is_finite()));
-        Ok::<_, PassError>(Some((low, rows, cols, change)))
-    });
-    for (name, found) in names.into_iter().zip(found) {
-        let Some((low, rows, cols, change)) = found? else { continue };
-        draft.set(name.clone(), change);
-        let a = Dense::owned(vec![low.rank, cols], low.a);
-        let b = Dense::owned(vec![rows, low.rank], low.b);
-        draft.attach(format!("{name}_lowrank_a"), a);
-        draft.attach(format!("{name}_lowrank_b"), b);
+/// Sees what the layers of the draft see of the plan's texts, where that is not known.
+fn observe(
+    draft: &Draft,
+    calibration: &mut Option<Calibration>,
+    plan: &Plan,
+    run: &Run<'_>,
+) -> Result<(), CompressError> {
+    if calibration.is_some() || plan.texts.is_empty() {
+        return Ok(());
     }
+    (run.progress)(Step::Calibrating);
+    let network = Network::open(&open(draft)?)?;
+    let options = CalibrateOptions { threads: plan.threads, ..CalibrateOptions::default() };
+    *calibration = Some(Calibration::observe(&network, &plan.texts, &options)?);
     Ok(())
-}
-
-/// `tr(E·H·Eᵀ)` of rows `E`; 0 without an `H`.
-fn under(error: &[f32], hessian: Option<Matrix<'_, f32>>) -> f64 {
-    let Some(hessian) = hessian else { return 0.0 };
-    let (kernels, cols) = (kernels(), hessian.cols());
-    let mut product = vec![0.0; error.len()];
-    let rows = Matrix::new(error, error.len() / cols.max(1), cols);
-    let out = MatrixMut::new(&mut product, rows.rows(), cols);
-    kernels.gemm_f32(rows, &PackedF32::new(hessian), None, out);
-    error.iter().zip(&product).map(|(e, p)| f64::from(*e) * f64::from(*p)).sum()
 }
 
 /// Largest code of 8 bits.
@@ -218,7 +188,7 @@ fn fix_inputs(draft: &mut Draft, seen: &Calibration) -> Result<(), CompressError
         let largest = moment.max_abs.iter().fold(0.0f32, |max, &value| max.max(value));
         if largest <= 0.0 {
             // Of an importance matrix, which does not know.
-            return Err(CompressError::Data { pass: Activations::Static.to_string() });
+            return Err(PlanError::Data { pass: Activations::Static.to_string() }.into());
         }
         for weight in &moment.weights {
             let layer = weight.strip_suffix("weight").unwrap_or(weight);
@@ -247,7 +217,7 @@ pub fn report_of(out: &Path) -> PathBuf {
 /// Settles the budgets of an assignment, one after the other, by what is left for each.
 fn share(
     draft: &Draft,
-    plan: &Plan,
+    (plan, seen): (&Plan, Option<&Calibration>),
     assignment: &mut Assignment,
     progress: &dyn Fn(Step),
 ) -> Result<Vec<(Settled, Option<Probe>)>, CompressError> {
@@ -266,7 +236,7 @@ fn share(
             };
         }
         let request =
-            Request { draft, plan, names: &names, budget: *budget, choices, taken, progress };
+            Request { draft, plan, seen, names: &names, budget: *budget, choices, taken, progress };
         let (tasks, outcome, probe) = settle(&request)?;
         assignment.tasks.extend(tasks);
         settled.push((outcome, probe));
@@ -296,13 +266,38 @@ fn finished(draft: &Draft) -> Result<Checkpoint, PassError> {
 
 /// Files that are whole models, or weights that need no configuration to be read.
 const FILES: [&str; 6] = ["gguf", "onnx", "pth", "pt", "bin", "ckpt"];
+/// What the output has no place for, as far as that is known before the work.
+fn refuse_misfits(out: &Path, plan: &Plan) -> Result<(), PlanError> {
+    let gguf = is_gguf(out);
+    let transforms = &plan.recipe.transforms;
+    let correction = |transform: &&Transform| matches!(transform, Transform::LowRank { .. });
+    let flag = match (plan.container, plan.activations, transforms.iter().find(correction)) {
+        (Container::Kvant, None, None) => None,
+        (Container::Kvant, None, Some(transform)) => Some(format!("--transform {transform}")),
+        (Container::Kvant, Some(activations), _) => Some(format!("--activations {activations}")),
+        (container, ..) => Some(format!("--as {container}")),
+    };
+    if let Some(flag) = flag.filter(|_| gguf) {
+        return Err(PlanError::Gguf { flag, out: out.to_owned() });
+    }
+    let held = |scheme: &Scheme| {
+        if gguf { Container::gguf_holds(scheme) } else { plan.container.holds(scheme) }
+    };
+    match plan.recipe.schemes().into_iter().find(|scheme| !held(scheme)) {
+        Some(scheme) => {
+            let container = if gguf { "GGUF".to_owned() } else { plan.container.to_string() };
+            Err(PlanError::Scheme { scheme, container })
+        }
+        None => Ok(()),
+    }
+}
 
 fn refuse_file(source: &Path) -> Result<(), CompressError> {
     let extension = source.extension().unwrap_or_default().to_string_lossy().to_lowercase();
     if !source.is_file() || FILES.contains(&extension.as_str()) {
         return Ok(());
     }
-    Err(CompressError::File { path: source.to_owned() })
+    Err(PlanError::File { path: source.to_owned() }.into())
 }
 
 /// A copy in which nothing changed would look like a compressed model.
@@ -321,5 +316,5 @@ fn refuse_nothing(draft: &Draft, plan: &Plan) -> Result<(), CompressError> {
         },
     );
     let (path, scheme) = (draft.source().path().to_owned(), plan.recipe.to_string());
-    Err(CompressError::Nothing { path, scheme, why })
+    Err(PlanError::Nothing { path, scheme, why }.into())
 }

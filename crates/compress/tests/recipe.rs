@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use kvant_compress::{CompressError, PassError, Plan, REPORT_FILE, Step, compress};
+use kvant_compress::{CompressError, PassError, Plan, PlanError, REPORT_FILE, Step, compress};
 use kvant_model::{Checkpoint, SaveError, Weight};
 use kvant_quant::{BlockFormat, Scheme};
 use kvant_testkit::Random;
@@ -167,7 +167,7 @@ fn a_file_is_refused_by_its_kind() {
     let error = run(&gguf, &out, Scheme::Int8).unwrap_err().to_string();
     assert!(error.contains("model.gguf is damaged"), "{error}");
     let error = run(&source.join("model.safetensors"), &out, Scheme::Int8).unwrap_err();
-    assert!(matches!(error, CompressError::File { .. }), "{error}");
+    assert!(matches!(error, CompressError::Plan(PlanError::File { .. })), "{error}");
     let error = run(&place.path().join("absent"), &out, Scheme::Int8).unwrap_err();
     assert!(matches!(error, CompressError::Load(_)), "{error}");
     assert!(!out.exists());
@@ -216,7 +216,7 @@ fn a_model_that_would_not_change_is_refused() {
     let (place, source) = model(&[float("w", &[64, 40], &Random::new(4).normals(64 * 40))]);
     let out = place.path().join("out");
     let error = run(&source, &out, Scheme::Block(BlockFormat::Q4_0)).unwrap_err();
-    assert!(matches!(error, CompressError::Nothing { .. }), "{error}");
+    assert!(matches!(error, CompressError::Plan(PlanError::Nothing { .. })), "{error}");
     assert!(error.to_string().contains("40 columns"), "{error}");
     assert_eq!(names(place.path()), ["model"]);
     run(&source, &out, "linear5".parse().unwrap()).unwrap();

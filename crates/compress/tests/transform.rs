@@ -5,13 +5,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use kvant_compress::{
-    AwqOptions, Calibration, Draft, Moment, Pass, PassError, Plan, Report, Rest, Rotate, Run,
-    Scaled, SmoothOptions, TensorReport, Transform, awq, compress, rotate, sites, smooth,
+    AwqOptions, CalibrateOptions, Calibration, CompressError, Draft, Moment, Pass, PassError, Plan,
+    PlanError, Report, Rest, Rotate, Run, Scaled, SmoothOptions, Task, TensorReport, Transform,
+    awq, compress, rotate, sites, smooth,
 };
 use kvant_kernels::Matrix;
 use kvant_model::{
-    Checkpoint, ConvertOptions, Decoder, EmbedOptions, Encoder, FloatFormat, ForwardOptions,
-    Network, ObserveOptions, SaveOptions, Tap, convert, save,
+    Activations, Checkpoint, Container, ConvertOptions, Decoder, EmbedOptions, Encoder,
+    FloatFormat, ForwardOptions, Network, ObserveOptions, SaveOptions, Tap, convert, save,
 };
 use kvant_quant::{BlockFormat, Scheme, measure};
 use kvant_testkit::{Random, skip, smollm2};
@@ -430,8 +431,45 @@ fn check_scaling(source: &Path, transform: Scaling<'_>, run: &dyn Fn(&Path) -> V
 
 fn run_awq(draft: &mut Draft, calibration: &mut Calibration, threads: usize) -> Vec<Scaled> {
     // With a scale per row, where small groups and a search leave little to gain.
-    let scheme = good("linear3:channel".parse::<Scheme>());
-    good(awq(draft, calibration, &AwqOptions { scheme, threads, rest: Rest::Leave }))
+    let tasks = tasks(draft, |_| "linear3:channel@awq");
+    good(awq(draft, calibration, &AwqOptions { tasks: &tasks, threads, rest: Rest::Leave }))
+}
+
+/// Every matrix by the quantizer that `named` gives it.
+fn tasks(draft: &Draft, named: impl Fn(&str) -> &'static str) -> Vec<Task> {
+    let matrices = draft.tensors().iter().filter(|tensor| tensor.shape.len() == 2);
+    let task = |name: &str| Task {
+        name: name.to_owned(),
+        quantizer: good(named(name).parse()),
+        observer: None,
+    };
+    matrices.map(|tensor| task(&tensor.name)).collect()
+}
+
+/// A weight by another method, or in another format, is no reason to scale what it reads.
+#[test]
+fn awq_scales_the_inputs_of_its_own_weights_by_their_own_formats() {
+    let (_place, source) = llama(2, true);
+    stretch(&source, 30.0);
+    let run = |down: &'static str, rest: &'static str| {
+        let (mut draft, mut seen) = (draft(&source), calibration(&source));
+        let tasks = tasks(&draft, |name| if name.contains("down_proj") { down } else { rest });
+        let options = AwqOptions { tasks: &tasks, threads: 2, rest: Rest::Leave };
+        good(awq(&mut draft, &mut seen, &options))
+    };
+    let of = |all: &[Scaled], down: bool| -> Vec<Scaled> {
+        let is_down = |site: &&Scaled| site.readers[0].contains("down_proj") == down;
+        all.iter().filter(is_down).cloned().collect()
+    };
+    let (coarse, fine) = ("linear3:channel@awq", "linear6:channel@awq");
+    let all = run(coarse, coarse);
+    let alone = run(coarse, "linear3:channel@search");
+    assert!(!alone.is_empty() && alone == of(&all, true), "{alone:?}");
+    let mixed = run(fine, coarse);
+    assert_eq!(of(&mixed, false), of(&all, false));
+    for (fine, coarse) in of(&mixed, true).iter().zip(of(&all, true)) {
+        assert!(fine.loss_before < coarse.loss_before / 16.0, "{fine:?} {coarse:?}");
+    }
 }
 
 fn run_smooth(draft: &mut Draft, calibration: &mut Calibration, threads: usize) -> Vec<Scaled> {
@@ -545,4 +583,115 @@ fn scales_without_an_absorber_are_stored_and_undone() {
     let (was, is) = (before.dense(name).unwrap(), after.dense(name).unwrap());
     assert!(distance(was.values(), is.values()) < 0.05);
     check_copies(&out);
+}
+
+/// Texts of a few thousand tokens for the toys.
+fn texts() -> Vec<String> {
+    let mut random = Random::new(9);
+    let mut text = || {
+        let words: Vec<String> = (0..12).map(|_| format!("w{}", random.below(WORDS))).collect();
+        words.join(" ")
+    };
+    (0..200).map(|_| text()).collect()
+}
+
+fn collect(model: &Path) -> Arc<Calibration> {
+    Arc::new(good(Calibration::collect(model, &texts(), &CalibrateOptions::default())))
+}
+
+fn plan(quantizer: &str, transforms: &[Transform]) -> Plan {
+    let mut plan = Plan::uniform(good(quantizer.parse::<kvant_compress::Quantizer>()));
+    plan.recipe.transforms = transforms.to_vec();
+    plan
+}
+
+#[test]
+fn one_command_rotates_looks_at_the_text_and_quantizes() {
+    let (place, source) = llama(2, true);
+    let path = |name: &str| place.path().join(name);
+    let mut at_once = plan("linear3:g8@gptq", &[Transform::Rotate { seed: 5 }]);
+    at_once.texts = texts();
+    good(compress(&source, &path("once"), &at_once, &|_| {}));
+    good(rotate(&source, &path("rotated"), 5));
+    let mut later = plan("linear3:g8@gptq", &[]);
+    later.calibration = Some(collect(&path("rotated")));
+    good(compress(&path("rotated"), &path("later"), &later, &|_| {}));
+    let (once, later) = (Checkpoint::open(&path("once")), Checkpoint::open(&path("later")));
+    let (once, later) = (good(once), good(later));
+    assert_eq!(once.tensors(), later.tensors());
+    for tensor in once.tensors() {
+        let (one, other) = (once.dense(&tensor.name), later.dense(&tensor.name));
+        assert_eq!(good(one).values(), good(other).values(), "{}", tensor.name);
+    }
+    // What was seen before the rotation is true no longer.
+    at_once.calibration = Some(collect(&source));
+    let error = compress(&source, &path("stale"), &at_once, &|_| {}).unwrap_err();
+    assert!(matches!(error, CompressError::Plan(PlanError::Rotated)), "{error}");
+    assert!(!path("stale").exists());
+}
+
+#[test]
+fn a_gguf_file_takes_no_layout_and_no_activations() {
+    let (place, source) = llama(2, true);
+    let out = place.path().join("x.gguf");
+    let mut layout = plan("q4_0", &[]);
+    layout.container = Container::Gptq;
+    let mut activations = plan("q8_0", &[]);
+    activations.activations = Some(Activations::Token);
+    let correction = plan("q8_0", &[Transform::LowRank { rank: 4 }]);
+    for (plan, said) in [
+        (layout, "--as gptq"),
+        (activations, "--activations int8:token"),
+        (correction, "--transform lowrank:4"),
+    ] {
+        let error = compress(&source, &out, &plan, &|_| {}).unwrap_err();
+        assert!(matches!(error, CompressError::Plan(PlanError::Gguf { .. })), "{error}");
+        assert!(error.to_string().starts_with(said), "{error}");
+        assert!(!out.exists());
+    }
+}
+
+#[test]
+fn a_format_that_the_container_cannot_hold_is_refused_before_any_work() {
+    let (place, source) = llama(2, true);
+    let mut layout = plan("linear4", &[]);
+    layout.container = Container::Awq;
+    for (plan, out) in [(layout, "directory"), (plan("linear4", &[]), "x.gguf")] {
+        let out = place.path().join(out);
+        let started = |step| unreachable!("{step:?}");
+        let error = compress(&source, &out, &plan, &started).unwrap_err();
+        assert!(matches!(error, CompressError::Plan(PlanError::Scheme { .. })), "{error}");
+        assert!(!out.exists());
+    }
+}
+
+/// The bias has what is left of the mean error once the correction is counted.
+#[test]
+fn a_low_rank_correction_leaves_the_mean_of_the_outputs() {
+    let (place, source) = bert();
+    let seen = collect(&source);
+    let mut plan = plan("linear2:channel@gptq", &[Transform::LowRank { rank: 4 }]);
+    plan.calibration = Some(Arc::clone(&seen));
+    let out = place.path().join("out");
+    good(compress(&source, &out, &plan, &|_| {}));
+    let (before, after) = (good(Checkpoint::open(&source)), good(Checkpoint::open(&out)));
+    let mut layers = 0;
+    for moment in &seen.inputs {
+        for name in &moment.weights {
+            let bias = name.replace(".weight", ".bias");
+            let means = |model: &Checkpoint| -> Vec<f64> {
+                let (weight, bias) = (good(model.dense(name)), good(model.dense(&bias)));
+                let row = |(row, bias): (usize, &f32)| {
+                    let terms = weight.row(row).iter().zip(&moment.mean);
+                    terms.map(|(w, x)| f64::from(w * x)).sum::<f64>() + f64::from(*bias)
+                };
+                bias.values().iter().enumerate().map(row).collect()
+            };
+            for (wanted, got) in means(&before).iter().zip(means(&after)) {
+                assert!((wanted - got).abs() < 1e-4, "{name}: {wanted} {got}");
+            }
+            layers += 1;
+        }
+    }
+    assert_eq!(layers, 12);
 }

@@ -213,9 +213,9 @@ impl Checkpoint {
         self.replaced.insert(name, weight);
     }
 
-    /// Takes back every [`Checkpoint::replace`].
-    pub fn restore(&mut self) {
-        self.replaced.clear();
+    /// Whether [`Checkpoint::replace`] has put a weight in the place of tensor `name`.
+    pub(crate) fn is_replaced(&self, name: &str) -> bool {
+        self.replaced.contains_key(name)
     }
 
     /// The stored bytes of a tensor of the container (not of its scales).

@@ -34,6 +34,7 @@ pub(super) fn run(args: &Compress) -> anyhow::Result<()> {
             bar.total(total);
             bar.advance(done - before.replace(done));
         }
+        Step::Calibrating => bar.say("calibrating"),
         Step::Measured { done, total } => bar.say(&format!("measuring {done} of {total}")),
         Step::Saving => bar.say("saving"),
     };

@@ -10,7 +10,6 @@ const TOKENS: usize = 384;
 /// The outputs of a network to compare others with.
 #[derive(Debug)]
 pub struct Probe {
-    threads: usize,
     reference: Reference,
 }
 
@@ -61,7 +60,7 @@ impl Probe {
                 Reference::Tokens { tokens, vocabulary: decoder.vocabulary(), logs }
             }
         };
-        Ok(Self { threads, reference })
+        Ok(Self { reference })
     }
 
     /// What [`Probe::loss`] counts.
@@ -73,20 +72,21 @@ impl Probe {
     }
 
     /// How far the outputs of the network in `checkpoint` are from the reference: the mean of
-    /// `1 − cosine` over the texts, or the mean Kullback–Leibler divergence over the tokens.
+    /// `1 − cosine` over the texts, or the mean Kullback–Leibler divergence over the tokens. It
+    /// does not depend on `threads`.
     ///
     /// # Errors
     /// [`ProbeError`] if it does not run.
-    pub fn loss(&self, checkpoint: &Checkpoint) -> Result<f64, ProbeError> {
+    pub fn loss(&self, checkpoint: &Checkpoint, threads: usize) -> Result<f64, ProbeError> {
         match (&self.reference, Network::open(checkpoint)?) {
             (Reference::Vectors { texts, dim, vectors }, Network::Encoder(encoder)) => {
-                let got = embed(&encoder, texts, self.threads)?;
+                let got = embed(&encoder, texts, threads)?;
                 let pairs = vectors.chunks_exact(*dim).zip(got.chunks_exact(*dim));
                 let lost: f64 = pairs.map(|(a, b)| 1.0 - dot(a, b)).sum();
                 Ok(lost / texts.len().max(1) as f64)
             }
             (Reference::Tokens { tokens, vocabulary, logs: wanted }, Network::Decoder(decoder)) => {
-                let got = logs(&decoder, tokens, self.threads)?;
+                let got = logs(&decoder, tokens, threads)?;
                 let pairs = wanted.chunks_exact(*vocabulary).zip(got.chunks_exact(*vocabulary));
                 let lost: f64 = pairs.map(|(p, q)| divergence(p, q)).sum();
                 Ok(lost / tokens.len().max(1) as f64)

@@ -52,8 +52,19 @@ impl Calibration {
         texts: &[S],
         options: &CalibrateOptions<'_>,
     ) -> Result<Self, CalibrateError> {
-        let network = Network::load(source)?;
-        let texts = sample(&network, texts, options.tokens)?;
+        Self::observe(&Network::load(source)?, texts, options)
+    }
+
+    /// As [`Calibration::collect`], of a network that is loaded.
+    ///
+    /// # Errors
+    /// As [`Calibration::collect`].
+    pub fn observe<S: AsRef<str> + Sync>(
+        network: &Network,
+        texts: &[S],
+        options: &CalibrateOptions<'_>,
+    ) -> Result<Self, CalibrateError> {
+        let texts = sample(network, texts, options.tokens)?;
         let mut gather = Gather::new(options.threads);
         let observe = ObserveOptions {
             threads: options.threads,

@@ -61,7 +61,7 @@ impl Pass for Quantize {
         let units = self.units(draft);
         for outcome in Self::encode_all(draft, &units, run)? {
             if let Some((bias, values)) = outcome.bias {
-                draft.rewrite(bias, values);
+                draft.balance(bias, values);
             }
             draft.set(outcome.name, outcome.change);
         }

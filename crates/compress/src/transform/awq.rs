@@ -1,10 +1,12 @@
 //! Activation-aware scales for weights (AWQ).
 
+use std::collections::HashMap;
+
 use kvant_quant::Scheme;
 
 use super::scale::{Choice, Loss, Rest, Scaled, scale_sites, slots};
 use crate::site::Share;
-use crate::{Calibration, Draft, PassError};
+use crate::{Calibration, Draft, Method, PassError, Task};
 
 /// Exponents tried: 0.05, 0.10, … 0.95; none is 0.
 const STEPS: u32 = 20;
@@ -13,9 +15,10 @@ const FLOOR: f32 = 1e-4;
 
 /// How [`awq`] chooses scales.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct AwqOptions {
-    /// The scheme the weights are going to be encoded in.
-    pub scheme: Scheme,
+pub struct AwqOptions<'a> {
+    /// The weights that are going to be encoded, and how: those by [`Method::Awq`] choose the
+    /// scales, each by its own scheme; an input that none of them reads stays as it is.
+    pub tasks: &'a [Task],
     /// Threads to work on; 0 counts as 1. The scales do not depend on it.
     pub threads: usize,
     /// What becomes of inputs with nothing before them that could take a scale.
@@ -27,7 +30,7 @@ pub struct AwqOptions {
 ///
 /// For every input that has something before it to take the scale, `s = mean|x|^α`, normalised
 /// by `√(max·min)`, and of 20 exponents the one with the least `tr(ΔW·H·ΔWᵀ)` over all weights
-/// that read it, encoded in the scheme with searched ranges; 256 rows stand for each weight.
+/// that read it, each encoded in its scheme with searched ranges; 256 rows stand for each weight.
 /// What the network computes stays the same up to rounding, and `calibration` is made to say
 /// what the changed network would show, so any method can round afterwards.
 ///
@@ -39,9 +42,14 @@ pub struct AwqOptions {
 pub fn awq(
     draft: &mut Draft,
     calibration: &mut Calibration,
-    options: &AwqOptions,
+    options: &AwqOptions<'_>,
 ) -> Result<Vec<Scaled>, PassError> {
-    scale_sites(draft, calibration, options.threads, (options.scheme, options.rest), &choose)
+    let wanted = |task: &&Task| task.quantizer.method == Some(Method::Awq);
+    let named = options.tasks.iter().filter(wanted);
+    let schemes: HashMap<&str, Scheme> =
+        named.map(|task| (task.name.as_str(), task.quantizer.scheme)).collect();
+    let encoded = |name: &str| schemes.get(name).copied();
+    scale_sites(draft, calibration, options.threads, (&encoded, options.rest), &choose)
 }
 
 fn choose(loss: &Loss<'_>, share: Share) -> Choice {

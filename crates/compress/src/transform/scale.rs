@@ -68,8 +68,11 @@ impl Choice {
     }
 }
 
-/// Chooses scales for every site that can take them and has statistics, and folds them into the
-/// weights of `draft` and the statistics of `calibration`.
+/// What a weight is going to be encoded in, by its name; `None`: it keeps its values.
+pub(super) type Encoded<'a> = &'a (dyn Fn(&str) -> Option<Scheme> + Sync);
+
+/// Chooses scales for every site that can take them, has statistics and a reader that is going to
+/// be encoded, and folds them into the weights of `draft` and the statistics of `calibration`.
 ///
 /// All choices are made on the weights as they come in: the scale of a weight's rows, which
 /// another site may choose, changes neither the loss of its columns nor its order.
@@ -77,18 +80,19 @@ pub(super) fn scale_sites(
     draft: &mut Draft,
     calibration: &mut Calibration,
     threads: usize,
-    (scheme, rest): (Scheme, Rest),
+    (encoded, rest): (Encoded<'_>, Rest),
     choose: &(dyn Fn(&Loss<'_>, Share) -> Choice + Sync),
 ) -> Result<Vec<Scaled>, PassError> {
     let taken = |site: &Site| site.absorber.is_some() || rest == Rest::Store;
     let work: Vec<Site> = sites(draft)?
         .into_iter()
+        .filter(|site| site.readers.iter().any(|name| encoded(name).is_some()))
         .filter(|site| taken(site) && moment(calibration, site).is_some())
         .collect();
     let choices = each(threads, &work, |site| {
         let Some(moment) = moment(calibration, site) else { return Ok(None) };
         let share = site.absorber.as_ref().map_or(Share::None, |absorber| absorber.share);
-        let choice = choose(&Loss::new(draft, site, moment, scheme)?, share);
+        let choice = choose(&Loss::new(draft, site, moment, encoded)?, share);
         Ok::<_, PassError>(choice.loss_before.is_finite().then_some(choice))
     });
     let mut scaled = Vec::with_capacity(work.len());
@@ -140,16 +144,21 @@ pub(super) fn slots(channels: &[f32], share: Share, join: impl Fn(f32, f32) -> f
 
 /// The losses of one site for any scales.
 pub(super) struct Loss<'a> {
-    /// Rows of the readers, side by side.
-    rows: Vec<Dense>,
-    /// How many rows of the weights each of them stands for.
-    each: Vec<f64>,
+    readers: Vec<Reader>,
     /// The largest magnitude in every column of the readers.
     pub(super) columns_max: Vec<f32>,
     pub(super) moment: &'a Moment,
     hessian: Option<PackedF32>,
-    scheme: Scheme,
     kernels: &'static Kernels,
+}
+
+/// A weight that is going to be encoded.
+struct Reader {
+    /// Some of its rows.
+    rows: Dense,
+    /// How many rows of the weight each of them stands for.
+    each: f64,
+    scheme: Scheme,
 }
 
 impl<'a> Loss<'a> {
@@ -157,26 +166,25 @@ impl<'a> Loss<'a> {
         draft: &Draft,
         site: &Site,
         moment: &'a Moment,
-        scheme: Scheme,
+        encoded: Encoded<'_>,
     ) -> Result<Self, PassError> {
         let kernels = kernels();
         let mut loss = Self {
-            rows: Vec::new(),
-            each: Vec::new(),
+            readers: Vec::new(),
             columns_max: vec![0.0; moment.dim],
             hessian: moment.matrix().map(PackedF32::new),
             moment,
-            scheme,
             kernels,
         };
         for name in &site.readers {
+            let Some(scheme) = encoded(name) else { continue };
             let dense = draft.dense(name)?;
             let count = dense.rows().min(SAMPLE);
             let place = |at: usize| at * dense.rows() / count;
             let rows = (0..count).flat_map(|at| dense.row(place(at)).iter().copied());
             let rows = Dense::owned(vec![count, dense.cols()], rows.collect());
-            loss.rows.push(rows);
-            loss.each.push(dense.rows() as f64 / count.max(1) as f64);
+            let each = dense.rows() as f64 / count.max(1) as f64;
+            loss.readers.push(Reader { rows, each, scheme });
             for row in 0..dense.rows() {
                 for (max, value) in loss.columns_max.iter_mut().zip(dense.row(row)) {
                     *max = max.max(value.abs());
@@ -189,16 +197,16 @@ impl<'a> Loss<'a> {
     /// `tr(ΔW·H·ΔWᵀ)` of all readers when they are encoded with their columns multiplied by
     /// `scale`; infinite where the scheme cannot hold them. Relative to nothing: a sum of squares.
     pub(super) fn weights(&self, scale: &[f32]) -> f64 {
-        let losses = self.rows.iter().zip(&self.each);
-        losses.map(|(rows, each)| each * self.reader(rows.matrix(), scale)).sum()
+        self.readers.iter().map(|reader| reader.each * self.reader(reader, scale)).sum()
     }
 
-    fn reader(&self, rows: Matrix<'_, f32>, scale: &[f32]) -> f64 {
+    fn reader(&self, reader: &Reader, scale: &[f32]) -> f64 {
+        let rows = reader.rows.matrix();
         let scaled = columns(rows, scale);
         let squares = self.moment.mean_square.iter().zip(scale);
         let importance: Vec<f32> = squares.map(|(square, s)| square / (s * s)).collect();
         let fit = Fit { observer: Observer::Mse, importance: Some(&importance) };
-        let coded = self.scheme.fit(Matrix::new(&scaled, rows.rows(), rows.cols()), &fit);
+        let coded = reader.scheme.fit(Matrix::new(&scaled, rows.rows(), rows.cols()), &fit);
         let Ok(coded) = coded else { return f64::INFINITY };
         let mut error = coded.decode();
         for (error, row) in error.chunks_exact_mut(rows.cols()).zip(0..) {
@@ -227,9 +235,9 @@ impl<'a> Loss<'a> {
 
     /// `‖W·diag(scale)‖²` of all readers.
     pub(super) fn norm(&self, scale: &[f32]) -> f64 {
-        let norms = self.rows.iter().zip(&self.each).map(|(rows, each)| {
-            let scaled = columns(rows.matrix(), scale);
-            each * scaled.iter().map(|&value| f64::from(value).powi(2)).sum::<f64>()
+        let norms = self.readers.iter().map(|reader| {
+            let scaled = columns(reader.rows.matrix(), scale);
+            reader.each * scaled.iter().map(|&value| f64::from(value).powi(2)).sum::<f64>()
         });
         norms.sum()
     }

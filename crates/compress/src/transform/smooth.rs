@@ -43,7 +43,8 @@ pub fn smooth(
     calibration: &mut Calibration,
     options: &SmoothOptions,
 ) -> Result<Vec<Scaled>, PassError> {
-    scale_sites(draft, calibration, options.threads, (Scheme::Int8, options.rest), &choose)
+    let encoded = |_: &str| Some(Scheme::Int8);
+    scale_sites(draft, calibration, options.threads, (&encoded, options.rest), &choose)
 }
 
 fn choose(loss: &Loss<'_>, share: Share) -> Choice {

@@ -30,6 +30,10 @@ pub(super) fn plan(args: &Compress, model: &Path, audience: Audience) -> anyhow:
         }
     }
     let (calibration, texts) = match &args.calibrate {
+        // A rotation comes first; what follows it looks at the text by itself.
+        Some(file) if recipe.rotates() && !Calibration::is_one(file) => {
+            (None, calibrate::read(file)?)
+        }
         Some(file) => calibration(args, model, file, audience)?,
         None => (None, Vec::new()),
     };

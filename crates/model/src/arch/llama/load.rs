@@ -80,6 +80,8 @@ impl Source<'_> {
         let words = format!("{}{}.weight", self.prefix, self.names.words);
         let head = format!("{}.weight", self.names.head);
         let untied = match tied {
+            // A head put beside the table ends the tie that the file speaks of.
+            _ if self.checkpoint.is_replaced(&head) => true,
             Some(tied) => !tied,
             None => self.checkpoint.tensor(&head).is_some(),
         };
