@@ -1,8 +1,12 @@
 //! Flags of every command, as the user types them.
 
+mod generate;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+
+pub(crate) use generate::{Bench, BenchGenerate, Chat, Format, Generate, Making, Measured};
 
 /// Compress a model, embed texts, store and search the vectors, say what it cost.
 #[derive(Debug, Parser)]
@@ -25,7 +29,10 @@ pub(crate) enum Command {
     Delete(Delete),
     Info(Info),
     Eval(Eval),
+    Generate(Generate),
+    Chat(Chat),
     Perplexity(Perplexity),
+    Bench(Bench),
     Completions(Completions),
     #[command(hide = true)]
     Measure(Measure),

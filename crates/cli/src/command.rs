@@ -1,12 +1,15 @@
 //! One file for each command: read the flags, call the house, print the result.
 
+mod bench;
 mod calibrate;
+mod chat;
 mod completions;
 mod compress;
 mod convert;
 mod delete;
 mod embed;
 mod eval;
+mod generate;
 mod import;
 mod info;
 mod inspect;
@@ -14,6 +17,7 @@ mod measure;
 mod perplexity;
 mod pull;
 mod search;
+mod writer;
 
 use crate::args::{Cli, Command};
 
@@ -34,6 +38,9 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Delete(args) => delete::run(&args),
         Command::Info(args) => info::run(&args),
         Command::Eval(args) => eval::run(&args),
+        Command::Generate(args) => generate::run(&args),
+        Command::Chat(args) => chat::run(&args),
+        Command::Bench(args) => bench::run(&args),
         Command::Perplexity(args) => perplexity::run(&args),
         Command::Measure(args) => measure::run(&args),
         Command::Completions(args) => completions::run(&args),

@@ -1,14 +1,19 @@
 //! Language models: text to tokens, tokens to logits.
 
+pub(crate) mod end;
+pub(crate) mod piece;
+pub(crate) mod stream;
 mod text;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use kvant_kernels::{Kernels, kernels};
 
-use crate::arch::llama::{Llama, Pass, Shape};
-use crate::{Checkpoint, ForwardError, LoadError, Tap};
+use crate::arch::llama::{Llama, Pass, Shape, Step, Workspace};
+use crate::{Cache, CacheFormat, Checkpoint, ForwardError, LoadError, Tap, Template};
+use piece::Pieces;
 use text::Text;
 
 /// How [`Decoder::logits`] runs.
@@ -45,6 +50,9 @@ impl fmt::Debug for ForwardOptions<'_> {
 pub struct Decoder {
     path: PathBuf,
     text: Text,
+    pieces: OnceLock<Pieces>,
+    ends: Vec<u32>,
+    template: Option<Template>,
     network: Llama,
     kernels: &'static Kernels,
 }
@@ -78,7 +86,12 @@ impl Decoder {
         let shape = Shape::of(checkpoint)?;
         let text = Text::of(checkpoint)?;
         let network = Llama::load(checkpoint, shape)?;
-        Ok(Self { path: checkpoint.path().to_path_buf(), text, network, kernels: kernels() })
+        let ends = end::tokens(checkpoint, text.tokenizer(), network.vocabulary())?;
+        let spell = |token: usize| text.tokenizer().id_to_token(u32::try_from(token).ok()?);
+        let template = Template::of(checkpoint, spell)?;
+        let path = checkpoint.path().to_path_buf();
+        let pieces = OnceLock::new();
+        Ok(Self { path, text, pieces, ends, template, network, kernels: kernels() })
     }
 
     /// Entries of the vocabulary: logits of a position.
@@ -101,6 +114,27 @@ impl Decoder {
         self.text.prefix()
     }
 
+    /// The tokens after which the model has said all, ascending, as its files name them.
+    pub fn end_tokens(&self) -> &[u32] {
+        &self.ends
+    }
+
+    /// How the model wants conversations written, if its files say so.
+    pub fn template(&self) -> Option<&Template> {
+        self.template.as_ref()
+    }
+
+    /// The bytes that `token` adds to a text, which need not be whole characters; none if there is
+    /// no such token. Special tokens spell their names.
+    pub fn token_bytes(&self, token: u32) -> &[u8] {
+        self.pieces().bytes(token)
+    }
+
+    /// The bytes of every token; found when first asked for.
+    pub(crate) fn pieces(&self) -> &Pieces {
+        self.pieces.get_or_init(|| Pieces::new(self.text.tokenizer(), self.vocabulary()))
+    }
+
     /// The tokens of `text`, with the special tokens that the tokenizer adds by default and no
     /// others; special tokens written out in the text are recognised. Linear in the text.
     ///
@@ -108,6 +142,15 @@ impl Decoder {
     /// [`ForwardError::Tokenize`] if the tokenizer refuses it.
     pub fn tokenize(&self, text: &str) -> Result<Vec<u32>, ForwardError> {
         self.text.tokens(text)
+    }
+
+    /// The tokens of `text` alone: nothing is put before or after it, special tokens written out in
+    /// it are recognised. For texts of a [`Template`], which writes its own marks.
+    ///
+    /// # Errors
+    /// As [`Decoder::tokenize`].
+    pub fn tokenize_bare(&self, text: &str) -> Result<Vec<u32>, ForwardError> {
+        self.text.bare(text)
     }
 
     /// The text of `tokens`, special ones left out.
@@ -150,9 +193,10 @@ impl Decoder {
         options: ForwardOptions<'_>,
     ) -> Result<Vec<f32>, ForwardError> {
         let threads = options.threads;
-        let states = self.states(tokens, options)?;
-        let logits = self.network.head(self.kernels, threads, &states);
-        self.finite(logits)
+        let mut room = Workspace::default();
+        self.read(tokens, options, &mut room)?;
+        self.head(&mut room, threads)?;
+        Ok(room.logits)
     }
 
     /// Runs `tokens` for what [`ForwardOptions::tap`] sees of it; the head is tapped and not
@@ -161,32 +205,111 @@ impl Decoder {
     /// # Errors
     /// As [`Decoder::logits`].
     pub fn observe(&self, tokens: &[u32], options: ForwardOptions<'_>) -> Result<(), ForwardError> {
-        self.states(tokens, options).map(|_| ())
+        self.read(tokens, options, &mut Workspace::default())
     }
 
-    fn states(
+    /// An empty cache for a sequence of at most [`Decoder::context`] tokens.
+    pub fn cache(&self, format: CacheFormat) -> Cache {
+        self.network.cache(format, self.context())
+    }
+
+    /// An empty cache for a sequence of at most `capacity` tokens, or of the context if that is
+    /// less.
+    pub fn cache_of(&self, format: CacheFormat, capacity: usize) -> Cache {
+        self.network.cache(format, capacity.min(self.context()))
+    }
+
+    /// Reads the new tokens of several sequences at once; returns the logits that
+    /// [`Step::from`] asks for, `wanted × vocabulary`, row-major, steps one behind the other.
+    ///
+    /// The weights are read once for all of them. A row depends on the tokens of its sequence up
+    /// to it and on the format of its cache, not on the other steps, on the threads, or on how the
+    /// sequence is divided over calls, bit for bit. With f32 caches the rows are those of
+    /// [`Decoder::logits`]. After an error all caches are as they were.
+    ///
+    /// # Errors
+    /// [`ForwardError`] if a step has no tokens, more than fit its cache, or some outside the
+    /// vocabulary; if a cache belongs to another model, or if the weights are broken.
+    pub fn advance<'w>(
+        &self,
+        steps: &mut [Step<'_>],
+        room: &'w mut Workspace,
+        threads: usize,
+    ) -> Result<&'w [f32], ForwardError> {
+        self.states(steps, room, &mut Pass { kernels: self.kernels, threads, tap: None })?;
+        if let Err(error) = self.head(room, threads) {
+            undo(steps);
+            return Err(error);
+        }
+        Ok(&room.logits)
+    }
+
+    /// One sequence in a cache of its own.
+    fn read(
         &self,
         tokens: &[u32],
         options: ForwardOptions<'_>,
-    ) -> Result<Vec<f32>, ForwardError> {
+        room: &mut Workspace,
+    ) -> Result<(), ForwardError> {
         let ForwardOptions { threads, from, tap } = options;
         let context = self.context();
         if !(from + 1..=context).contains(&tokens.len()) {
             return Err(ForwardError::Length { tokens: tokens.len(), from, context });
         }
-        let vocabulary = self.vocabulary();
-        if let Some(&token) = tokens.iter().find(|&&token| token as usize >= vocabulary) {
-            return Err(ForwardError::Vocabulary { token, vocabulary });
-        }
-        let mut pass = Pass { kernels: self.kernels, threads, tap };
-        let states = self.network.states(tokens, from, &mut pass);
-        self.finite(states)
+        let mut cache = self.cache(CacheFormat::F32);
+        let step = Step { cache: &mut cache, tokens, from };
+        self.states(&mut [step], room, &mut Pass { kernels: self.kernels, threads, tap })
     }
 
-    fn finite(&self, values: Vec<f32>) -> Result<Vec<f32>, ForwardError> {
+    fn states(
+        &self,
+        steps: &mut [Step<'_>],
+        room: &mut Workspace,
+        pass: &mut Pass<'_>,
+    ) -> Result<(), ForwardError> {
+        steps.iter().try_for_each(|step| self.check(step))?;
+        self.network.states(steps, room, pass);
+        if let Err(error) = self.finite(&room.last) {
+            undo(steps);
+            return Err(error);
+        }
+        Ok(())
+    }
+
+    fn check(&self, step: &Step<'_>) -> Result<(), ForwardError> {
+        let (tokens, held) = (step.tokens.len(), step.cache.len());
+        if !self.network.fits(step.cache) {
+            return Err(ForwardError::Foreign { path: self.path.clone() });
+        }
+        if tokens == 0 || step.from > tokens {
+            return Err(ForwardError::Length { tokens, from: step.from, context: self.context() });
+        }
+        if tokens > step.cache.room() {
+            return Err(ForwardError::Full { held, tokens, context: step.cache.capacity() });
+        }
+        let vocabulary = self.vocabulary();
+        match step.tokens.iter().find(|&&token| token as usize >= vocabulary) {
+            Some(&token) => Err(ForwardError::Vocabulary { token, vocabulary }),
+            None => Ok(()),
+        }
+    }
+
+    fn head(&self, room: &mut Workspace, threads: usize) -> Result<(), ForwardError> {
+        self.network.head(room, self.kernels, threads);
+        self.finite(&room.logits)
+    }
+
+    fn finite(&self, values: &[f32]) -> Result<(), ForwardError> {
         if values.iter().all(|value| value.is_finite()) {
-            return Ok(values);
+            return Ok(());
         }
         Err(ForwardError::NotFinite { path: self.path.clone() })
+    }
+}
+
+/// Takes the tokens of `steps` out of their caches again.
+fn undo(steps: &mut [Step<'_>]) {
+    for step in steps {
+        step.cache.truncate(step.cache.len() - step.tokens.len());
     }
 }

@@ -100,6 +100,25 @@ pub enum ForwardError {
         /// The context length of the model.
         context: usize,
     },
+    /// More tokens than a sequence has room for.
+    #[error(
+        "{tokens} tokens after {held} do not fit the context of {context}; shorten the prompt or \
+         start anew"
+    )]
+    Full {
+        /// Tokens read before.
+        held: usize,
+        /// Tokens to read.
+        tokens: usize,
+        /// Most tokens of a sequence.
+        context: usize,
+    },
+    /// A cache that was made by a network of another shape.
+    #[error("the cache belongs to another model than {path}", path = path.display())]
+    Foreign {
+        /// The model.
+        path: PathBuf,
+    },
     /// A weight is NaN or infinite, or so large that the sums are.
     #[error(
         "{path}: the network gives NaN or infinity; its weights are broken, get the model again",

@@ -11,38 +11,54 @@
 
 mod activation;
 mod arch;
+mod cache;
+mod cancel;
 mod checkpoint;
 mod config;
 mod decoder;
 mod encoder;
 mod error;
 mod file;
+mod generate;
+mod grammar;
 mod layer;
 mod limit;
 mod name;
 mod network;
 mod outline;
 mod pool;
+mod sample;
 mod save;
 mod summary;
 mod tap;
+mod template;
 mod tokenizer;
 mod view;
 mod weight;
 mod worker;
 
 pub use activation::{ActivationError, Activations, Compute};
+pub use arch::llama::{Step, Workspace};
+pub use cache::{Cache, CacheFormat, CacheFormatError};
+pub use cancel::Cancel;
 pub use checkpoint::{Checkpoint, HeaderError, TensorInfo};
 pub use decoder::{Decoder, ForwardOptions};
 pub use encoder::{EmbedOptions, Encoder};
 pub use error::{EmbedError, ForwardError, LoadError};
+pub use generate::{
+    Ending, Engine, EngineOptions, Event, Finish, Finished, GenerateError, Overflow, Request,
+    RequestError, RequestId, Token,
+};
+pub use grammar::{Grammar, GrammarError, Grammars};
 pub use network::{Network, ObserveError, ObserveOptions};
 pub use outline::{Family, Naming, Outline};
+pub use sample::{Choice, Sampler, Sampling, SamplingError};
 pub use save::{
     Container, ContainerError, ConvertOptions, FloatFormat, SaveError, SaveOptions, SavedTensor,
     convert, save, save_gguf,
 };
 pub use summary::{Summary, TokenizerSummary};
 pub use tap::Tap;
+pub use template::{Answer, Message, Template, TemplateError};
 pub use view::View;
 pub use weight::{Dense, Weight};

@@ -40,3 +40,7 @@ pub(crate) const PICKLE_OPS: u64 = 1 << 22;
 pub(crate) const PICKLE_TEXT_BYTES: u64 = 1 << 20;
 /// Dictionaries inside dictionaries of a pickle.
 pub(crate) const PICKLE_DEPTH: usize = 16;
+/// Bytes of a chat template.
+pub(crate) const TEMPLATE_BYTES: usize = 1 << 16;
+/// Steps of a chat template.
+pub(crate) const TEMPLATE_FUEL: u64 = 1_000_000;

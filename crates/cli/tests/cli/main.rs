@@ -4,6 +4,7 @@
 
 mod bad;
 mod convert;
+mod generate;
 mod house;
 mod hub;
 mod model;

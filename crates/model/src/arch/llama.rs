@@ -1,27 +1,23 @@
 //! Llama: pre-norm transformer decoder (Touvron et al., 2023), and Qwen2 with its biases.
 
 mod load;
+mod room;
 mod shape;
-
-use std::convert::Infallible;
-use std::ops::Range;
-use std::sync::Mutex;
 
 use kvant_kernels::{Kernels, Matrix, MatrixMut};
 
-use crate::layer::causal::{Causal, CausalScratch};
+use crate::layer::causal::Causal;
 use crate::layer::linear::Linear;
 use crate::layer::resize;
 use crate::layer::rms::RmsNorm;
-use crate::layer::rope::Rotation;
 use crate::layer::rounded::Rounded;
-use crate::worker::{self, lock};
-use crate::{Tap, Weight};
+use crate::{Cache, CacheFormat, Tap, Weight};
 
+use room::Memory;
+pub use room::Workspace;
 pub(crate) use shape::Shape;
 
-/// Tokens a thread takes at a time. Sums over the past run to the end of the block, so this is
-/// part of what the results are.
+/// Tokens a thread takes at a time.
 const BLOCK: usize = 64;
 /// Tokens a thread takes at a time through the head, whose weight is large.
 const HEAD_BLOCK: usize = 128;
@@ -48,34 +44,22 @@ struct Layer {
     outer: Linear,
 }
 
-/// How a sequence is run.
+/// New tokens of one sequence.
+#[derive(Debug)]
+pub struct Step<'a> {
+    /// What was read of the sequence; it takes in the tokens.
+    pub cache: &'a mut Cache,
+    /// What follows, at least one token: part of a prompt, or the token chosen last.
+    pub tokens: &'a [u32],
+    /// The first of `tokens` whose logits are wanted; `tokens.len()` for none.
+    pub from: usize,
+}
+
+/// How sequences are run.
 pub(crate) struct Pass<'a> {
     pub(crate) kernels: &'a Kernels,
     pub(crate) threads: usize,
     pub(crate) tap: Option<&'a mut dyn Tap>,
-}
-
-/// The states of a sequence on its way through the layers.
-struct States {
-    /// `tokens × hidden`.
-    hidden: Vec<f32>,
-    /// The same normalised: what the projections read.
-    normed: Vec<f32>,
-    /// Queries, keys and values, `tokens × projected`.
-    qkv: Vec<f32>,
-    /// Attended values, `tokens × queries`.
-    context: Vec<f32>,
-    /// Inner states of the feed-forward block, `tokens × inner`.
-    middle: Vec<f32>,
-}
-
-/// Memory of one thread.
-#[derive(Default)]
-struct Scratch {
-    attention: CausalScratch,
-    update: Vec<f32>,
-    gates: Vec<f32>,
-    codes: Rounded,
 }
 
 impl Llama {
@@ -95,82 +79,131 @@ impl Llama {
         self.words.size_bytes() + layers + self.norm.gain.len() * 4 + self.head.size_bytes()
     }
 
-    /// The states before the head, normalised, of the tokens from `from` on: `(tokens − from) ×
-    /// hidden`. A token's state depends on the tokens up to it and not on the threads, bit for
-    /// bit. Costs `O(tokens)` in the linears, `O(tokens²)` in the attention.
-    pub(crate) fn states(&self, tokens: &[u32], from: usize, pass: &mut Pass<'_>) -> Vec<f32> {
-        let Shape { hidden, inner, .. } = self.shape;
-        let count = tokens.len();
-        let mut states = States {
-            hidden: vec![0.0; count * hidden],
-            normed: vec![0.0; count * hidden],
-            qkv: vec![0.0; count * self.attention.projected()],
-            context: vec![0.0; count * self.attention.queries()],
-            middle: vec![0.0; count * inner],
-        };
-        for (row, &token) in states.hidden.chunks_exact_mut(hidden).zip(tokens) {
-            self.words.decode_row(token as usize, row);
-        }
-        let rotation = Rotation::new(&self.shape.frequencies, self.shape.pairing, count);
-        for layer in &self.layers {
-            self.project(layer, &rotation, &mut states, pass);
-            layer.qkv.show(pass.tap.as_deref_mut(), &states.normed);
-            self.mix(layer, &mut states, pass);
-            layer.output.show(pass.tap.as_deref_mut(), &states.context);
-            layer.inner.show(pass.tap.as_deref_mut(), &states.normed);
-            layer.outer.show(pass.tap.as_deref_mut(), &states.middle);
-        }
-        let last = &states.hidden[from * hidden..];
-        let mut out = vec![0.0; last.len()];
-        self.norm.forward(pass.kernels, last, &mut out);
-        self.head.show(pass.tap.as_deref_mut(), &out);
-        out
+    /// An empty cache for sequences of at most `capacity` tokens.
+    pub(crate) fn cache(&self, format: CacheFormat, capacity: usize) -> Cache {
+        Cache::new(format, self.attention, self.layers.len(), capacity)
     }
 
-    /// The logits of every row of `states`, `rows × vocabulary`.
-    pub(crate) fn head(&self, kernels: &Kernels, threads: usize, states: &[f32]) -> Vec<f32> {
+    /// Whether `cache` was made for a network of this shape.
+    pub(crate) fn fits(&self, cache: &Cache) -> bool {
+        cache.fits(&self.attention, self.layers.len())
+    }
+
+    /// Runs every step and takes its tokens into its cache. The states before the head,
+    /// normalised, of the tokens from [`Step::from`] on are in [`Workspace::last`], steps one
+    /// behind the other.
+    ///
+    /// A token's state depends on the tokens up to it and on the format of the cache; not on the
+    /// threads, nor on what else runs, nor on how its sequence is divided over calls, bit for bit.
+    /// Costs `O(tokens)` in the linears and `O(tokens · positions)` in the attention.
+    pub(crate) fn states(&self, steps: &mut [Step<'_>], room: &mut Workspace, pass: &mut Pass<'_>) {
+        room.begin(&self.shape, &self.attention, steps);
+        let tokens = steps.iter().flat_map(|step| step.tokens);
+        for (row, &token) in room.hidden.chunks_exact_mut(self.shape.hidden).zip(tokens) {
+            self.words.decode_row(token as usize, row);
+        }
+        for (index, layer) in self.layers.iter().enumerate() {
+            self.project(layer, room, pass);
+            layer.qkv.show(pass.tap.as_deref_mut(), &room.normed);
+            self.attend(index, steps, room, pass);
+            layer.output.show(pass.tap.as_deref_mut(), &room.context);
+            self.mix(layer, room, pass);
+            layer.inner.show(pass.tap.as_deref_mut(), &room.normed);
+            layer.outer.show(pass.tap.as_deref_mut(), &room.middle);
+        }
+        for step in steps.iter_mut() {
+            step.cache.extend(step.tokens);
+        }
+        self.finish(steps, room, pass);
+    }
+
+    /// Normalises the states of the tokens whose logits are wanted.
+    fn finish(&self, steps: &[Step<'_>], room: &mut Workspace, pass: &mut Pass<'_>) {
+        let hidden = self.shape.hidden;
+        let wanted = steps.iter().map(|step| step.tokens.len() - step.from).sum::<usize>();
+        room.last.resize(wanted * hidden, 0.0);
+        let (mut row, mut rest) = (0, room.last.as_mut_slice());
+        for step in steps {
+            let rows = row + step.from..row + step.tokens.len();
+            let (out, tail) = rest.split_at_mut(rows.len() * hidden);
+            let states = &room.hidden[rows.start * hidden..rows.end * hidden];
+            self.norm.forward(pass.kernels, states, out);
+            (row, rest) = (rows.end, tail);
+        }
+        self.head.show(pass.tap.as_deref_mut(), &room.last);
+    }
+
+    /// The logits of every row of [`Workspace::last`], `rows × vocabulary`, to
+    /// [`Workspace::logits`].
+    pub(crate) fn head(&self, room: &mut Workspace, kernels: &Kernels, threads: usize) {
         let Shape { hidden, vocabulary, .. } = self.shape;
-        let mut logits = vec![0.0; states.len() / hidden * vocabulary];
-        let rows = states.chunks(HEAD_BLOCK * hidden);
-        let jobs: Vec<_> = rows.zip(logits.chunks_mut(HEAD_BLOCK * vocabulary)).collect();
-        each(threads, jobs, |(rows, out), scratch| {
-            run(kernels, &self.head, rows, &mut scratch.codes, out);
+        let Workspace { last, logits, memories, .. } = room;
+        logits.resize(last.len() / hidden * vocabulary, 0.0);
+        let rows = last.chunks(HEAD_BLOCK * hidden);
+        let jobs = rows.zip(logits.chunks_mut(HEAD_BLOCK * vocabulary));
+        memories.each(threads, jobs, |(rows, out), memory| {
+            run(kernels, &self.head, rows, &mut memory.codes, out);
         });
-        logits
     }
 
     /// Normalises and projects the states to queries, keys and values.
-    fn project(&self, layer: &Layer, rotation: &Rotation, states: &mut States, pass: &Pass<'_>) {
+    fn project(&self, layer: &Layer, room: &mut Workspace, pass: &Pass<'_>) {
         let (hidden, projected) = (self.shape.hidden, self.attention.projected());
         let turned = projected - self.attention.groups * self.attention.width;
         let kernels = pass.kernels;
-        let inputs = states.hidden.chunks(BLOCK * hidden);
-        let outputs = states.normed.chunks_mut(BLOCK * hidden);
-        let outputs = outputs.zip(states.qkv.chunks_mut(BLOCK * projected));
-        let jobs: Vec<_> = inputs.zip(outputs).enumerate().collect();
-        each(pass.threads, jobs, |(block, (input, (normed, qkv))), scratch| {
+        let Workspace { rotation, memories, .. } = room;
+        let inputs = room.hidden.chunks(BLOCK * hidden);
+        let outputs = room.normed.chunks_mut(BLOCK * hidden);
+        let outputs = outputs.zip(room.qkv.chunks_mut(BLOCK * projected));
+        let jobs = inputs.zip(outputs).enumerate();
+        memories.each(pass.threads, jobs, |(block, (input, (normed, qkv))), memory| {
             layer.attention_norm.forward(kernels, input, normed);
-            run(kernels, &layer.qkv, normed, &mut scratch.codes, qkv);
+            run(kernels, &layer.qkv, normed, &mut memory.codes, qkv);
             for (at, row) in qkv.chunks_exact_mut(projected).enumerate() {
                 rotation.turn(&mut row[..turned], block * BLOCK + at);
             }
         });
     }
 
-    /// Attention, feed-forward block, and both residual sums.
-    fn mix(&self, layer: &Layer, states: &mut States, pass: &Pass<'_>) {
+    /// Attention of every step over its own cache.
+    fn attend(&self, layer: usize, steps: &mut [Step<'_>], room: &mut Workspace, pass: &Pass<'_>) {
+        let (projected, queries) = (self.attention.projected(), self.attention.queries());
+        let Workspace { qkv, context, memories, .. } = room;
+        let (mut projections, mut outputs) = (qkv.as_slice(), context.as_mut_slice());
+        for step in steps.iter_mut() {
+            let (own, rest) = projections.split_at(step.tokens.len() * projected);
+            step.cache.write(layer, own);
+            projections = rest;
+        }
+        projections = qkv;
+        let steps: &[Step<'_>] = steps;
+        let jobs = steps.iter().flat_map(|step| {
+            let count = step.tokens.len();
+            let (own, rest) = projections.split_at(count * projected);
+            projections = rest;
+            let (out, rest) = std::mem::take(&mut outputs).split_at_mut(count * queries);
+            outputs = rest;
+            let blocks = own.chunks(BLOCK * projected).zip(out.chunks_mut(BLOCK * queries));
+            blocks.enumerate().map(|(block, (own, out))| {
+                (step.cache.past(layer), (step.cache.len() + block * BLOCK, own), out)
+            })
+        });
+        memories.each(pass.threads, jobs, |(past, block, out), memory| {
+            self.attention.forward(pass.kernels, past, block, &mut memory.attention, out);
+        });
+    }
+
+    /// Output projection, feed-forward block, and both residual sums.
+    fn mix(&self, layer: &Layer, room: &mut Workspace, pass: &Pass<'_>) {
         let Shape { hidden, inner, .. } = self.shape;
         let (queries, kernels) = (self.attention.queries(), pass.kernels);
-        let qkv = &states.qkv;
-        let blocks = states.hidden.chunks_mut(BLOCK * hidden);
-        let blocks = blocks.zip(states.normed.chunks_mut(BLOCK * hidden));
-        let blocks = blocks.zip(states.context.chunks_mut(BLOCK * queries));
-        let blocks = blocks.zip(states.middle.chunks_mut(BLOCK * inner));
-        let jobs: Vec<_> = blocks.enumerate().collect();
-        each(pass.threads, jobs, |(block, (((states, normed), context), middle)), scratch| {
-            let rows = span(block, states.len() / hidden);
-            let Scratch { attention, update, gates, codes } = scratch;
-            self.attention.forward(kernels, qkv, rows, attention, context);
+        let blocks = room.hidden.chunks_mut(BLOCK * hidden);
+        let blocks = blocks.zip(room.normed.chunks_mut(BLOCK * hidden));
+        let blocks = blocks.zip(room.context.chunks(BLOCK * queries));
+        let blocks = blocks.zip(room.middle.chunks_mut(BLOCK * inner));
+        let memories = &mut room.memories;
+        memories.each(pass.threads, blocks, |(((states, normed), context), middle), memory| {
+            let Memory { update, gates, codes, .. } = memory;
             let update = resize(update, states.len());
             run(kernels, &layer.output, context, codes, update);
             kernels.add(states, update);
@@ -198,10 +231,6 @@ fn run(kernels: &Kernels, linear: &Linear, x: &[f32], codes: &mut Rounded, out: 
     linear.forward(kernels, x, codes, MatrixMut::new(out, rows, linear.rows()));
 }
 
-fn span(block: usize, rows: usize) -> Range<usize> {
-    block * BLOCK..block * BLOCK + rows
-}
-
 /// `SiLU(gate) · up` (Shazeer, 2020); each row of `gates` holds the gates, then the ups.
 fn gate(gates: &[f32], out: &mut [f32], inner: usize) {
     for (row, out) in gates.chunks_exact(2 * inner).zip(out.chunks_exact_mut(inner)) {
@@ -210,16 +239,4 @@ fn gate(gates: &[f32], out: &mut [f32], inner: usize) {
             *out = gate / (1.0 + (-gate).exp()) * up;
         }
     }
-}
-
-/// Does every job once, on any thread.
-fn each<T: Send>(threads: usize, jobs: Vec<T>, work: impl Fn(T, &mut Scratch) + Sync) {
-    let jobs: Vec<_> = jobs.into_iter().map(|job| Mutex::new(Some(job))).collect();
-    let run = |scratch: &mut Scratch, index: usize| {
-        if let Some(job) = lock(&jobs[index]).take() {
-            work(job, scratch);
-        }
-        Ok::<(), Infallible>(())
-    };
-    let Ok(()) = worker::run(threads, jobs.len(), Scratch::default, run);
 }

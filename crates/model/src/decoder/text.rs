@@ -23,6 +23,10 @@ impl Text {
         Ok(Self { inner, prefix })
     }
 
+    pub(super) fn tokenizer(&self) -> &tokenizers::Tokenizer {
+        &self.inner
+    }
+
     pub(super) fn prefix(&self) -> &[u32] {
         &self.prefix
     }

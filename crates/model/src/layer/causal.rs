@@ -1,10 +1,10 @@
-//! Causal self-attention with shared keys and values (Ainslie et al., 2023).
-
-use std::ops::Range;
+//! Causal self-attention with shared keys and values (Ainslie et al., 2023) over a cache.
 
 use kvant_kernels::{Kernels, Matrix, MatrixMut, PackedF32};
 
 use super::resize;
+use crate::cache::page::{PAGE, Page, Part};
+use crate::cache::rotate::rotate;
 
 /// The shape of the attention; the projections are linear layers of their own.
 #[derive(Clone, Copy, Debug)]
@@ -17,12 +17,24 @@ pub(crate) struct Causal {
     pub(crate) width: usize,
 }
 
+/// The keys and values of one layer that some tokens see.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Past<'a> {
+    pub(crate) pages: &'a [Page],
+    /// Whether keys are stored rotated, so that queries must be too.
+    pub(crate) rotated: bool,
+}
+
 /// Memory of one thread.
 #[derive(Debug, Default)]
 pub(crate) struct CausalScratch {
     keys: PackedF32,
     values: PackedF32,
+    decoded: Vec<f32>,
+    queries: Vec<f32>,
     scores: Vec<f32>,
+    sums: Vec<f32>,
+    part: Vec<f32>,
 }
 
 impl Causal {
@@ -36,40 +48,85 @@ impl Causal {
         (self.heads + 2 * self.groups) * self.width
     }
 
-    /// The attended values of the tokens `rows` of one sequence, `rows × queries`. `qkv` holds
-    /// the projections of the sequence, queries scaled by `1/√width` beforehand; a token sees
-    /// itself and those before it.
+    /// The attended values of some tokens that follow one another, the first at position `first`,
+    /// `rows × queries`. `qkv` holds their projections, queries scaled by `1/√width` beforehand;
+    /// `past` the keys and values of all tokens up to them, their own included. A token sees itself
+    /// and those before it.
+    ///
+    /// Values are summed page by page, so a row has the same bits however the tokens of a sequence
+    /// are divided over calls. Costs `4 · rows · positions · width` operations a head, and decoding
+    /// and packing each key and value head once.
     pub(crate) fn forward(
         &self,
         kernels: &Kernels,
-        qkv: &[f32],
-        rows: Range<usize>,
+        past: Past<'_>,
+        (first, qkv): (usize, &[f32]),
         scratch: &mut CausalScratch,
         out: &mut [f32],
     ) {
         let (width, stride) = (self.width, self.projected());
-        let part = |from: usize, rows: Range<usize>| {
-            let from = rows.start * stride + from * width;
-            Matrix::strided(&qkv[from..], rows.len(), width, stride)
-        };
-        let CausalScratch { keys, values, scores } = scratch;
-        let seen = rows.end;
-        let scores = resize(scores, rows.len() * seen);
         let share = self.heads / self.groups;
+        let tokens = qkv.len() / stride;
         for group in 0..self.groups {
-            kernels.pack_f32(part(self.heads + group, 0..seen), keys);
-            values.pack_transposed(part(self.heads + self.groups + group, 0..seen));
-            for head in group * share..(group + 1) * share {
-                let queries = part(head, rows.clone());
-                kernels.gemm_f32(queries, keys, None, MatrixMut::new(scores, rows.len(), seen));
-                for (row, position) in scores.chunks_exact_mut(seen).zip(rows.clone()) {
-                    let (past, future) = row.split_at_mut(position + 1);
-                    kernels.softmax(past);
-                    future.fill(0.0);
+            let from = group * share * width;
+            let queries = resize(&mut scratch.queries, share * tokens * width);
+            for (index, query) in queries.chunks_exact_mut(width).enumerate() {
+                let (head, token) = (index / tokens, index % tokens);
+                query.copy_from_slice(&qkv[token * stride + from + head * width..][..width]);
+                if past.rotated {
+                    rotate(query);
                 }
-                let from = head * width;
-                let out = MatrixMut::strided(&mut out[from..], rows.len(), width, self.queries());
-                kernels.gemm_f32(Matrix::new(scores, rows.len(), seen), values, None, out);
+            }
+            self.group(kernels, past, (group, first, tokens), scratch);
+            for (index, sums) in scratch.sums.chunks_exact(width).take(share * tokens).enumerate() {
+                let (head, token) = (index / tokens, index % tokens);
+                let at = token * self.queries() + from + head * width;
+                out[at..at + width].copy_from_slice(sums);
+            }
+        }
+    }
+
+    /// The attended values of the queries in `scratch.queries`, one head behind the other, which
+    /// share the keys and values of `group`; they go to `scratch.sums`.
+    fn group(
+        &self,
+        kernels: &Kernels,
+        past: Past<'_>,
+        (group, first, tokens): (usize, usize, usize),
+        scratch: &mut CausalScratch,
+    ) {
+        let width = self.width;
+        let rows = self.heads / self.groups * tokens;
+        let seen = first + tokens;
+        let CausalScratch { keys, values, decoded, queries, scores, sums, part } = scratch;
+        let queries = Matrix::new(&queries[..rows * width], rows, width);
+        let scores = resize(scores, rows * seen);
+        let pages = || past.pages.iter().enumerate().take(seen.div_ceil(PAGE));
+        let held = |page: usize| PAGE.min(seen - page * PAGE);
+        for (index, page) in pages() {
+            let count = held(index);
+            let stored = page.rows(Part::Keys, group, count, decoded);
+            kernels.pack_f32(Matrix::new(stored, count, width), keys);
+            let scores = MatrixMut::strided(&mut scores[index * PAGE..], rows, count, seen);
+            kernels.gemm_f32(queries, keys, None, scores);
+        }
+        for (index, row) in scores.chunks_exact_mut(seen).enumerate() {
+            let (past, future) = row.split_at_mut(first + index % tokens + 1);
+            kernels.softmax(past);
+            future.fill(0.0);
+        }
+        let sums = resize(sums, rows * width);
+        let part = resize(part, rows * width);
+        for (index, page) in pages() {
+            let count = held(index);
+            let stored = page.rows(Part::Values, group, count, decoded);
+            values.pack_transposed(Matrix::new(stored, count, width));
+            let weights = Matrix::strided(&scores[index * PAGE..], rows, count, seen);
+            if index == 0 {
+                kernels.gemm_f32(weights, values, None, MatrixMut::new(sums, rows, width));
+            } else {
+                kernels.gemm_f32(weights, values, None, MatrixMut::new(part, rows, width));
+                kernels.add(sums, part);
             }
         }
     }

@@ -3,7 +3,11 @@
 #![expect(clippy::unwrap_used, reason = "helpers of a test file")]
 
 mod bad;
+mod cache;
+mod generate;
 mod golden;
 mod network;
+mod reference;
+mod template;
 mod text;
 mod toy;

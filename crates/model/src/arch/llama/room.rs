@@ -1,0 +1,109 @@
+//! The memory of a forward pass, kept from one to the next.
+
+use std::convert::Infallible;
+use std::fmt;
+use std::sync::Mutex;
+
+use super::{Shape, Step};
+use crate::layer::causal::{Causal, CausalScratch};
+use crate::layer::rope::Rotation;
+use crate::layer::rounded::Rounded;
+use crate::worker::{self, lock};
+
+/// Memory that running a language model needs beside the caches; reusable between calls of any
+/// size, and between models.
+#[derive(Default)]
+pub struct Workspace {
+    /// `tokens × hidden`.
+    pub(super) hidden: Vec<f32>,
+    /// The same normalised: what the projections read.
+    pub(super) normed: Vec<f32>,
+    /// Queries, keys and values, `tokens × projected`.
+    pub(super) qkv: Vec<f32>,
+    /// Attended values, `tokens × queries`.
+    pub(super) context: Vec<f32>,
+    /// Inner states of the feed-forward block, `tokens × inner`.
+    pub(super) middle: Vec<f32>,
+    /// States before the head, `wanted × hidden`.
+    pub(crate) last: Vec<f32>,
+    /// `wanted × vocabulary`.
+    pub(crate) logits: Vec<f32>,
+    pub(super) rotation: Rotation,
+    pub(super) memories: Memories,
+}
+
+impl fmt::Debug for Workspace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Workspace").field("logits", &self.logits.len()).finish_non_exhaustive()
+    }
+}
+
+impl Workspace {
+    /// Makes room for `steps`; what the buffers hold is of no interest.
+    pub(super) fn begin(&mut self, shape: &Shape, attention: &Causal, steps: &[Step<'_>]) {
+        let rows = steps.iter().map(|step| step.tokens.len()).sum::<usize>();
+        self.hidden.resize(rows * shape.hidden, 0.0);
+        self.normed.resize(rows * shape.hidden, 0.0);
+        self.qkv.resize(rows * attention.projected(), 0.0);
+        self.context.resize(rows * attention.queries(), 0.0);
+        self.middle.resize(rows * shape.inner, 0.0);
+        let positions = steps.iter().flat_map(|step| {
+            let from = step.cache.len();
+            from..from + step.tokens.len()
+        });
+        self.rotation.set(&shape.frequencies, shape.pairing, positions);
+    }
+}
+
+/// Memory of one thread.
+#[derive(Default)]
+pub(super) struct Memory {
+    pub(super) attention: CausalScratch,
+    pub(super) update: Vec<f32>,
+    pub(super) gates: Vec<f32>,
+    pub(super) codes: Rounded,
+}
+
+/// The memories of the threads, between the jobs they do.
+#[derive(Default)]
+pub(super) struct Memories(Mutex<Vec<Memory>>);
+
+/// A memory that goes back when its thread is done.
+struct Lent<'a> {
+    memory: Memory,
+    owner: &'a Memories,
+}
+
+impl Drop for Lent<'_> {
+    fn drop(&mut self) {
+        lock(&self.owner.0).push(std::mem::take(&mut self.memory));
+    }
+}
+
+impl Memories {
+    fn lend(&self) -> Lent<'_> {
+        Lent { memory: lock(&self.0).pop().unwrap_or_default(), owner: self }
+    }
+
+    /// Does every job once, on any thread.
+    pub(super) fn each<T: Send>(
+        &self,
+        threads: usize,
+        jobs: impl Iterator<Item = T>,
+        work: impl Fn(T, &mut Memory) + Sync,
+    ) {
+        if threads <= 1 {
+            let mut lent = self.lend();
+            jobs.for_each(|job| work(job, &mut lent.memory));
+            return;
+        }
+        let jobs: Vec<_> = jobs.map(|job| Mutex::new(Some(job))).collect();
+        let run = |lent: &mut Lent<'_>, index: usize| {
+            if let Some(job) = lock(&jobs[index]).take() {
+                work(job, &mut lent.memory);
+            }
+            Ok::<(), Infallible>(())
+        };
+        let Ok(()) = worker::run(threads, jobs.len(), || self.lend(), run);
+    }
+}
