@@ -107,8 +107,8 @@ impl Grammars {
         self.schema(json!({ "type": "object" }))
     }
 
-    /// JSON that fits `schema` (JSON Schema, the parts that llguidance follows), on one line, with a
-    /// space after each comma and colon: where white space is free, small models write nothing
+    /// JSON that fits `schema` (JSON Schema, the parts that llguidance follows), on one line, with
+    /// a space after each comma and colon: where white space is free, small models write nothing
     /// else. A schema's own `x-guidance` says otherwise.
     ///
     /// # Errors
@@ -117,7 +117,9 @@ impl Grammars {
         if let Some(schema) = schema.as_object_mut() {
             schema.entry("x-guidance").or_insert_with(|| {
                 json!({
-                    "whitespace_flexible": false, "item_separator": ", ", "key_separator": ": ",
+                    "whitespace_flexible": false,
+                    "item_separator": ", ",
+                    "key_separator": ": ",
                 })
             });
         }

@@ -92,7 +92,7 @@ pub(super) fn run(args: &Generate) -> anyhow::Result<()> {
     if !args.json {
         return print::line(&finished.text);
     }
-    print::json(&made(&writer, finished, record, load))
+    print::json(&made(&writer, &finished, record, load))
 }
 
 fn prompt(args: &Generate) -> anyhow::Result<String> {
@@ -106,7 +106,7 @@ fn prompt(args: &Generate) -> anyhow::Result<String> {
     Ok(prompt)
 }
 
-fn made(writer: &Writer<'_>, finished: Finished, record: Record, load: f64) -> Made {
+fn made(writer: &Writer<'_>, finished: &Finished, record: Record, load: f64) -> Made {
     let Record { began, first, tokens } = record;
     let end = Instant::now();
     let first = first.unwrap_or(end);

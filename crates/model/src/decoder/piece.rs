@@ -12,9 +12,9 @@ use crate::tokenizer::BEGIN;
 #[derive(Debug)]
 pub(crate) struct Pieces {
     /// Where the bytes of each token end.
-    ends: Vec<u32>,
-    bytes: Vec<u8>,
-    special: Vec<bool>,
+    pub(super) ends: Vec<u32>,
+    pub(super) bytes: Vec<u8>,
+    pub(super) special: Vec<bool>,
 }
 
 impl Pieces {

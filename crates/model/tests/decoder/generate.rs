@@ -78,7 +78,7 @@ fn a_text_does_not_depend_on_what_else_runs() {
     let model = model();
     let make = |at: u64| {
         let sampling = Sampling {
-            temperature: if at % 3 == 0 { 0.0 } else { 1.3 },
+            temperature: if at.is_multiple_of(3) { 0.0 } else { 1.3 },
             top_p: 0.95,
             repeat_penalty: 1.1,
             seed: at,

@@ -1,5 +1,6 @@
 //! `kvant bench generate MODEL`.
 
+use std::fmt::Write;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -93,7 +94,7 @@ pub(super) fn run(args: &BenchGenerate) -> anyhow::Result<()> {
             prefill_share: None,
         },
     };
-    if args.json { print::json(&speed) } else { print::all(&told(&speed)) }
+    if args.json { print::json(&speed) } else { print::all(&told(&speed)?) }
 }
 
 /// Reads the prompts of all requests, then writes to the end of all.
@@ -139,17 +140,16 @@ fn prompt(vocabulary: usize, count: usize, request: usize) -> Vec<u32> {
     (0..count).map(token).collect()
 }
 
-fn told(speed: &Speed) -> String {
+fn told(speed: &Speed) -> anyhow::Result<String> {
     let Speed { prompt_tokens, new_tokens, parallel, threads, rounds, .. } = speed;
-    let mut lines = format!("reading       {:.1} tokens/s\n", speed.prefill_tok_s);
-    lines.push_str(&format!("writing       {:.1} tokens/s\n", speed.decode_tok_s));
-    lines.push_str(&format!("first token   {:.1} ms\n", speed.first_token_ms));
+    let mut lines = String::new();
+    writeln!(lines, "reading       {:.1} tokens/s", speed.prefill_tok_s)?;
+    writeln!(lines, "writing       {:.1} tokens/s", speed.decode_tok_s)?;
+    writeln!(lines, "first token   {:.1} ms", speed.first_token_ms)?;
     if let Some(peak) = speed.peak_rss_mb {
-        lines.push_str(&format!("memory        {peak:.0} MB at most\n"));
+        writeln!(lines, "memory        {peak:.0} MB at most")?;
     }
-    lines.push_str(&format!(
-        "{parallel} x {prompt_tokens} tokens read, {new_tokens} written, {threads} threads, \
-         median of {rounds} rounds\n"
-    ));
-    lines
+    let read = format!("{parallel} x {prompt_tokens} tokens read, {new_tokens} written");
+    writeln!(lines, "{read}, {threads} threads, median of {rounds} rounds")?;
+    Ok(lines)
 }
