@@ -2,6 +2,8 @@
 
 pub(crate) mod page;
 pub(crate) mod rotate;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 use std::str::FromStr;

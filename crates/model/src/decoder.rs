@@ -109,6 +109,11 @@ impl Decoder {
         self.network.size_bytes()
     }
 
+    /// Bytes of the weights that every call of [`Decoder::advance`] reads: all but the word table.
+    pub fn read_bytes(&self) -> usize {
+        self.network.read_bytes()
+    }
+
     /// The special tokens the tokenizer puts before every text (`<s>`); often none.
     pub fn prefix(&self) -> &[u32] {
         self.text.prefix()

@@ -35,16 +35,16 @@ pub(super) fn run(args: &Chat) -> anyhow::Result<()> {
             "/reset" => messages.truncate(told),
             question => {
                 messages.push(Message::new("user", question));
-                answer(&mut writer, &mut messages)?;
+                answer(&mut writer, &mut messages, told)?;
             }
         }
     }
 }
 
-/// Prints the model's answer as it comes, and adds it to the conversation. What was said before
-/// is in the engine's cache and is not read again.
-fn answer(writer: &mut Writer<'_>, messages: &mut Vec<Message>) -> anyhow::Result<()> {
-    let prompt = writer.conversation(messages)?;
+/// Prints the model's answer as it comes, and adds it to the conversation, of which the first
+/// `told` messages stay. What was said before is in the engine's cache and is not read again.
+fn answer(writer: &mut Writer<'_>, messages: &mut Vec<Message>, told: usize) -> anyhow::Result<()> {
+    let prompt = prompt(writer, messages, told)?;
     let request = writer.request(prompt, None);
     let (cancel, mut closed, mut text) = (request.cancel.clone(), Ok(()), String::new());
     let finished = writer.engine.run(request, |token| {
@@ -59,6 +59,23 @@ fn answer(writer: &mut Writer<'_>, messages: &mut Vec<Message>) -> anyhow::Resul
     text.push_str(&finished.text);
     messages.push(Message::new("assistant", text));
     Ok(())
+}
+
+/// The tokens of the conversation, without its oldest questions and answers where they would leave
+/// less than a quarter of the context for the answer.
+fn prompt(
+    writer: &Writer<'_>,
+    messages: &mut Vec<Message>,
+    told: usize,
+) -> anyhow::Result<Vec<u32>> {
+    loop {
+        let prompt = writer.conversation(messages)?;
+        let fits = prompt.len() <= writer.engine.context() / 4 * 3;
+        if fits || messages.len() < told + 3 {
+            return Ok(prompt);
+        }
+        messages.drain(told..told + 2);
+    }
 }
 
 /// Shows that a question is awaited.

@@ -129,6 +129,8 @@ fn a_conversation_remembers_until_it_is_reset() {
     assert_eq!(again, format!("{once}{once}"));
     let longer = chat(&house, "hello\nhello");
     assert!(longer.starts_with(&once) && longer != again, "{longer:?}");
+    // Thirty turns do not fit the context of 128 tokens; the oldest are forgotten.
+    assert!(chat(&house, &"hello\n".repeat(30)).len() > 30);
     // The system's words and the mark of the user are part of the question.
     let asked = house.succeed(&[
         "generate",

@@ -75,8 +75,13 @@ impl Llama {
 
     /// Bytes of all weights as held for running.
     pub(crate) fn size_bytes(&self) -> usize {
+        self.words.size_bytes() + self.read_bytes()
+    }
+
+    /// Bytes of the weights that every step reads: all but the word table.
+    pub(crate) fn read_bytes(&self) -> usize {
         let layers = self.layers.iter().map(Layer::size_bytes).sum::<usize>();
-        self.words.size_bytes() + layers + self.norm.gain.len() * 4 + self.head.size_bytes()
+        layers + self.norm.gain.len() * 4 + self.head.size_bytes()
     }
 
     /// An empty cache for sequences of at most `capacity` tokens.

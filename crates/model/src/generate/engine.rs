@@ -79,6 +79,11 @@ impl Engine {
         &self.decoder
     }
 
+    /// Tokens a request may have, prompt included.
+    pub fn context(&self) -> usize {
+        self.options.context
+    }
+
     /// Whether there is nothing to do.
     pub fn is_idle(&self) -> bool {
         self.live.is_empty() && self.waiting.is_empty()

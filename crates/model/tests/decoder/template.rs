@@ -91,6 +91,9 @@ fn templates_that_are_broken_say_so() {
     assert_eq!(render(endless), Err(TemplateError::Endless));
     let deep = "{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}";
     assert!(render(deep).is_err());
+    for open in ["(", "[", "not ", "-"] {
+        assert!(render(&format!("{{{{ {}", open.repeat(15_000))).is_err(), "{open}");
+    }
     let large = "x".repeat((1 << 16) + 1);
     assert!(render(&large).unwrap_err().to_string().contains("limit"));
     assert!(render(&large[1..]).is_ok());

@@ -36,8 +36,8 @@ struct Speed {
 /// How near the machine's limits that is; `null` where the limit was not measured.
 #[derive(Debug, Serialize)]
 struct Ceiling {
-    /// Bytes a second that writing reads at least: all weights and the keys and values held, once
-    /// for every step of all requests together.
+    /// Billions of bytes a second that writing reads: the weights, but for the word table, and the
+    /// keys and values held on average, once for every step of all requests together.
     decode_gb_s: f64,
     /// Share of the bandwidth measured in this run.
     decode_share: Option<f64>,
@@ -74,7 +74,9 @@ pub(super) fn run(args: &BenchGenerate) -> anyhow::Result<()> {
     let figure = |of: fn(&Round) -> f64| median(&mut rounds.iter().map(of).collect::<Vec<_>>());
     let cache_bytes = rounds.iter().map(|round| round.cache_bytes).max().unwrap_or(0);
     let decode = figure(|round| round.decode);
-    let read = (decoder.weight_bytes() + cache_bytes) as f64;
+    // The caches grow evenly from the prompts to all tokens.
+    let held = (args.prompt_tokens as f64 + args.new_tokens as f64 / 2.0) / wanted as f64;
+    let read = decoder.read_bytes() as f64 + cache_bytes as f64 * held;
     let speed = Speed {
         prompt_tokens: args.prompt_tokens,
         new_tokens: args.new_tokens,
