@@ -44,3 +44,6 @@ pub(crate) const PICKLE_DEPTH: usize = 16;
 pub(crate) const TEMPLATE_BYTES: usize = 1 << 16;
 /// Steps of a chat template.
 pub(crate) const TEMPLATE_FUEL: u64 = 1_000_000;
+/// Stack of the thread that runs a chat template: 8 kB for each level that [`TEMPLATE_BYTES`] of it
+/// can nest. Only what is used takes memory.
+pub(crate) const TEMPLATE_STACK_BYTES: usize = 512 << 20;

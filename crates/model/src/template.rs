@@ -5,7 +5,7 @@ use minijinja::{Environment, ErrorKind, Value, context};
 
 use crate::checkpoint::gguf::Header;
 use crate::decoder::end::word;
-use crate::limit::{TEMPLATE_BYTES, TEMPLATE_FUEL};
+use crate::limit::{TEMPLATE_BYTES, TEMPLATE_FUEL, TEMPLATE_STACK_BYTES};
 use crate::tokenizer::one_line;
 use crate::{Checkpoint, LoadError, file};
 
@@ -110,7 +110,8 @@ impl Template {
         Ok(source.map(|source| Self::new(&source, token("bos_token"), token("eos_token"))))
     }
 
-    /// The text of `messages`; `answer` leaves it open for the model's answer.
+    /// The text of `messages`; `answer` leaves it open for the model's answer. Takes a thread for a
+    /// moment, whose stack is as deep as any template of the allowed size can make use of.
     ///
     /// # Errors
     /// [`TemplateError`] if the template is broken, refuses the messages, or runs for more than a
@@ -120,6 +121,17 @@ impl Template {
             let why = format!("{} bytes, the limit is {TEMPLATE_BYTES}", self.source.len());
             return Err(TemplateError::Broken { why });
         }
+        // Its parser follows chains of operators by recursion, as deep as the template is long.
+        let thread = std::thread::Builder::new().stack_size(TEMPLATE_STACK_BYTES);
+        let broken = |why: &str| TemplateError::Broken { why: why.to_owned() };
+        std::thread::scope(|scope| {
+            let running = thread.spawn_scoped(scope, || self.run(messages, answer));
+            let running = running.map_err(|error| broken(&error.to_string()))?;
+            running.join().map_err(|_| broken("its engine gave up"))?
+        })
+    }
+
+    fn run(&self, messages: &[Message], answer: Answer) -> Result<String, TemplateError> {
         let mut environment = Environment::new();
         let mut syntax = SyntaxConfig::builder();
         syntax.trim_blocks(true).lstrip_blocks(true);

@@ -91,12 +91,30 @@ fn templates_that_are_broken_say_so() {
     assert_eq!(render(endless), Err(TemplateError::Endless));
     let deep = "{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}";
     assert!(render(deep).is_err());
-    for open in ["(", "[", "not ", "-"] {
-        assert!(render(&format!("{{{{ {}", open.repeat(15_000))).is_err(), "{open}");
-    }
     let large = "x".repeat((1 << 16) + 1);
     assert!(render(&large).unwrap_err().to_string().contains("limit"));
     assert!(render(&large[1..]).is_ok());
     let refused = render("{{ raise_exception('no\nroles') }}");
     assert_eq!(refused, Err(TemplateError::Refused { why: "no".into() }));
+}
+
+/// Chains of operators as long as a template may be: parser, compiler and destructors walk them by
+/// recursion, which once overflowed the stack.
+#[test]
+fn templates_cannot_exhaust_the_stack() {
+    let long = |part: &str| part.repeat(((1 << 16) - 100) / part.len());
+    let render = |source: &str| Template::new(source, "", "").render(&hello(), Answer::Open);
+    for open in ["(", "[", "not ", "-", "{%if a%}", "{{"] {
+        assert!(render(&format!("{{{{ {}", long(open))).is_err(), "{open}");
+    }
+    for (part, end) in
+        [("not ", "a"), ("-", "1"), ("1+", "1"), ("1~", "1"), ("a.", "b"), ("a or ", "b")]
+    {
+        // Whether it is valid or too much, it comes back.
+        drop(render(&format!("{{{{ {}{end} }}}}", long(part))));
+    }
+    for part in ["|upper", "[0]", "()", " if a else b", " and a", "**1"] {
+        drop(render(&format!("{{{{ a{} }}}}", long(part))));
+    }
+    drop(render(&format!("{{% if a %}}{}{{% endif %}}", long("{%elif a%}"))));
 }
