@@ -1,5 +1,7 @@
 //! Right-hand operands of the matrix products, in the order the micro-kernels read them.
 
+pub(crate) mod blocks;
+
 use crate::{Matrix, kernels};
 
 /// Output columns per panel: one AVX-512 register of f32, two of AVX2.

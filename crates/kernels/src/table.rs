@@ -2,14 +2,20 @@
 
 use std::sync::OnceLock;
 
-use crate::pack::LineF32;
+use crate::pack::{LineF32, PANEL};
 #[cfg(target_arch = "x86_64")]
 use crate::x86_64;
-use crate::{Level, Matrix, MatrixMut, PackedF32, PackedI8, RowsI8, scalar};
+use crate::{
+    BlocksI8, Level, Matrix, MatrixMut, PackedBlocks, PackedF32, PackedI8, RowsI8, Scaling, scalar,
+};
 
 type Pair<T, R> = fn(&[T], &[T]) -> R;
 type GemmF32 = fn(Matrix<'_, f32>, &PackedF32, Option<&[f32]>, MatrixMut<'_, f32>);
+type GemmBlocks = fn(&BlocksI8, &PackedBlocks, Option<&[f32]>, MatrixMut<'_, f32>);
 type GemmI8 = fn(&RowsI8, &PackedI8, Option<&[f32]>, MatrixMut<'_, f32>);
+
+/// Panels decoded at a time: 1536 columns of 4 are 400 kB of L2.
+const EXPANDED: usize = 4;
 
 /// The kernels of one [`Level`]. Lengths are checked here, so the functions behind need no checks.
 #[derive(Debug)]
@@ -22,6 +28,8 @@ pub struct Kernels {
     pub(crate) dot_i8: Pair<i8, i32>,
     pub(crate) gemm_f32: GemmF32,
     pub(crate) gemm_i8: GemmI8,
+    pub(crate) gemm_blocks: GemmBlocks,
+    pub(crate) expand: fn(&PackedBlocks, usize, &mut [LineF32]),
     pub(crate) transpose: fn(Matrix<'_, f32>, &mut [LineF32]),
     pub(crate) gelu: fn(&mut [f32]),
     pub(crate) exponentials: fn(&mut [f32], f32) -> f32,
@@ -29,6 +37,7 @@ pub struct Kernels {
     pub(crate) add: fn(&mut [f32], &[f32]),
     pub(crate) layer_norm: fn(&mut [f32], &[f32], &[f32], f32),
     pub(crate) quantize_rows: fn(Matrix<'_, f32>, &mut RowsI8),
+    pub(crate) quantize_blocks: fn(Matrix<'_, f32>, Scaling, usize, &mut BlocksI8),
 }
 
 static SCALAR: Kernels = Kernels {
@@ -40,6 +49,8 @@ static SCALAR: Kernels = Kernels {
     dot_i8: scalar::distance::dot_i8,
     gemm_f32: scalar::gemm::gemm_f32,
     gemm_i8: scalar::gemm::gemm_i8,
+    gemm_blocks: scalar::blocks::gemm_blocks,
+    expand: scalar::blocks::expand,
     transpose: scalar::gemm::transpose,
     gelu: scalar::row::gelu,
     exponentials: scalar::row::exponentials,
@@ -47,6 +58,7 @@ static SCALAR: Kernels = Kernels {
     add: scalar::row::add,
     layer_norm: scalar::row::layer_norm,
     quantize_rows: scalar::row::quantize_rows,
+    quantize_blocks: scalar::blocks::quantize_blocks,
 };
 
 /// The table of the best level of this CPU, or of the one `KVANT_SIMD` names.
@@ -146,6 +158,70 @@ impl Kernels {
         assert_eq!((out.rows(), out.cols()), (x.rows(), w.n()), "output shape");
         assert!(bias.is_none_or(|bias| bias.len() == w.n()), "bias length");
         (self.gemm_i8)(x, w, bias, out);
+    }
+
+    /// `out = x · Wᵀ + bias` over blocks: with `F` the factor of an output and in block `b` `s`, `t`
+    /// the scales of `x` and `W` and `m` the minimum,
+    /// `F · Σ_b (s·t · Σ x·level + m · s·Σ x) + bias`.
+    ///
+    /// Sums inside a block are exact. The same bits at every level and whatever the number of rows.
+    pub fn gemm_blocks(
+        &self,
+        x: &BlocksI8,
+        w: &PackedBlocks,
+        bias: Option<&[f32]>,
+        out: MatrixMut<'_, f32>,
+    ) {
+        assert_eq!((x.cols(), x.block()), (w.k(), w.shape().block), "inner lengths differ");
+        assert_eq!((out.rows(), out.cols()), (x.rows(), w.n()), "output shape");
+        assert!(bias.is_none_or(|bias| bias.len() == w.n()), "bias length");
+        (self.gemm_blocks)(x, w, bias, out);
+    }
+
+    /// `out = x · Wᵀ + bias` over blocks with f32 activations: a few panels at a time are decoded to
+    /// `memory`, as [`PackedBlocks::decode_row`] says, and multiplied as by [`Kernels::gemm_f32`].
+    pub fn gemm_blocks_f32(
+        &self,
+        x: Matrix<'_, f32>,
+        w: &PackedBlocks,
+        bias: Option<&[f32]>,
+        memory: &mut PackedF32,
+        mut out: MatrixMut<'_, f32>,
+    ) {
+        assert_eq!(x.cols(), w.k(), "inner lengths differ");
+        assert_eq!((out.rows(), out.cols()), (x.rows(), w.n()), "output shape");
+        assert!(bias.is_none_or(|bias| bias.len() == w.n()), "bias length");
+        let (n, k) = (w.n(), w.k());
+        for from in (0..n).step_by(EXPANDED * PANEL) {
+            let range = from..n.min(from + EXPANDED * PANEL);
+            memory.reset(range.len(), k);
+            for (panel, lines) in memory.data.chunks_mut(k.max(1)).enumerate() {
+                (self.expand)(w, from / PANEL + panel, lines);
+            }
+            let bias = bias.map(|bias| &bias[range.clone()]);
+            let (rows, stride) = (out.rows(), out.stride());
+            let data = out.data_mut();
+            let start = from.min(data.len());
+            let part = MatrixMut::strided(&mut data[start..], rows, range.len(), stride);
+            (self.gemm_f32)(x, memory, bias, part);
+        }
+    }
+
+    /// Quantizes `x` to int8 for [`Kernels::gemm_blocks`] with weights in blocks of `block` columns,
+    /// 16 or 32: codes rounded to even, off by at most half a scale (where [`Scaling::Fixed`] does
+    /// not cut).
+    ///
+    /// The same codes and scales at every level. Magnitudes below 1e-30 count as zeros; NaN and
+    /// infinity become the scale, so that the products are NaN.
+    pub fn quantize_blocks(
+        &self,
+        x: Matrix<'_, f32>,
+        scaling: Scaling,
+        block: usize,
+        out: &mut BlocksI8,
+    ) {
+        assert!(matches!(block, 16 | 32), "blocks of {block}");
+        (self.quantize_blocks)(x, scaling, block, out);
     }
 
     /// Packs `w` (`n × k`, one row per output) into `packed`, reusing its allocation;

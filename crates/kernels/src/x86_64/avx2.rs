@@ -1,5 +1,6 @@
 //! AVX2 with FMA: 8 floats or 32 bytes at a time.
 
+mod blocks;
 mod distance;
 mod gemm;
 mod row;
@@ -25,6 +26,12 @@ pub(crate) static TABLE: Kernels = Kernels {
     gemm_f32: |x, w, bias, out| unsafe { gemm::gemm_f32(x, w, bias, out) },
     // SAFETY: the CPU has the features, see above.
     gemm_i8: |x, w, bias, out| unsafe { gemm::gemm_i8(x, w, bias, out) },
+    // SAFETY: the CPU has the features, see above.
+    gemm_blocks: |x, w, bias, out| unsafe { blocks::gemm_blocks(x, w, bias, out) },
+    // SAFETY: the CPU has the features, see above.
+    quantize_blocks: |x, by, block, out| unsafe { blocks::quantize_blocks(x, by, block, out) },
+    // SAFETY: the CPU has the features, see above.
+    expand: |w, panel, lines| unsafe { blocks::expand(w, panel, lines) },
     // SAFETY: the CPU has the features, see above.
     transpose: |w, lines| unsafe { gemm::transpose(w, lines) },
     // SAFETY: the CPU has the features, see above.

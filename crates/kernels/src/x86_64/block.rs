@@ -2,8 +2,9 @@
 
 use std::ops::Range;
 
+use crate::pack::blocks::LineU8;
 use crate::pack::{LANE, LineF32, LineI8, PANEL};
-use crate::{Matrix, MatrixMut, PackedF32, PackedI8, RowsI8};
+use crate::{BlocksI8, Matrix, MatrixMut, PackedBlocks, PackedF32, PackedI8, RowsI8};
 
 /// Sizes of the cuts, one constant per micro-kernel family.
 pub(super) struct Blocking {
@@ -157,6 +158,56 @@ impl ProductI8<'_> {
         let out = tile.row * self.out.stride() + tile.panel * PANEL;
         let line = tile.panel * shape.steps;
         (x, self.w.data[line..].as_ptr(), self.out.data_mut()[out..].as_mut_ptr())
+    }
+
+    /// How many outputs panel `panel` has, 16 but for the last.
+    #[inline]
+    pub(super) fn lanes(&self, panel: usize) -> usize {
+        PANEL.min(self.w.n() - panel * PANEL)
+    }
+}
+
+/// The operands of a product over blocks; lengths agree, which [`crate::Kernels::gemm_blocks`]
+/// asserts.
+pub(super) struct ProductBlocks<'a> {
+    pub(super) x: &'a BlocksI8,
+    pub(super) w: &'a PackedBlocks,
+    pub(super) bias: Option<&'a [f32]>,
+    pub(super) out: MatrixMut<'a, f32>,
+}
+
+impl ProductBlocks<'_> {
+    /// How it is cut; a step is one block.
+    pub(super) fn shape(&self) -> Shape {
+        Shape::new(self.x.rows(), self.w.n(), self.x.blocks())
+    }
+
+    /// Where `tile` begins: in the codes of the rows, in the lines of its first panel, in the
+    /// output.
+    ///
+    /// The tile is checked, so these hold for what follows the pointers: `height` rows of `steps`
+    /// whole blocks of codes, `x.stride()` apart; `width` panels of `w.panel_lines()` lines;
+    /// `height` rows of [`lanes`](Self::lanes) floats, `out.stride()` apart. And `x.scales`,
+    /// `x.sums`, `x.totals` hold `steps` values a row, `w.scales` and `w.minima` (or nothing)
+    /// `steps` a panel.
+    #[inline]
+    pub(super) fn corner(&mut self, tile: &Tile) -> (*const i8, *const LineU8, *mut f32) {
+        let shape = self.shape();
+        tile.check(&shape);
+        let (x, w, blocks) = (self.x, self.w, shape.steps);
+        assert!(tile.steps == (0..blocks), "blocks are not cut");
+        assert_eq!((self.out.rows(), self.out.cols()), (x.rows(), w.n()));
+        assert_eq!((x.cols(), x.block()), (w.k(), w.shape().block));
+        assert_eq!(w.shape().blocks(), blocks);
+        assert!(x.stride() >= blocks * x.block() && x.codes.len() == x.rows() * x.stride());
+        assert!([x.scales.len(), x.sums.len(), x.totals.len()] == [x.rows() * blocks; 3]);
+        assert_eq!(w.scales.len(), shape.panels * blocks);
+        assert!(w.minima.is_empty() || w.minima.len() == shape.panels * blocks);
+        assert_eq!(w.codes.len(), shape.panels * w.panel_lines());
+        let codes = x.codes[tile.row * x.stride()..].as_ptr();
+        let out = tile.row * self.out.stride() + tile.panel * PANEL;
+        let line = tile.panel * w.panel_lines();
+        (codes, w.codes[line..].as_ptr(), self.out.data_mut()[out..].as_mut_ptr())
     }
 
     /// How many outputs panel `panel` has, 16 but for the last.

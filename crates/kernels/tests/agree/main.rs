@@ -4,6 +4,7 @@
 //! passing over it.
 
 mod attention;
+mod blocks;
 mod distance;
 mod product;
 mod row;

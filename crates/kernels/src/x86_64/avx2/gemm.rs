@@ -151,7 +151,7 @@ fn panel_scales(w: &PackedI8, from: usize) -> ([__m256i; 2], [__m256; 2]) {
 /// The at most 16 floats of `from` in two registers, then zeros.
 #[inline]
 #[target_feature(enable = "avx2")]
-fn halves(from: &[f32]) -> [__m256; 2] {
+pub(super) fn halves(from: &[f32]) -> [__m256; 2] {
     let (low, high) = from.split_at(from.len().min(8));
     [f32x8_head(low, 0.0), f32x8_head(high, 0.0)]
 }
@@ -177,7 +177,7 @@ unsafe fn get_lanes(from: *const f32, lanes: usize) -> [__m256; 2] {
 /// `to` is valid for writing them.
 #[inline]
 #[target_feature(enable = "avx2")]
-unsafe fn put_lanes(to: *mut f32, lanes: usize, value: [__m256; 2]) {
+pub(super) unsafe fn put_lanes(to: *mut f32, lanes: usize, value: [__m256; 2]) {
     if lanes == PANEL {
         // SAFETY: 16 floats may be written.
         unsafe {
