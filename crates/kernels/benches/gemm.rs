@@ -3,19 +3,16 @@
 //!
 //! One thread; each figure is the best of several batches of its own processor time.
 
+mod time;
+
 use std::hint::black_box;
-use std::sync::LazyLock;
-use std::time::Instant;
 
 use kvant_kernels::{
     AttentionScratch, Head, Kernels, Level, Matrix, MatrixMut, PackedF32, PackedI8, RowsI8,
 };
 use kvant_testkit::Random;
+use time::best;
 
-/// A figure is the best of this many batches,
-const BATCHES: u32 = 12;
-/// each at least this long.
-const BATCH_SECONDS: f64 = 0.005;
 /// Rows, outputs, inputs: projections and the two halves of a feed-forward layer.
 const LAYERS: [(usize, usize, usize); 11] = [
     (500, 384, 384),
@@ -32,35 +29,6 @@ const LAYERS: [(usize, usize, usize); 11] = [
 ];
 /// Tokens of a sequence, for one attention head of 32.
 const SEQUENCES: [usize; 5] = [5, 20, 64, 128, 256];
-
-/// Seconds this thread has run. On Linux other load on the machine does not count.
-fn seconds() -> f64 {
-    static START: LazyLock<Instant> = LazyLock::new(Instant::now);
-    // The kernel brings its account up to date when a thread offers to pause.
-    std::thread::yield_now();
-    let account = std::fs::read_to_string("/proc/thread-self/schedstat").ok();
-    let ns = account.and_then(|text| text.split(' ').next()?.parse::<f64>().ok());
-    ns.map_or_else(|| START.elapsed().as_secs_f64(), |ns| ns * 1e-9)
-}
-
-/// Seconds of one run, the best of many batches.
-fn best(mut run: impl FnMut()) -> f64 {
-    let mut batch = 1;
-    loop {
-        let start = seconds();
-        (0..batch).for_each(|_| run());
-        if seconds() - start > BATCH_SECONDS {
-            break;
-        }
-        batch *= 2;
-    }
-    let one = |_| {
-        let start = seconds();
-        (0..batch).for_each(|_| run());
-        (seconds() - start) / f64::from(batch)
-    };
-    (0..BATCHES).map(one).fold(f64::INFINITY, f64::min)
-}
 
 /// Nanoseconds of one run.
 fn best_ns(run: impl FnMut()) -> f64 {

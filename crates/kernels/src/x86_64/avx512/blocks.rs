@@ -6,7 +6,7 @@ use std::arch::x86_64::{
     _mm512_and_si512, _mm512_broadcast_i32x4, _mm512_cvtepi32_ps, _mm512_cvtph_ps,
     _mm512_dpbusd_epi32, _mm512_fmadd_ps, _mm512_load_si512, _mm512_mask_storeu_ps, _mm512_mul_ps,
     _mm512_permutexvar_ps, _mm512_set1_epi8, _mm512_set1_epi32, _mm512_set1_ps, _mm512_setzero_ps,
-    _mm512_shuffle_epi8, _mm512_srl_epi32, _mm512_srli_epi16, _mm512_sub_ps,
+    _mm512_setzero_si512, _mm512_shuffle_epi8, _mm512_srl_epi32, _mm512_srli_epi16, _mm512_sub_ps,
 };
 use std::array;
 
@@ -21,13 +21,10 @@ const BLOCKING: Blocking = Blocking {
     rows: 6,
     rows_low: 2,
     panels: 2,
-    panels_low: 4,
+    panels_low: 1,
     panels_block: 16,
     steps_block: usize::MAX,
 };
-
-/// Lines that are asked for before they are needed where rows are few.
-const AHEAD: usize = 24;
 
 /// Calls `tile::<height, width, bits>` for the size of `$tile`.
 macro_rules! by_size {
@@ -46,9 +43,7 @@ macro_rules! by_every_size {
             $bits,
             $product,
             $tile,
-            (1, 1)(1, 2)(1, 3)(1, 4)(2, 1)(2, 2)(2, 3)(2, 4)(3, 1)(3, 2)(4, 1)(4, 2)(5, 1)(5, 2)(
-                6, 1
-            )(6, 2)
+            (1, 1)(2, 1)(3, 1)(3, 2)(4, 1)(4, 2)(5, 1)(5, 2)(6, 1)(6, 2)
         )
     };
 }
@@ -86,40 +81,39 @@ fn tile<const R: usize, const P: usize, const BITS: usize>(
     let nibble = _mm512_set1_epi8(15);
     let mut totals = [[_mm512_setzero_ps(); P]; R];
     for b in 0..blocks {
-        let starts: [usize; R] = array::from_fn(|i| (tile.row + i) * blocks + b);
-        let mut sums = starts.map(|at| {
+        let mut sums = [[_mm512_setzero_si512(); P]; R];
+        for i in 0..R {
             // SAFETY: `corner`: `x.sums` holds `blocks` values a row.
-            let sum = unsafe { *operand.sums.get_unchecked(at) };
-            [_mm512_set1_epi32(-weight.zero * sum); P]
-        });
+            let sum = unsafe { *operand.sums.get_unchecked((tile.row + i) * blocks + b) };
+            let start = _mm512_set1_epi32(-weight.zero * sum);
+            for p in 0..P {
+                sums[i][p] = start;
+            }
+        }
         for j in b * lines..(b + 1) * lines {
             let loaded: [__m512i; P] = array::from_fn(|p| {
                 let line = w.wrapping_add(p * panel_lines + j);
-                if R <= 2 {
-                    _mm_prefetch::<_MM_HINT_T0>(line.wrapping_add(AHEAD).cast());
-                }
+                _mm_prefetch::<_MM_HINT_T0>(line.wrapping_add(P * panel_lines).cast());
                 // SAFETY: `corner`: panel `p < width` has line `j`; a line is aligned to 64.
                 unsafe { _mm512_load_si512(line.cast()) }
             });
             if BITS == 8 {
-                // SAFETY: `corner`: row `i < height` has the four codes of line `j`.
-                let codes = |i: usize| unsafe { x.add(i * x_stride + j * LANE).cast::<i32>() };
-                // SAFETY: as before, of every row.
-                unsafe { multiply(&mut sums, &loaded, codes) };
+                // SAFETY: `corner`: every row has the four codes of line `j`.
+                unsafe { multiply(&mut sums, &loaded, x.add(j * LANE), x_stride) };
             } else {
-                let low =
-                    loaded.map(|line| _mm512_shuffle_epi8(table, _mm512_and_si512(line, nibble)));
-                let high = loaded.map(|line| {
-                    let high = _mm512_and_si512(_mm512_srli_epi16::<4>(line), nibble);
-                    _mm512_shuffle_epi8(table, high)
-                });
-                // SAFETY: `corner`: row `i < height` has the eight codes of line `j`.
-                let codes = |i: usize| unsafe { x.add(i * x_stride + 2 * j * LANE).cast::<i32>() };
-                // SAFETY: as before: the first four and the second four, of every row.
-                unsafe {
-                    multiply(&mut sums, &low, codes);
-                    multiply(&mut sums, &high, |i| codes(i).add(1));
+                let mut bytes = loaded;
+                for byte in &mut bytes {
+                    *byte = _mm512_shuffle_epi8(table, _mm512_and_si512(*byte, nibble));
                 }
+                // SAFETY: `corner`: every row has the eight codes of line `j`: the first four.
+                unsafe { multiply(&mut sums, &bytes, x.add(2 * j * LANE), x_stride) };
+                bytes = loaded;
+                for byte in &mut bytes {
+                    let high = _mm512_and_si512(_mm512_srli_epi16::<4>(*byte), nibble);
+                    *byte = _mm512_shuffle_epi8(table, high);
+                }
+                // SAFETY: as before, the second four.
+                unsafe { multiply(&mut sums, &bytes, x.add((2 * j + 1) * LANE), x_stride) };
             }
         }
         for p in 0..P {
@@ -128,7 +122,7 @@ fn tile<const R: usize, const P: usize, const BITS: usize>(
             let scales = halves(unsafe { weight.scales.get_unchecked(at) });
             for i in 0..R {
                 // SAFETY: `corner`: `x.scales` holds `blocks` values a row.
-                let scale = unsafe { *operand.scales.get_unchecked(starts[i]) };
+                let scale = unsafe { *operand.scales.get_unchecked((tile.row + i) * blocks + b) };
                 let by = _mm512_mul_ps(scales, _mm512_set1_ps(scale));
                 totals[i][p] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(sums[i][p]), by, totals[i][p]);
             }
@@ -136,29 +130,31 @@ fn tile<const R: usize, const P: usize, const BITS: usize>(
             let minima = halves(minima);
             for i in 0..R {
                 // SAFETY: `corner`: `x.totals` holds `blocks` values a row.
-                let total = unsafe { *operand.totals.get_unchecked(starts[i]) };
+                let total = unsafe { *operand.totals.get_unchecked((tile.row + i) * blocks + b) };
                 totals[i][p] = _mm512_fmadd_ps(minima, _mm512_set1_ps(total), totals[i][p]);
             }
         }
     }
     // SAFETY: `out` is where `corner` says the tile begins.
-    unsafe { put(product, tile, out, &totals) };
+    unsafe { put(product, tile, out, totals) };
 }
 
-/// Adds the products of four columns: of every row (`codes` points to its four) and panel.
+/// Adds the products of four columns, of every row and panel.
 ///
 /// # Safety
-/// What `codes` points to can be read for every `i < R`.
+/// `x` points to the four codes of the first row, those of the others lie `stride` apart.
 #[inline]
 #[target_feature(enable = "avx512f,avx512vnni")]
 unsafe fn multiply<const R: usize, const P: usize>(
     sums: &mut [[__m512i; P]; R],
     lines: &[__m512i; P],
-    codes: impl Fn(usize) -> *const i32,
+    x: *const i8,
+    stride: usize,
 ) {
     for i in 0..R {
         // SAFETY: the caller's promise.
-        let four = _mm512_set1_epi32(unsafe { codes(i).read_unaligned() });
+        let four = unsafe { x.add(i * stride).cast::<i32>().read_unaligned() };
+        let four = _mm512_set1_epi32(four);
         for p in 0..P {
             sums[i][p] = _mm512_dpbusd_epi32(sums[i][p], lines[p], four);
         }
@@ -175,7 +171,7 @@ unsafe fn put<const R: usize, const P: usize>(
     product: &ProductBlocks<'_>,
     tile: &Tile,
     out: *mut f32,
-    totals: &[[__m512; P]; R],
+    totals: [[__m512; P]; R],
 ) {
     let stride = product.out.stride();
     for p in 0..P {
