@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use kvant_kernels::Scaling;
 use serde_json::Value;
 
 use crate::{Checkpoint, LoadError};
@@ -94,6 +95,18 @@ pub(crate) enum Rounding {
     Block,
     /// 8 bits at this scale.
     Static(f32),
+}
+
+impl Rounding {
+    /// How codes of 8 bits are scaled, where there are any.
+    pub(crate) fn scaling(self) -> Option<Scaling> {
+        match self {
+            Self::None | Self::Brain => None,
+            Self::Token => Some(Scaling::Row),
+            Self::Block => Some(Scaling::Block),
+            Self::Static(scale) => Some(Scaling::Fixed(scale)),
+        }
+    }
 }
 
 /// How the input of a weight is read.

@@ -1,10 +1,12 @@
 //! The layers networks are built from.
 
 pub(crate) mod attention;
+pub(crate) mod blocks;
 pub(crate) mod causal;
 pub(crate) mod embedding;
 pub(crate) mod linear;
 pub(crate) mod norm;
+pub(crate) mod packed;
 pub(crate) mod rms;
 pub(crate) mod rope;
 pub(crate) mod rounded;

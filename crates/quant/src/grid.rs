@@ -185,6 +185,18 @@ impl Grid {
 }
 
 impl Group<'_> {
+    /// The distance of two levels that differ by 1.
+    #[inline]
+    pub fn scale(self) -> f32 {
+        self.scale
+    }
+
+    /// The weight that the first code of a uniform grid, or a level of 0, stands for.
+    #[inline]
+    pub fn floor(self) -> f32 {
+        self.offset - self.scale * self.zero
+    }
+
     /// The code whose level is nearest to `value`; of two equally near ones the even code
     /// (uniform levels) or the lower one (tables). A scale of 0 gives the level nearest to 0.
     #[inline]

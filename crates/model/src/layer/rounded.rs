@@ -1,6 +1,6 @@
 //! Inputs of linear layers in fewer bits.
 
-use kvant_kernels::{Kernels, Matrix, RowsI8};
+use kvant_kernels::{BlocksI8, Kernels, Matrix, PackedF32, RowsI8, Scaling};
 
 use crate::activation::{Input, Rounding};
 use crate::layer::resize;
@@ -10,6 +10,10 @@ use crate::layer::resize;
 pub(crate) struct Rounded {
     /// Activations in int8, for int8 weights.
     pub(crate) codes: RowsI8,
+    /// Activations in int8 for weights in blocks.
+    blocks: BlocksI8,
+    /// Weights in blocks, decoded a few at a time.
+    pub(crate) expanded: PackedF32,
     values: Vec<f32>,
 }
 
@@ -34,6 +38,25 @@ impl Rounded {
             kernels.quantize_rows(Matrix::new(values, rows, cols), &mut self.codes);
         }
         &self.codes
+    }
+
+    /// The codes of `x`, smoothed, for weights in blocks of so many columns.
+    pub(crate) fn blocks(
+        &mut self,
+        kernels: &Kernels,
+        x: Matrix<'_, f32>,
+        input: &Input,
+        (scaling, block): (Scaling, usize),
+    ) -> &BlocksI8 {
+        if input.smooth.is_empty() {
+            kernels.quantize_blocks(x, scaling, block, &mut self.blocks);
+        } else {
+            let (rows, cols) = (x.rows(), x.cols());
+            let values = smoothed(&mut self.values, x, &input.smooth);
+            let x = Matrix::new(values, rows, cols);
+            kernels.quantize_blocks(x, scaling, block, &mut self.blocks);
+        }
+        &self.blocks
     }
 
     /// `x` as the weights are to see it: smoothed and rounded, in f32.

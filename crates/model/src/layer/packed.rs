@@ -1,0 +1,152 @@
+//! Weights in the forms that products read.
+
+use kvant_kernels::{Kernels, Matrix, MatrixMut, PackedBlocks, PackedF32, PackedI8};
+use kvant_quant::Coded;
+
+use crate::Weight;
+use crate::activation::{Input, Rounding};
+use crate::layer::blocks::{self, Kind};
+use crate::layer::linear::Part;
+use crate::layer::rounded::Rounded;
+
+/// A weight in the form the products read.
+#[derive(Debug)]
+pub(crate) enum Packed {
+    /// Full precision, and the formats that are decoded at load.
+    Float(PackedF32),
+    /// int8 codes, for inputs in int8 with a scale per row.
+    Int8(PackedI8),
+    /// Codes of 4 or 8 bits with a scale for every 16 or 32 columns.
+    Blocks(PackedBlocks),
+}
+
+/// Which of them a weight takes; those of one form can lie side by side.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Form {
+    Float,
+    Int8,
+    Blocks(Kind),
+}
+
+impl Form {
+    fn of(part: &Part) -> Self {
+        if let Weight::Coded(Coded::Int8(_)) = &part.weight
+            && part.input.rounding == Rounding::Token
+        {
+            return Self::Int8;
+        }
+        Kind::of(&part.weight).map_or(Self::Float, Self::Blocks)
+    }
+}
+
+impl Packed {
+    /// Packs `parts`, outputs one behind the other; neighbours of one form become one weight.
+    pub(crate) fn pack(parts: &[Part]) -> Vec<Self> {
+        let forms: Vec<Form> = parts.iter().map(Form::of).collect();
+        let mut packed = Vec::new();
+        let mut from = 0;
+        for run in forms.chunk_by(|a, b| a == b) {
+            let parts = &parts[from..from + run.len()];
+            from += run.len();
+            packed.push(match run[0] {
+                Form::Float => Self::Float(float(parts)),
+                Form::Int8 => Self::Int8(int8(parts)),
+                Form::Blocks(kind) => Self::Blocks(blocks::pack(parts, kind)),
+            });
+        }
+        packed
+    }
+
+    /// Outputs of a token.
+    pub(crate) fn rows(&self) -> usize {
+        match self {
+            Self::Float(weight) => weight.n(),
+            Self::Int8(weight) => weight.n(),
+            Self::Blocks(weight) => weight.n(),
+        }
+    }
+
+    /// Inputs of a token.
+    pub(crate) fn cols(&self) -> usize {
+        match self {
+            Self::Float(weight) => weight.k(),
+            Self::Int8(weight) => weight.k(),
+            Self::Blocks(weight) => weight.k(),
+        }
+    }
+
+    /// Bytes held.
+    pub(crate) fn size_bytes(&self) -> usize {
+        match self {
+            Self::Float(weight) => weight.size_bytes(),
+            Self::Int8(weight) => weight.size_bytes(),
+            Self::Blocks(weight) => weight.size_bytes(),
+        }
+    }
+
+    /// Writes `out = x · Wᵀ + bias`, `x` read as `input` says.
+    pub(crate) fn forward(
+        &self,
+        kernels: &Kernels,
+        (x, input): (Matrix<'_, f32>, &Input),
+        bias: &[f32],
+        memory: &mut Rounded,
+        out: MatrixMut<'_, f32>,
+    ) {
+        let bias = Some(bias);
+        match self {
+            Self::Float(weight) => {
+                let x = memory.values(x, input);
+                kernels.gemm_f32(x, weight, bias, out);
+            }
+            Self::Int8(weight) => {
+                let codes = memory.codes(kernels, x, input);
+                kernels.gemm_i8(codes, weight, bias, out);
+            }
+            Self::Blocks(weight) => match input.rounding.scaling() {
+                Some(scaling) => {
+                    let codes = memory.blocks(kernels, x, input, (scaling, weight.shape().block));
+                    kernels.gemm_blocks(codes, weight, bias, out);
+                }
+                None => {
+                    let mut expanded = std::mem::take(&mut memory.expanded);
+                    let x = memory.values(x, input);
+                    kernels.gemm_blocks_f32(x, weight, bias, &mut expanded, out);
+                    memory.expanded = expanded;
+                }
+            },
+        }
+    }
+}
+
+fn int8(parts: &[Part]) -> PackedI8 {
+    let (mut codes, mut scales, mut cols) = (Vec::new(), Vec::new(), 0);
+    for part in parts {
+        let Weight::Coded(Coded::Int8(matrix)) = &part.weight else { continue };
+        cols = matrix.cols();
+        codes.extend_from_slice(matrix.codes());
+        scales.extend(matrix.scales().iter().map(|scale| scale * part.scale));
+    }
+    PackedI8::new(Matrix::new(&codes, scales.len(), cols), &scales)
+}
+
+fn float(parts: &[Part]) -> PackedF32 {
+    if let [Part { weight: Weight::Dense(dense), scale: 1.0, .. }] = parts {
+        return PackedF32::new(dense.matrix());
+    }
+    let rows = parts.iter().map(|part| part.weight.rows()).sum();
+    let cols = parts.first().map_or(0, |part| part.weight.cols());
+    let mut values = vec![0.0; rows * cols];
+    let mut rest = values.as_mut_slice();
+    for part in parts {
+        for row in 0..part.weight.rows() {
+            let (out, tail) = rest.split_at_mut(cols);
+            part.weight.decode_row(row, out);
+            for value in out.iter_mut() {
+                *value *= part.scale;
+            }
+            rest = tail;
+        }
+    }
+    PackedF32::new(Matrix::new(&values, rows, cols))
+}
