@@ -58,14 +58,14 @@ impl Kernels {
         for from in (0..rows).step_by(ROWS) {
             let range = from..rows.min(from + ROWS);
             let block = MatrixMut::strided(scores, range.len(), keys, stride);
-            self.gemm_f32(head.query.slice(range.clone()), packed_keys, None, block);
+            self.gemm_f32(head.query.slice(range.clone()), &*packed_keys, None, block);
             sums.clear();
             sums.extend(
                 (0..range.len())
                     .map(|i| (self.exponentials)(&mut scores[i * stride..][..keys], head.scale)),
             );
             let block = Matrix::strided(scores, range.len(), keys, stride);
-            self.gemm_f32(block, packed_values, None, out.slice_mut(range.clone()));
+            self.gemm_f32(block, &*packed_values, None, out.slice_mut(range.clone()));
             for (row, sum) in range.zip(&*sums) {
                 (self.scale)(out.row_mut(row), 1.0 / sum);
             }

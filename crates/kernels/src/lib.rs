@@ -9,8 +9,11 @@
 
 mod attention;
 mod level;
+#[expect(unsafe_code, reason = "a view cut by columns is a pointer and a stride")]
 mod matrix;
 mod pack;
+#[expect(unsafe_code, reason = "a job borrows from its caller, workers outlive it")]
+pub mod pool;
 mod scalar;
 #[cfg(target_arch = "x86_64")]
 mod series;
@@ -23,5 +26,5 @@ pub use attention::{AttentionScratch, Head};
 pub use level::{Level, LevelError};
 pub use matrix::{Matrix, MatrixMut};
 pub use pack::blocks::{BlockRow, BlockShape, BlocksI8, CodeLevels, Minima, PackedBlocks, Scaling};
-pub use pack::{PackedF32, PackedI8, RowsI8};
+pub use pack::{Operand, PackedF32, PackedI8, Part, RowsI8};
 pub use table::{Kernels, kernels};

@@ -1,5 +1,6 @@
 //! Row-major views: the only shape that crosses crates.
 
+use std::marker::PhantomData;
 use std::ops::Range;
 
 /// Whether the last row ends within `len` elements. Checked arithmetic: the SIMD kernels form
@@ -73,14 +74,22 @@ impl<'a, T> Matrix<'a, T> {
     }
 }
 
-/// A mutable row-major matrix, as [`Matrix`].
+/// A mutable row-major matrix, as [`Matrix`]; may be cut by rows and by columns.
 #[derive(Debug)]
 pub struct MatrixMut<'a, T> {
-    data: &'a mut [T],
+    /// Where the first row begins. Every row is exclusively this view's for `'a`; what lies between
+    /// the rows may belong to others.
+    data: *mut T,
     rows: usize,
     cols: usize,
     stride: usize,
+    lifetime: PhantomData<&'a mut [T]>,
 }
+
+// SAFETY: a view is an exclusive reference to its rows, and those may change threads if `T` may.
+unsafe impl<T: Send> Send for MatrixMut<'_, T> {}
+// SAFETY: a shared view gives no access to the elements at all.
+unsafe impl<T: Sync> Sync for MatrixMut<'_, T> {}
 
 impl<'a, T> MatrixMut<'a, T> {
     /// A dense view of `rows × cols`.
@@ -89,7 +98,7 @@ impl<'a, T> MatrixMut<'a, T> {
     /// If `data` does not hold exactly `rows · cols` elements.
     pub fn new(data: &'a mut [T], rows: usize, cols: usize) -> Self {
         assert_eq!(Some(data.len()), rows.checked_mul(cols), "matrix {rows} x {cols}");
-        Self { data, rows, cols, stride: cols }
+        Self::strided(data, rows, cols, cols)
     }
 
     /// A view whose rows start `stride ≥ cols` elements apart.
@@ -99,7 +108,7 @@ impl<'a, T> MatrixMut<'a, T> {
     pub fn strided(data: &'a mut [T], rows: usize, cols: usize, stride: usize) -> Self {
         assert!(stride >= cols, "stride {stride} < cols {cols}");
         assert!(fits(data.len(), rows, cols, stride), "matrix past its data");
-        Self { data, rows, cols, stride }
+        Self { data: data.as_mut_ptr(), rows, cols, stride, lifetime: PhantomData }
     }
 
     /// Number of rows.
@@ -120,24 +129,43 @@ impl<'a, T> MatrixMut<'a, T> {
     /// Row `i`, `cols` elements.
     pub fn row_mut(&mut self, i: usize) -> &mut [T] {
         assert!(i < self.rows, "row {i} of {}", self.rows);
-        &mut self.data[i * self.stride..i * self.stride + self.cols]
+        // SAFETY: row `i` is one of the view's, see `data`, and `self` is borrowed for the slice.
+        unsafe { std::slice::from_raw_parts_mut(self.data.add(i * self.stride), self.cols) }
     }
 
     /// The rows in `range`, same columns, borrowed for a while.
     pub fn slice_mut(&mut self, range: Range<usize>) -> MatrixMut<'_, T> {
         assert!(range.start <= range.end && range.end <= self.rows, "rows out of range");
-        let start = (range.start * self.stride).min(self.data.len());
-        let (rows, cols, stride) = (range.len(), self.cols, self.stride);
-        MatrixMut { data: &mut self.data[start..], rows, cols, stride }
+        let data = self.data.wrapping_add(range.start * self.stride);
+        MatrixMut { data, rows: range.len(), ..self.again() }
     }
 
-    /// The same elements, to look at.
-    pub fn view(&self) -> Matrix<'_, T> {
-        Matrix { data: self.data, rows: self.rows, cols: self.cols, stride: self.stride }
+    /// The columns in `range` of all rows, borrowed for a while.
+    pub fn columns_mut(&mut self, range: Range<usize>) -> MatrixMut<'_, T> {
+        assert!(range.start <= range.end && range.end <= self.cols, "columns out of range");
+        let data = self.data.wrapping_add(range.start);
+        MatrixMut { data, cols: range.len(), ..self.again() }
     }
 
-    /// The underlying elements, from the first of the first row.
-    pub fn data_mut(&mut self) -> &mut [T] {
+    /// The first `at` columns and the others, to be written by two threads, say.
+    ///
+    /// # Panics
+    /// If there are fewer columns.
+    pub fn split_columns(self, at: usize) -> (Self, Self) {
+        assert!(at <= self.cols, "column {at} of {}", self.cols);
+        let Self { data, rows, cols, stride, lifetime } = self;
+        let right = data.wrapping_add(at);
+        let right = Self { data: right, rows, cols: cols - at, stride, lifetime };
+        (Self { data, rows, cols: at, stride, lifetime }, right)
+    }
+
+    fn again(&mut self) -> MatrixMut<'_, T> {
+        let Self { data, rows, cols, stride, .. } = *self;
+        MatrixMut { data, rows, cols, stride, lifetime: PhantomData }
+    }
+
+    /// Where the first row begins, for kernels that write rows of `cols` elements, `stride` apart.
+    pub(crate) fn as_mut_ptr(&mut self) -> *mut T {
         self.data
     }
 }
@@ -145,6 +173,20 @@ impl<'a, T> MatrixMut<'a, T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_cut_matrix_is_written_by_two_threads() {
+        let mut data = vec![0; 3 * 8];
+        let whole = MatrixMut::strided(&mut data, 3, 7, 8);
+        let (mut left, mut right) = whole.split_columns(2);
+        std::thread::scope(|scope| {
+            scope.spawn(|| (0..3).for_each(|row| left.row_mut(row).fill(1)));
+            scope.spawn(|| right.columns_mut(1..5).slice_mut(1..3).row_mut(1).fill(2));
+        });
+        let rows: Vec<&[i32]> = data.chunks(8).collect();
+        assert_eq!(rows[0], [1, 1, 0, 0, 0, 0, 0, 0]);
+        assert_eq!(rows[2], [1, 1, 0, 2, 2, 2, 2, 0]);
+    }
 
     /// `16 · 2⁶⁰` wraps to 0 in release arithmetic; it must not pass for a short slice.
     #[test]

@@ -2,6 +2,8 @@
 
 pub(crate) mod blocks;
 
+use std::ops::Range;
+
 use crate::{Matrix, kernels};
 
 /// Output columns per panel: one AVX-512 register of f32, two of AVX2.
@@ -23,6 +25,58 @@ pub(crate) type LineI8 = Line<i8, { PANEL * LANE }>;
 
 const ZERO_F32: LineF32 = Line([0.0; PANEL]);
 const ZERO_I8: LineI8 = Line([0; PANEL * LANE]);
+
+/// A packed weight.
+pub trait Operand {
+    /// Outputs of the product.
+    fn n(&self) -> usize;
+}
+
+impl Operand for PackedF32 {
+    fn n(&self) -> usize {
+        self.n
+    }
+}
+
+impl Operand for PackedI8 {
+    fn n(&self) -> usize {
+        self.n
+    }
+}
+
+impl Operand for blocks::PackedBlocks {
+    fn n(&self) -> usize {
+        self.shape().n
+    }
+}
+
+/// Some outputs of a packed weight, so that several threads share a product; or all of them.
+#[derive(Clone, Debug)]
+pub struct Part<'a, W> {
+    pub(crate) weight: &'a W,
+    pub(crate) outputs: Range<usize>,
+}
+
+impl<'a, W: Operand> Part<'a, W> {
+    /// Outputs that a part may begin with are multiples of this.
+    pub const STEP: usize = PANEL;
+
+    /// The outputs in `outputs`.
+    ///
+    /// # Panics
+    /// If there are fewer, or the first is no multiple of [`Part::STEP`].
+    pub fn new(weight: &'a W, outputs: Range<usize>) -> Self {
+        assert!(outputs.start <= outputs.end && outputs.end <= weight.n(), "outputs out of range");
+        assert!(outputs.start.is_multiple_of(Self::STEP), "outputs begin inside a panel");
+        Self { weight, outputs }
+    }
+}
+
+impl<'a, W: Operand> From<&'a W> for Part<'a, W> {
+    fn from(weight: &'a W) -> Self {
+        Self { weight, outputs: 0..weight.n() }
+    }
+}
 
 /// An f32 weight `W` of `n × k` packed for `y = x · Wᵀ`.
 ///

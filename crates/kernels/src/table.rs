@@ -1,18 +1,20 @@
 //! One table of functions per level, resolved once per process.
 
+use std::ops::Range;
 use std::sync::OnceLock;
 
 use crate::pack::{LineF32, PANEL};
 #[cfg(target_arch = "x86_64")]
 use crate::x86_64;
 use crate::{
-    BlocksI8, Level, Matrix, MatrixMut, PackedBlocks, PackedF32, PackedI8, RowsI8, Scaling, scalar,
+    BlocksI8, Level, Matrix, MatrixMut, PackedBlocks, PackedF32, PackedI8, Part, RowsI8, Scaling,
+    scalar,
 };
 
 type Pair<T, R> = fn(&[T], &[T]) -> R;
-type GemmF32 = fn(Matrix<'_, f32>, &PackedF32, Option<&[f32]>, MatrixMut<'_, f32>);
-type GemmBlocks = fn(&BlocksI8, &PackedBlocks, Option<&[f32]>, MatrixMut<'_, f32>);
-type GemmI8 = fn(&RowsI8, &PackedI8, Option<&[f32]>, MatrixMut<'_, f32>);
+type GemmF32 = fn(Matrix<'_, f32>, &PackedF32, Option<&[f32]>, Range<usize>, MatrixMut<'_, f32>);
+type GemmBlocks = fn(&BlocksI8, &PackedBlocks, Option<&[f32]>, Range<usize>, MatrixMut<'_, f32>);
+type GemmI8 = fn(&RowsI8, &PackedI8, Option<&[f32]>, Range<usize>, MatrixMut<'_, f32>);
 
 /// Panels decoded at a time: 1536 columns of 4 are 400 kB of L2.
 const EXPANDED: usize = 4;
@@ -132,32 +134,41 @@ impl Kernels {
         (self.dot_i8)(a, b)
     }
 
-    /// `out = x · Wᵀ + bias`: `x` is `m × k`, `w` packs `n × k`, `out` is `m × n`.
+    /// `out = x · Wᵀ + bias`: `x` is `m × k`, `w` packs `n × k` (or is a [`Part`] of such a weight),
+    /// `out` is `m × n` and `bias` that of all outputs.
     ///
     /// A row of `out` depends only on the same row of `x`, bit for bit, whatever `m` is. An element
     /// is off by at most `(k + 2)·u·(Σ|x·w| + |bias|)`, with `u = 2⁻²⁴`.
-    pub fn gemm_f32(
+    pub fn gemm_f32<'a>(
         &self,
         x: Matrix<'_, f32>,
-        w: &PackedF32,
+        w: impl Into<Part<'a, PackedF32>>,
         bias: Option<&[f32]>,
         out: MatrixMut<'_, f32>,
     ) {
+        let Part { weight: w, outputs } = w.into();
         assert_eq!(x.cols(), w.k(), "inner lengths differ");
-        assert_eq!((out.rows(), out.cols()), (x.rows(), w.n()), "output shape");
+        assert_eq!((out.rows(), out.cols()), (x.rows(), outputs.len()), "output shape");
         assert!(bias.is_none_or(|bias| bias.len() == w.n()), "bias length");
-        (self.gemm_f32)(x, w, bias, out);
+        (self.gemm_f32)(x, w, bias, outputs, out);
     }
 
     /// `out = x · Wᵀ + bias` with int8 operands: `fma(Σ x·w, scale of x · scale of w, bias)`, the
     /// sum exact for `k` below 2¹⁶.
     ///
     /// The same bits at every level and whatever `m` is.
-    pub fn gemm_i8(&self, x: &RowsI8, w: &PackedI8, bias: Option<&[f32]>, out: MatrixMut<'_, f32>) {
+    pub fn gemm_i8<'a>(
+        &self,
+        x: &RowsI8,
+        w: impl Into<Part<'a, PackedI8>>,
+        bias: Option<&[f32]>,
+        out: MatrixMut<'_, f32>,
+    ) {
+        let Part { weight: w, outputs } = w.into();
         assert_eq!(x.cols(), w.k(), "inner lengths differ");
-        assert_eq!((out.rows(), out.cols()), (x.rows(), w.n()), "output shape");
+        assert_eq!((out.rows(), out.cols()), (x.rows(), outputs.len()), "output shape");
         assert!(bias.is_none_or(|bias| bias.len() == w.n()), "bias length");
-        (self.gemm_i8)(x, w, bias, out);
+        (self.gemm_i8)(x, w, bias, outputs, out);
     }
 
     /// `out = x · Wᵀ + bias` over blocks: with `F` the factor of an output and in block `b` `s`, `t`
@@ -165,45 +176,43 @@ impl Kernels {
     /// `F · Σ_b (s·t · Σ x·level + m · s·Σ x) + bias`.
     ///
     /// Sums inside a block are exact. The same bits at every level and whatever the number of rows.
-    pub fn gemm_blocks(
+    pub fn gemm_blocks<'a>(
         &self,
         x: &BlocksI8,
-        w: &PackedBlocks,
+        w: impl Into<Part<'a, PackedBlocks>>,
         bias: Option<&[f32]>,
         out: MatrixMut<'_, f32>,
     ) {
+        let Part { weight: w, outputs } = w.into();
         assert_eq!((x.cols(), x.block()), (w.k(), w.shape().block), "inner lengths differ");
-        assert_eq!((out.rows(), out.cols()), (x.rows(), w.n()), "output shape");
+        assert_eq!((out.rows(), out.cols()), (x.rows(), outputs.len()), "output shape");
         assert!(bias.is_none_or(|bias| bias.len() == w.n()), "bias length");
-        (self.gemm_blocks)(x, w, bias, out);
+        (self.gemm_blocks)(x, w, bias, outputs, out);
     }
 
     /// `out = x · Wᵀ + bias` over blocks with f32 activations: a few panels at a time are decoded to
     /// `memory`, as [`PackedBlocks::decode_row`] says, and multiplied as by [`Kernels::gemm_f32`].
-    pub fn gemm_blocks_f32(
+    pub fn gemm_blocks_f32<'a>(
         &self,
         x: Matrix<'_, f32>,
-        w: &PackedBlocks,
+        w: impl Into<Part<'a, PackedBlocks>>,
         bias: Option<&[f32]>,
         memory: &mut PackedF32,
         mut out: MatrixMut<'_, f32>,
     ) {
+        let Part { weight: w, outputs } = w.into();
         assert_eq!(x.cols(), w.k(), "inner lengths differ");
-        assert_eq!((out.rows(), out.cols()), (x.rows(), w.n()), "output shape");
+        assert_eq!((out.rows(), out.cols()), (x.rows(), outputs.len()), "output shape");
         assert!(bias.is_none_or(|bias| bias.len() == w.n()), "bias length");
-        let (n, k) = (w.n(), w.k());
-        for from in (0..n).step_by(EXPANDED * PANEL) {
-            let range = from..n.min(from + EXPANDED * PANEL);
-            memory.reset(range.len(), k);
-            for (panel, lines) in memory.data.chunks_mut(k.max(1)).enumerate() {
+        for from in outputs.clone().step_by(EXPANDED * PANEL) {
+            let range = from..outputs.end.min(from + EXPANDED * PANEL);
+            memory.reset(range.len(), w.k());
+            for (panel, lines) in memory.data.chunks_mut(w.k().max(1)).enumerate() {
                 (self.expand)(w, from / PANEL + panel, lines);
             }
             let bias = bias.map(|bias| &bias[range.clone()]);
-            let (rows, stride) = (out.rows(), out.stride());
-            let data = out.data_mut();
-            let start = from.min(data.len());
-            let part = MatrixMut::strided(&mut data[start..], rows, range.len(), stride);
-            (self.gemm_f32)(x, memory, bias, part);
+            let part = out.columns_mut(from - outputs.start..range.end - outputs.start);
+            (self.gemm_f32)(x, memory, bias, 0..range.len(), part);
         }
     }
 

@@ -1,5 +1,7 @@
 //! Products over weights in blocks, and the int8 codes of their other operand.
 
+use std::ops::Range;
+
 use half::f16;
 
 use super::row::row_scale;
@@ -16,14 +18,16 @@ pub(crate) fn gemm_blocks(
     x: &BlocksI8,
     w: &PackedBlocks,
     bias: Option<&[f32]>,
+    outputs: Range<usize>,
     mut out: MatrixMut<'_, f32>,
 ) {
     for m in 0..x.rows() {
         let row = out.row_mut(m);
         for (panel, out) in row.chunks_mut(PANEL).enumerate() {
-            let sums = panel_sums(x, m, w, panel);
+            let from = outputs.start + panel * PANEL;
+            let sums = panel_sums(x, m, w, from / PANEL);
             for (lane, value) in out.iter_mut().enumerate() {
-                let at = panel * PANEL + lane;
+                let at = from + lane;
                 let factor = w.factors[at] * w.unit;
                 *value = sums[lane].mul_add(factor, bias.map_or(0.0, |bias| bias[at]));
             }

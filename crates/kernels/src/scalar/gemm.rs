@@ -1,5 +1,7 @@
 //! Matrix products `y = x · Wᵀ + bias` over packed weights.
 
+use std::ops::Range;
+
 use crate::pack::{LANE, LineF32, PANEL};
 use crate::{Matrix, MatrixMut, PackedF32, PackedI8, RowsI8};
 
@@ -7,12 +9,13 @@ pub(crate) fn gemm_f32(
     x: Matrix<'_, f32>,
     w: &PackedF32,
     bias: Option<&[f32]>,
+    outputs: Range<usize>,
     mut out: MatrixMut<'_, f32>,
 ) {
-    let (k, n) = (w.k(), w.n());
+    let k = w.k();
     for m in 0..x.rows() {
         let row = x.row(m);
-        for p in 0..n.div_ceil(PANEL) {
+        for p in outputs.start / PANEL..outputs.end.div_ceil(PANEL) {
             let panel = &w.data[p * k..][..k];
             let mut sums = [0.0f32; PANEL];
             for (&value, line) in row.iter().zip(panel) {
@@ -21,8 +24,8 @@ pub(crate) fn gemm_f32(
                 }
             }
             let from = p * PANEL;
-            let width = PANEL.min(n - from);
-            let target = &mut out.row_mut(m)[from..from + width];
+            let width = PANEL.min(outputs.end - from);
+            let target = &mut out.row_mut(m)[from - outputs.start..][..width];
             for (i, value) in target.iter_mut().enumerate() {
                 *value = sums[i] + bias.map_or(0.0, |bias| bias[from + i]);
             }
@@ -30,12 +33,18 @@ pub(crate) fn gemm_f32(
     }
 }
 
-pub(crate) fn gemm_i8(x: &RowsI8, w: &PackedI8, bias: Option<&[f32]>, mut out: MatrixMut<'_, f32>) {
-    let (k, n) = (w.k(), w.n());
+pub(crate) fn gemm_i8(
+    x: &RowsI8,
+    w: &PackedI8,
+    bias: Option<&[f32]>,
+    outputs: Range<usize>,
+    mut out: MatrixMut<'_, f32>,
+) {
+    let k = w.k();
     let panel_len = k.div_ceil(LANE);
     for m in 0..x.rows() {
         let codes = &x.codes[m * x.stride()..][..x.stride()];
-        for p in 0..n.div_ceil(PANEL) {
+        for p in outputs.start / PANEL..outputs.end.div_ceil(PANEL) {
             let panel = &w.data[p * panel_len..][..panel_len];
             let mut sums = [0i32; PANEL];
             for (group, line) in codes.chunks_exact(LANE).zip(panel) {
@@ -46,8 +55,8 @@ pub(crate) fn gemm_i8(x: &RowsI8, w: &PackedI8, bias: Option<&[f32]>, mut out: M
                 }
             }
             let from = p * PANEL;
-            let width = PANEL.min(n - from);
-            let target = &mut out.row_mut(m)[from..from + width];
+            let width = PANEL.min(outputs.end - from);
+            let target = &mut out.row_mut(m)[from - outputs.start..][..width];
             for (i, value) in target.iter_mut().enumerate() {
                 let exact = sums[i] - 128 * w.sums[from + i];
                 let scale = x.scales[m] * w.scales[from + i];

@@ -23,11 +23,11 @@ pub(crate) static TABLE: Kernels = Kernels {
     // SAFETY: the CPU has the features, see above.
     dot_i8: |a, b| unsafe { distance::dot_i8(a, b) },
     // SAFETY: the CPU has the features, see above.
-    gemm_f32: |x, w, bias, out| unsafe { gemm::gemm_f32(x, w, bias, out) },
+    gemm_f32: |x, w, bias, of, out| unsafe { gemm::gemm_f32(x, w, bias, of, out) },
     // SAFETY: the CPU has the features, see above.
-    gemm_i8: |x, w, bias, out| unsafe { gemm::gemm_i8(x, w, bias, out) },
+    gemm_i8: |x, w, bias, of, out| unsafe { gemm::gemm_i8(x, w, bias, of, out) },
     // SAFETY: the CPU has the features, see above.
-    gemm_blocks: |x, w, bias, out| unsafe { blocks::gemm_blocks(x, w, bias, out) },
+    gemm_blocks: |x, w, bias, of, out| unsafe { blocks::gemm_blocks(x, w, bias, of, out) },
     // SAFETY: the CPU has the features, see above.
     quantize_blocks: |x, by, block, out| unsafe { blocks::quantize_blocks(x, by, block, out) },
     // SAFETY: the CPU has the features, see above.

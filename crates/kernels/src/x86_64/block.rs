@@ -22,17 +22,17 @@ pub(super) struct Blocking {
     pub(super) steps_block: usize,
 }
 
-/// A product of `rows × steps` by `panels` panels.
+/// A product of `rows × steps` by the panels `panels`.
 pub(super) struct Shape {
     pub(super) rows: usize,
-    pub(super) panels: usize,
+    pub(super) panels: Range<usize>,
     pub(super) steps: usize,
 }
 
 impl Shape {
-    /// The shape for `n` outputs.
-    pub(super) fn new(rows: usize, n: usize, steps: usize) -> Self {
-        Self { rows, panels: n.div_ceil(PANEL), steps }
+    /// The shape for the outputs in `outputs`, which begin with a panel.
+    pub(super) fn new(rows: usize, outputs: &Range<usize>, steps: usize) -> Self {
+        Self { rows, panels: outputs.start / PANEL..outputs.end.div_ceil(PANEL), steps }
     }
 }
 
@@ -50,7 +50,8 @@ impl Tile {
     #[inline]
     fn check(&self, shape: &Shape) {
         assert!(self.height > 0 && self.row + self.height <= shape.rows, "tile rows");
-        assert!(self.width > 0 && self.panel + self.width <= shape.panels, "tile panels");
+        assert!(self.width > 0 && self.panel >= shape.panels.start, "tile panels");
+        assert!(self.panel + self.width <= shape.panels.end, "tile panels");
         assert!(self.steps.start <= self.steps.end && self.steps.end <= shape.steps, "tile steps");
     }
 }
@@ -63,7 +64,7 @@ impl Tile {
 pub(super) fn each_tile(shape: &Shape, blocking: &Blocking, mut visit: impl FnMut(&Tile)) {
     let heights = shape.rows.div_ceil(blocking.rows).max(1);
     let height_max = shape.rows.div_ceil(heights);
-    for panels in cut(0..shape.panels, blocking.panels_block) {
+    for panels in cut(shape.panels.clone(), blocking.panels_block) {
         let mut steps = 0..shape.steps.min(blocking.steps_block);
         loop {
             let mut row = 0;
@@ -96,13 +97,14 @@ pub(super) struct ProductF32<'a> {
     pub(super) x: Matrix<'a, f32>,
     pub(super) w: &'a PackedF32,
     pub(super) bias: Option<&'a [f32]>,
+    pub(super) outputs: Range<usize>,
     pub(super) out: MatrixMut<'a, f32>,
 }
 
 impl ProductF32<'_> {
     /// How it is cut.
     pub(super) fn shape(&self) -> Shape {
-        Shape::new(self.x.rows(), self.w.n(), self.w.k())
+        Shape::new(self.x.rows(), &self.outputs, self.w.k())
     }
 
     /// Where `tile` begins: in the rows, in the lines of its first panel, in the output.
@@ -113,18 +115,23 @@ impl ProductF32<'_> {
     #[inline]
     pub(super) fn corner(&mut self, tile: &Tile) -> (*const f32, *const LineF32, *mut f32) {
         tile.check(&self.shape());
-        assert_eq!((self.out.rows(), self.out.cols()), (self.x.rows(), self.w.n()));
+        self.check();
         assert_eq!(self.x.cols(), self.w.k());
         let x = self.x.data()[tile.row * self.x.stride() + tile.steps.start..].as_ptr();
         let line = tile.panel * self.w.k() + tile.steps.start;
-        let out = tile.row * self.out.stride() + tile.panel * PANEL;
-        (x, self.w.data[line..].as_ptr(), self.out.data_mut()[out..].as_mut_ptr())
+        let out = tile.row * self.out.stride() + tile.panel * PANEL - self.outputs.start;
+        (x, self.w.data[line..].as_ptr(), self.out.as_mut_ptr().wrapping_add(out))
     }
 
     /// How many outputs panel `panel` has, 16 but for the last.
     #[inline]
     pub(super) fn lanes(&self, panel: usize) -> usize {
-        PANEL.min(self.w.n() - panel * PANEL)
+        PANEL.min(self.outputs.end - panel * PANEL)
+    }
+
+    fn check(&self) {
+        assert!(self.outputs.end <= self.w.n() && self.outputs.start.is_multiple_of(PANEL));
+        assert_eq!((self.out.rows(), self.out.cols()), (self.x.rows(), self.outputs.len()));
     }
 }
 
@@ -133,13 +140,14 @@ pub(super) struct ProductI8<'a> {
     pub(super) x: &'a RowsI8,
     pub(super) w: &'a PackedI8,
     pub(super) bias: Option<&'a [f32]>,
+    pub(super) outputs: Range<usize>,
     pub(super) out: MatrixMut<'a, f32>,
 }
 
 impl ProductI8<'_> {
     /// How it is cut; a step is one line, four `k`.
     pub(super) fn shape(&self) -> Shape {
-        Shape::new(self.x.rows(), self.w.n(), self.w.k().div_ceil(LANE))
+        Shape::new(self.x.rows(), &self.outputs, self.w.k().div_ceil(LANE))
     }
 
     /// Where `tile` begins: in the codes, in the lines of its first panel, in the output.
@@ -152,18 +160,23 @@ impl ProductI8<'_> {
         let shape = self.shape();
         tile.check(&shape);
         assert!(tile.steps == (0..shape.steps), "an int8 sum is not cut");
-        assert_eq!((self.out.rows(), self.out.cols()), (self.x.rows(), self.w.n()));
+        self.check();
         assert_eq!(self.x.cols(), self.w.k());
         let x = self.x.codes[tile.row * self.x.stride()..].as_ptr();
-        let out = tile.row * self.out.stride() + tile.panel * PANEL;
+        let out = tile.row * self.out.stride() + tile.panel * PANEL - self.outputs.start;
         let line = tile.panel * shape.steps;
-        (x, self.w.data[line..].as_ptr(), self.out.data_mut()[out..].as_mut_ptr())
+        (x, self.w.data[line..].as_ptr(), self.out.as_mut_ptr().wrapping_add(out))
     }
 
     /// How many outputs panel `panel` has, 16 but for the last.
     #[inline]
     pub(super) fn lanes(&self, panel: usize) -> usize {
-        PANEL.min(self.w.n() - panel * PANEL)
+        PANEL.min(self.outputs.end - panel * PANEL)
+    }
+
+    fn check(&self) {
+        assert!(self.outputs.end <= self.w.n() && self.outputs.start.is_multiple_of(PANEL));
+        assert_eq!((self.out.rows(), self.out.cols()), (self.x.rows(), self.outputs.len()));
     }
 }
 
@@ -173,13 +186,14 @@ pub(super) struct ProductBlocks<'a> {
     pub(super) x: &'a BlocksI8,
     pub(super) w: &'a PackedBlocks,
     pub(super) bias: Option<&'a [f32]>,
+    pub(super) outputs: Range<usize>,
     pub(super) out: MatrixMut<'a, f32>,
 }
 
 impl ProductBlocks<'_> {
     /// How it is cut; a step is one block.
     pub(super) fn shape(&self) -> Shape {
-        Shape::new(self.x.rows(), self.w.n(), self.x.blocks())
+        Shape::new(self.x.rows(), &self.outputs, self.x.blocks())
     }
 
     /// Where `tile` begins: in the codes of the rows, in the lines of its first panel, in the
@@ -196,23 +210,29 @@ impl ProductBlocks<'_> {
         tile.check(&shape);
         let (x, w, blocks) = (self.x, self.w, shape.steps);
         assert!(tile.steps == (0..blocks), "blocks are not cut");
-        assert_eq!((self.out.rows(), self.out.cols()), (x.rows(), w.n()));
+        self.check();
         assert_eq!((x.cols(), x.block()), (w.k(), w.shape().block));
         assert_eq!(w.shape().blocks(), blocks);
         assert!(x.stride() >= blocks * x.block() && x.codes.len() == x.rows() * x.stride());
         assert!([x.scales.len(), x.sums.len(), x.totals.len()] == [x.rows() * blocks; 3]);
-        assert_eq!(w.scales.len(), shape.panels * blocks);
-        assert!(w.minima.is_empty() || w.minima.len() == shape.panels * blocks);
-        assert_eq!(w.codes.len(), shape.panels * w.panel_lines());
+        let panels = w.n().div_ceil(PANEL);
+        assert_eq!(w.scales.len(), panels * blocks);
+        assert!(w.minima.is_empty() || w.minima.len() == panels * blocks);
+        assert_eq!(w.codes.len(), panels * w.panel_lines());
         let codes = x.codes[tile.row * x.stride()..].as_ptr();
-        let out = tile.row * self.out.stride() + tile.panel * PANEL;
+        let out = tile.row * self.out.stride() + tile.panel * PANEL - self.outputs.start;
         let line = tile.panel * w.panel_lines();
-        (codes, w.codes[line..].as_ptr(), self.out.data_mut()[out..].as_mut_ptr())
+        (codes, w.codes[line..].as_ptr(), self.out.as_mut_ptr().wrapping_add(out))
     }
 
     /// How many outputs panel `panel` has, 16 but for the last.
     #[inline]
     pub(super) fn lanes(&self, panel: usize) -> usize {
-        PANEL.min(self.w.n() - panel * PANEL)
+        PANEL.min(self.outputs.end - panel * PANEL)
+    }
+
+    fn check(&self) {
+        assert!(self.outputs.end <= self.w.n() && self.outputs.start.is_multiple_of(PANEL));
+        assert_eq!((self.out.rows(), self.out.cols()), (self.x.rows(), self.outputs.len()));
     }
 }

@@ -2,7 +2,7 @@
 
 use kvant_kernels::{
     BlockRow, BlockShape, BlocksI8, CodeLevels, Kernels, Matrix, MatrixMut, Minima, PackedBlocks,
-    PackedF32, Scaling,
+    PackedF32, Part, Scaling,
 };
 use kvant_testkit::Random;
 
@@ -17,7 +17,7 @@ const CURVE: [f32; 16] = [
     -1.0, -0.7, -0.53, -0.39, -0.28, -0.18, -0.09, 0.0, 0.08, 0.16, 0.25, 0.34, 0.44, 0.56, 0.72,
     1.0,
 ];
-/// Whole numbers, as IQ4_NL's.
+/// Whole numbers, as those of `iq4_nl`.
 const WHOLE: [f32; 16] = [
     -127.0, -104.0, -83.0, -65.0, -49.0, -35.0, -22.0, -10.0, 1.0, 13.0, 25.0, 38.0, 53.0, 69.0,
     89.0, 113.0,
@@ -82,6 +82,13 @@ fn every_level_gives_the_same_bits_and_rows_do_not_see_one_another() {
             let (first_values, first) = expected.get_or_insert((values.clone(), got.clone()));
             assert_eq!(first_values, &values, "codes at {} of {m} {shape:?}", table.level());
             assert_eq!(first, &got, "{} of {m} x {shape:?} {format:?}", table.level());
+            if shape.n > Part::<PackedBlocks>::STEP {
+                let mut cut = vec![f32::NAN; m * shape.n];
+                let (left, right) = MatrixMut::new(&mut cut, m, shape.n).split_columns(16);
+                table.gemm_blocks(&codes, Part::new(&w, 0..16), bias, left);
+                table.gemm_blocks(&codes, Part::new(&w, 16..shape.n), bias, right);
+                assert_eq!(cut, got, "parts of {m} x {shape:?}");
+            }
             for i in 0..m {
                 let row = Matrix::new(&x[i * shape.k..][..shape.k], 1, shape.k);
                 table.quantize_blocks(row, scaling, shape.block, &mut codes);
@@ -184,7 +191,7 @@ fn a_scale_of_a_whole_row_is_exact_and_others_are_kept_to_eleven_bits() {
     let shape = BlockShape { n: 20, k: 70, block: 32 };
     let scale = |row: usize, block: usize| {
         let tiny = 1e-20 * (1.0 + row as f32 * 0.123);
-        if row % 2 == 0 { tiny } else { tiny * (1.0 + block as f32 * 0.31) }
+        if row.is_multiple_of(2) { tiny } else { tiny * (1.0 + block as f32 * 0.31) }
     };
     let fill = |row: usize, out: BlockRow<'_>| {
         out.codes.fill(9);

@@ -1,6 +1,6 @@
 //! Matrix products, their packed operands, and the codes of int8 rows.
 
-use kvant_kernels::{Kernels, Level, Matrix, MatrixMut, PackedF32, PackedI8, RowsI8};
+use kvant_kernels::{Kernels, Level, Matrix, MatrixMut, PackedF32, PackedI8, Part, RowsI8};
 use kvant_testkit::Random;
 
 use crate::{TINY, U, tables};
@@ -267,4 +267,42 @@ fn nan_and_infinity_reach_the_product() {
             }
         }
     }
+}
+
+/// Writes some outputs.
+type Product<'a> = &'a dyn Fn(std::ops::Range<usize>, MatrixMut<'_, f32>);
+
+/// Threads share a product by its outputs: the parts are the columns of the whole, bit for bit.
+#[test]
+fn parts_of_a_product_are_its_columns() {
+    let mut random = Random::new(9);
+    for (m, n, k) in [(1, 100, 70), (3, 33, 40), (13, 130, 96)] {
+        let (x, w, bias) = (random.normals(m * k), random.normals(n * k), random.normals(n));
+        let (x, w) = (Matrix::new(&x, m, k), Matrix::new(&w, n, k));
+        let codes: Vec<i8> = w.data().iter().map(|v| (v * 40.0) as i8).collect();
+        let int8 = PackedI8::new(Matrix::new(&codes, n, k), &random.normals(n));
+        for table in tables() {
+            let packed = pack(w, table);
+            let mut rows = RowsI8::default();
+            table.quantize_rows(x, &mut rows);
+            let products: [Product<'_>; 2] = [
+                &|of, out| table.gemm_f32(x, Part::new(&packed, of), Some(&bias), out),
+                &|of, out| table.gemm_i8(&rows, Part::new(&int8, of), Some(&bias), out),
+            ];
+            for product in products {
+                let (mut whole, mut cut) = (vec![0.0; m * n], vec![0.0; m * n]);
+                product(0..n, MatrixMut::new(&mut whole, m, n));
+                let (left, right) = MatrixMut::new(&mut cut, m, n).split_columns(16);
+                product(0..16, left);
+                product(16..n, right);
+                assert_eq!(whole, cut, "{} {m} {n} {k}", table.level());
+            }
+        }
+    }
+}
+
+#[test]
+#[should_panic(expected = "outputs begin inside a panel")]
+fn a_part_that_begins_inside_a_panel_is_refused() {
+    let _ = Part::new(&PackedF32::new(Matrix::new(&[0.0; 64], 32, 2)), 8..16);
 }

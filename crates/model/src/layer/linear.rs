@@ -74,14 +74,11 @@ impl Linear {
         memory: &mut Rounded,
         mut out: MatrixMut<'_, f32>,
     ) {
-        let (rows, stride) = (out.rows(), out.stride());
         let mut from = 0;
         for weight in &self.weights {
             let columns = from..from + weight.rows();
             from = columns.end;
-            let data = out.data_mut();
-            let start = columns.start.min(data.len());
-            let part = MatrixMut::strided(&mut data[start..], rows, columns.len(), stride);
+            let part = out.columns_mut(columns.clone());
             weight.forward(kernels, (x, &self.input), &self.bias[columns], memory, part);
         }
     }

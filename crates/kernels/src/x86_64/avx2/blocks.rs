@@ -9,6 +9,7 @@ use std::arch::x86_64::{
     _mm256_setzero_si256,
 };
 use std::array;
+use std::ops::Range;
 
 use super::gemm::{halves, put_lanes};
 use crate::pack::blocks::Halves;
@@ -32,9 +33,10 @@ pub(super) fn gemm_blocks(
     x: &BlocksI8,
     w: &PackedBlocks,
     bias: Option<&[f32]>,
+    outputs: Range<usize>,
     out: MatrixMut<'_, f32>,
 ) {
-    let mut product = ProductBlocks { x, w, bias, out };
+    let mut product = ProductBlocks { x, w, bias, outputs, out };
     each_tile(&product.shape(), &BLOCKING, |tile| match (tile.height, product.w.is_four()) {
         (1, true) => self::tile::<1, 4>(&mut product, tile),
         (1, false) => self::tile::<1, 8>(&mut product, tile),

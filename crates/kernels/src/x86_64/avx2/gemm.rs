@@ -9,6 +9,7 @@ use std::arch::x86_64::{
     _mm256_storeu_ps, _mm256_sub_epi32, _mm256_unpackhi_ps, _mm256_unpacklo_ps,
 };
 use std::array;
+use std::ops::Range;
 
 use crate::pack::{LANE, LineF32, PANEL};
 use crate::x86_64::block::{Blocking, ProductF32, ProductI8, Tile, each_tile};
@@ -33,9 +34,10 @@ pub(super) fn gemm_f32(
     x: Matrix<'_, f32>,
     w: &PackedF32,
     bias: Option<&[f32]>,
+    outputs: Range<usize>,
     out: MatrixMut<'_, f32>,
 ) {
-    let mut product = ProductF32 { x, w, bias, out };
+    let mut product = ProductF32 { x, w, bias, outputs, out };
     each_tile(&product.shape(), &BLOCKING_F32, |tile| match tile.height {
         1 => tile_f32::<1>(&mut product, tile),
         2 => tile_f32::<2>(&mut product, tile),
@@ -85,8 +87,14 @@ fn tile_f32<const R: usize>(product: &mut ProductF32<'_>, tile: &Tile) {
 }
 
 #[target_feature(enable = "avx2,fma")]
-pub(super) fn gemm_i8(x: &RowsI8, w: &PackedI8, bias: Option<&[f32]>, out: MatrixMut<'_, f32>) {
-    let mut product = ProductI8 { x, w, bias, out };
+pub(super) fn gemm_i8(
+    x: &RowsI8,
+    w: &PackedI8,
+    bias: Option<&[f32]>,
+    outputs: Range<usize>,
+    out: MatrixMut<'_, f32>,
+) {
+    let mut product = ProductI8 { x, w, bias, outputs, out };
     each_tile(&product.shape(), &BLOCKING_I8, |tile| match tile.height {
         1 => tile_i8::<1>(&mut product, tile),
         2 => tile_i8::<2>(&mut product, tile),

@@ -9,6 +9,7 @@ use std::arch::x86_64::{
     _mm512_setzero_si512, _mm512_shuffle_epi8, _mm512_srl_epi32, _mm512_srli_epi16, _mm512_sub_ps,
 };
 use std::array;
+use std::ops::Range;
 
 use crate::pack::blocks::{Halves, LineU8};
 use crate::pack::{LANE, LineF32, PANEL};
@@ -53,9 +54,10 @@ pub(super) fn gemm_blocks(
     x: &BlocksI8,
     w: &PackedBlocks,
     bias: Option<&[f32]>,
+    outputs: Range<usize>,
     out: MatrixMut<'_, f32>,
 ) {
-    let mut product = ProductBlocks { x, w, bias, out };
+    let mut product = ProductBlocks { x, w, bias, outputs, out };
     each_tile(&product.shape(), &BLOCKING, |tile| {
         if product.w.is_four() {
             by_every_size!(4, &mut product, tile);

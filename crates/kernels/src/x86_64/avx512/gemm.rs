@@ -10,6 +10,7 @@ use std::arch::x86_64::{
     _mm512_unpackhi_pd, _mm512_unpackhi_ps, _mm512_unpacklo_pd, _mm512_unpacklo_ps,
 };
 use std::array;
+use std::ops::Range;
 
 use crate::pack::{LANE, LineF32, PANEL};
 use crate::x86_64::block::{Blocking, ProductF32, ProductI8, Tile, each_tile};
@@ -67,9 +68,10 @@ pub(super) fn gemm_f32(
     x: Matrix<'_, f32>,
     w: &PackedF32,
     bias: Option<&[f32]>,
+    outputs: Range<usize>,
     out: MatrixMut<'_, f32>,
 ) {
-    let mut product = ProductF32 { x, w, bias, out };
+    let mut product = ProductF32 { x, w, bias, outputs, out };
     each_tile(&product.shape(), &BLOCKING_F32, |tile| {
         by_every_size!(tile_f32, &mut product, tile);
     });
@@ -121,8 +123,14 @@ fn tile_f32<const R: usize, const P: usize>(product: &mut ProductF32<'_>, tile: 
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
-pub(super) fn gemm_i8(x: &RowsI8, w: &PackedI8, bias: Option<&[f32]>, out: MatrixMut<'_, f32>) {
-    let mut product = ProductI8 { x, w, bias, out };
+pub(super) fn gemm_i8(
+    x: &RowsI8,
+    w: &PackedI8,
+    bias: Option<&[f32]>,
+    outputs: Range<usize>,
+    out: MatrixMut<'_, f32>,
+) {
+    let mut product = ProductI8 { x, w, bias, outputs, out };
     each_tile(&product.shape(), &BLOCKING_I8, |tile| {
         by_every_size!(tile_i8, &mut product, tile);
     });

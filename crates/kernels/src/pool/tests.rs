@@ -1,0 +1,132 @@
+//! Every job runs once, in every order of events that loom finds.
+
+use super::Pool;
+
+#[cfg(loom)]
+mod model {
+    use super::Pool;
+    use loom::sync::atomic::{AtomicUsize, Ordering};
+
+    /// Runs `check` in every order of events with at most three changes of thread by force.
+    fn model(check: impl Fn() + Send + Sync + 'static) {
+        let mut builder = loom::model::Builder::new();
+        builder.preemption_bound = Some(3);
+        builder.check(check);
+    }
+
+    #[test]
+    fn every_job_of_two_runs_is_done_once_before_the_run_returns() {
+        model(|| {
+            let pool = Pool::new(2);
+            for _ in 0..2 {
+                let counts = [AtomicUsize::new(0), AtomicUsize::new(0)];
+                pool.run(2, &|index| {
+                    counts[index].fetch_add(1, Ordering::Relaxed);
+                });
+                assert!(counts.iter().all(|count| count.load(Ordering::Relaxed) == 1));
+            }
+        });
+    }
+
+    #[test]
+    fn a_pool_that_never_ran_ends() {
+        model(|| drop(Pool::new(3)));
+    }
+
+    struct Cells([loom::cell::UnsafeCell<usize>; 2]);
+
+    // SAFETY: each job of the test touches its own cell.
+    unsafe impl Sync for Cells {}
+
+    impl Cells {
+        fn get(&self, index: usize) -> &loom::cell::UnsafeCell<usize> {
+            &self.0[index]
+        }
+    }
+
+    #[test]
+    fn what_a_job_wrote_is_seen_after_the_run() {
+        model(|| {
+            let pool = Pool::new(2);
+            let cells = Cells([loom::cell::UnsafeCell::new(0), loom::cell::UnsafeCell::new(0)]);
+            let cells = &cells;
+            // SAFETY: each job touches its own cell.
+            pool.run(2, &|index| cells.get(index).with_mut(|cell| unsafe { *cell = index + 1 }));
+            for (index, cell) in cells.0.iter().enumerate() {
+                // SAFETY: the run is over.
+                assert_eq!(cell.with(|cell| unsafe { *cell }), index + 1);
+            }
+        });
+    }
+}
+
+#[cfg(not(loom))]
+mod real {
+    use super::Pool;
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::time::Duration;
+
+    #[test]
+    fn every_job_is_done_once_whatever_the_threads() {
+        for threads in [0, 1, 2, 5] {
+            let pool = Pool::new(threads);
+            assert_eq!(pool.threads(), threads.max(1));
+            for round in 0..2000 {
+                let jobs = round % 9;
+                let counts: Vec<_> = (0..jobs).map(|_| AtomicUsize::new(0)).collect();
+                pool.run(jobs, &|index| {
+                    counts[index].fetch_add(1, Ordering::Relaxed);
+                });
+                assert!(counts.iter().all(|count| count.load(Ordering::Relaxed) == 1));
+            }
+        }
+    }
+
+    #[test]
+    fn sleeping_workers_do_not_hold_up_a_run() {
+        let pool = Pool::new(3);
+        for _ in 0..20 {
+            std::thread::sleep(Duration::from_millis(2));
+            let sum = AtomicUsize::new(0);
+            pool.run(50, &|index| {
+                sum.fetch_add(index, Ordering::Relaxed);
+            });
+            assert_eq!(sum.into_inner(), 49 * 50 / 2);
+        }
+    }
+
+    #[test]
+    fn a_run_inside_a_job_and_runs_of_several_callers_finish() {
+        let pool = Pool::new(3);
+        let sum = AtomicUsize::new(0);
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for _ in 0..100 {
+                        pool.run(3, &|_| {
+                            pool.run(2, &|_| {
+                                sum.fetch_add(1, Ordering::Relaxed);
+                            });
+                        });
+                    }
+                });
+            }
+        });
+        assert_eq!(sum.into_inner(), 4 * 100 * 3 * 2);
+    }
+
+    #[test]
+    fn a_panic_in_a_job_reaches_the_caller_and_the_pool_goes_on() {
+        let pool = Pool::new(3);
+        for bad in [0, 1, 7, 19] {
+            let run = || pool.run(20, &|index| assert_ne!(index, bad, "meant"));
+            assert!(catch_unwind(AssertUnwindSafe(run)).is_err());
+            let done = AtomicUsize::new(0);
+            pool.run(20, &|_| {
+                done.fetch_add(1, Ordering::Relaxed);
+            });
+            assert_eq!(done.into_inner(), 20);
+        }
+    }
+}
