@@ -6,8 +6,7 @@ use std::time::Instant;
 
 use kvant_kernels::Matrix;
 use kvant_model::{
-    Activations, Checkpoint, Container, Dense, Network, SaveError, SaveOptions, TensorInfo, save,
-    save_gguf,
+    Activations, Checkpoint, Container, Dense, SaveError, SaveOptions, TensorInfo, save, save_gguf,
 };
 use kvant_quant::Scheme;
 use kvant_storage::write_file_atomic;
@@ -173,9 +172,8 @@ fn observe(
         return Ok(());
     }
     (run.progress)(Step::Calibrating);
-    let network = Network::open(&open(draft)?)?;
     let options = CalibrateOptions { threads: plan.threads, ..CalibrateOptions::default() };
-    *calibration = Some(Calibration::observe(&network, &plan.texts, &options)?);
+    *calibration = Some(Calibration::observe(open(draft)?, &plan.texts, &options)?);
     Ok(())
 }
 

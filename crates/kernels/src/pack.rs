@@ -78,6 +78,12 @@ impl<'a, W: Operand> From<&'a W> for Part<'a, W> {
     }
 }
 
+impl<'a, W: Operand> From<&'a mut W> for Part<'a, W> {
+    fn from(weight: &'a mut W) -> Self {
+        Self::from(&*weight)
+    }
+}
+
 /// An f32 weight `W` of `n × k` packed for `y = x · Wᵀ`.
 ///
 /// Layout: `⌈n/16⌉` panels, each `k` lines of 16: element `i` of line `j` of panel `p` is

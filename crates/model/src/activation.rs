@@ -24,7 +24,8 @@ pub enum Activations {
 /// What to compute in when a model is run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Compute {
-    /// As the model says: quantized activations if it was compressed with them, else f32.
+    /// As the model says: quantized activations if it was compressed with them, int8 in blocks of
+    /// 32 for the coded weights of a GGUF file, else f32.
     #[default]
     Auto,
     /// f32 activations.
@@ -90,6 +91,8 @@ impl FromStr for Compute {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Rounding {
     None,
+    /// 8 bits per block for weights in codes, nothing for those of full precision.
+    Format,
     Brain,
     Token,
     Block,
@@ -103,7 +106,7 @@ impl Rounding {
         match self {
             Self::None | Self::Brain => None,
             Self::Token => Some(Scaling::Row),
-            Self::Block => Some(Scaling::Block),
+            Self::Format | Self::Block => Some(Scaling::Block),
             Self::Static(scale) => Some(Scaling::Fixed(scale)),
         }
     }
@@ -118,6 +121,7 @@ pub(crate) struct Input {
     pub(crate) smooth: Vec<f32>,
 }
 
+#[cfg(test)]
 impl Input {
     /// Nothing is done to the input.
     pub(crate) const PLAIN: Self = Self { rounding: Rounding::None, smooth: Vec::new() };
@@ -165,6 +169,8 @@ impl Checkpoint {
     pub(crate) fn input(&self, name: &str, cols: usize) -> Result<Input, LoadError> {
         let smooth = self.smooth(name, cols)?;
         let rounding = match (self.compute, self.activations()) {
+            // Programs that read GGUF multiply its blocks by blocks of 8 bits.
+            (Compute::Auto, None) if self.gguf().is_some() => Rounding::Format,
             (Compute::Float32, _) | (Compute::Auto, None) => Rounding::None,
             (Compute::BFloat16, _) => Rounding::Brain,
             (Compute::Int8, None) | (_, Some(Activations::Token)) => Rounding::Token,

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::Path;
 
-use kvant_model::{Network, ObserveOptions};
+use kvant_model::{Checkpoint, Compute, Network, ObserveOptions};
 
 use super::gather::Gather;
 use super::{CalibrateError, Calibration};
@@ -52,19 +52,21 @@ impl Calibration {
         texts: &[S],
         options: &CalibrateOptions<'_>,
     ) -> Result<Self, CalibrateError> {
-        Self::observe(&Network::load(source)?, texts, options)
+        Self::observe(Checkpoint::open(source)?, texts, options)
     }
 
-    /// As [`Calibration::collect`], of a network that is loaded.
+    /// As [`Calibration::collect`], of a checkpoint that is open.
     ///
     /// # Errors
     /// As [`Calibration::collect`].
     pub fn observe<S: AsRef<str> + Sync>(
-        network: &Network,
+        source: Checkpoint,
         texts: &[S],
         options: &CalibrateOptions<'_>,
     ) -> Result<Self, CalibrateError> {
-        let texts = sample(network, texts, options.tokens)?;
+        // What the weights read without anything rounded.
+        let network = Network::open(&source.with_compute(Compute::Float32))?;
+        let texts = sample(&network, texts, options.tokens)?;
         let mut gather = Gather::new(options.threads);
         let observe = ObserveOptions {
             threads: options.threads,

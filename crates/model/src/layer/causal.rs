@@ -108,7 +108,7 @@ impl Causal {
             let stored = page.rows(Part::Keys, group, count, decoded);
             kernels.pack_f32(Matrix::new(stored, count, width), keys);
             let scores = MatrixMut::strided(&mut scores[index * PAGE..], rows, count, seen);
-            kernels.gemm_f32(queries, keys, None, scores);
+            kernels.gemm_f32(queries, &*keys, None, scores);
         }
         for (index, row) in scores.chunks_exact_mut(seen).enumerate() {
             let (past, future) = row.split_at_mut(first + index % tokens + 1);
@@ -123,9 +123,9 @@ impl Causal {
             values.pack_transposed(Matrix::new(stored, count, width));
             let weights = Matrix::strided(&scores[index * PAGE..], rows, count, seen);
             if index == 0 {
-                kernels.gemm_f32(weights, values, None, MatrixMut::new(sums, rows, width));
+                kernels.gemm_f32(weights, &*values, None, MatrixMut::new(sums, rows, width));
             } else {
-                kernels.gemm_f32(weights, values, None, MatrixMut::new(part, rows, width));
+                kernels.gemm_f32(weights, &*values, None, MatrixMut::new(part, rows, width));
                 kernels.add(sums, part);
             }
         }

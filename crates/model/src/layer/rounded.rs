@@ -61,13 +61,14 @@ impl Rounded {
 
     /// `x` as the weights are to see it: smoothed and rounded, in f32.
     pub(crate) fn values<'a>(&'a mut self, x: Matrix<'a, f32>, input: &Input) -> Matrix<'a, f32> {
-        if *input == Input::PLAIN {
+        let plain = matches!(input.rounding, Rounding::None | Rounding::Format);
+        if plain && input.smooth.is_empty() {
             return x;
         }
         let (rows, cols) = (x.rows(), x.cols());
         let values = smoothed(&mut self.values, x, &input.smooth);
         match input.rounding {
-            Rounding::None => {}
+            Rounding::None | Rounding::Format => {}
             Rounding::Brain => {
                 for value in values.iter_mut() {
                     *value = half::bf16::from_f32(*value).to_f32();
