@@ -3,6 +3,8 @@
 use std::marker::PhantomData;
 use std::ops::Range;
 
+use crate::pool::Pool;
+
 /// Whether the last row ends within `len` elements. Checked arithmetic: the SIMD kernels form
 /// pointers from these numbers.
 fn fits(len: usize, rows: usize, cols: usize, stride: usize) -> bool {
@@ -91,6 +93,19 @@ unsafe impl<T: Send> Send for MatrixMut<'_, T> {}
 // SAFETY: a shared view gives no access to the elements at all.
 unsafe impl<T: Sync> Sync for MatrixMut<'_, T> {}
 
+/// The pointer of a matrix whose columns several threads write.
+struct Start<T>(*mut T);
+
+// SAFETY: it is only the start of views of columns that do not overlap, whose elements may be
+// written by other threads if `T` is `Send`, which `share_columns` asks for.
+unsafe impl<T: Send> Sync for Start<T> {}
+
+impl<T> Start<T> {
+    fn get(&self) -> *mut T {
+        self.0
+    }
+}
+
 impl<'a, T> MatrixMut<'a, T> {
     /// A dense view of `rows × cols`.
     ///
@@ -159,6 +174,27 @@ impl<'a, T> MatrixMut<'a, T> {
         (Self { data, rows, cols: at, stride, lifetime }, right)
     }
 
+    /// Calls `write` with every run of `step` columns and the view of it, from the threads of
+    /// `pool`; the first argument is the number of the thread.
+    pub fn share_columns(
+        &mut self,
+        pool: &Pool,
+        step: usize,
+        write: &(dyn Fn(usize, Range<usize>, MatrixMut<'_, T>) + Sync),
+    ) where
+        T: Send,
+    {
+        let (rows, cols, stride, step) = (self.rows, self.cols, self.stride, step.max(1));
+        let start = Start(self.data);
+        pool.run(cols.div_ceil(step), &|thread, job| {
+            let range = job * step..cols.min((job + 1) * step);
+            let data = start.get().wrapping_add(range.start);
+            // Every job has columns of its own, and `self` is borrowed until all have run.
+            let part = MatrixMut { data, rows, cols: range.len(), stride, lifetime: PhantomData };
+            write(thread, range, part);
+        });
+    }
+
     fn again(&mut self) -> MatrixMut<'_, T> {
         let Self { data, rows, cols, stride, .. } = *self;
         MatrixMut { data, rows, cols, stride, lifetime: PhantomData }
@@ -186,6 +222,21 @@ mod tests {
         let rows: Vec<&[i32]> = data.chunks(8).collect();
         assert_eq!(rows[0], [1, 1, 0, 0, 0, 0, 0, 0]);
         assert_eq!(rows[2], [1, 1, 0, 2, 2, 2, 2, 0]);
+    }
+
+    #[test]
+    fn threads_share_the_columns() {
+        let pool = Pool::new(3);
+        let mut data = vec![0; 2 * 11];
+        let mut matrix = MatrixMut::strided(&mut data, 2, 10, 11);
+        matrix.share_columns(&pool, 4, &|_, columns, mut part| {
+            for row in 0..2 {
+                let values = part.row_mut(row).iter_mut().zip(columns.clone());
+                values.for_each(|(value, column)| *value = 100 * row + column);
+            }
+        });
+        assert_eq!(data[..11], [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 0]);
+        assert_eq!(data[11..], [100, 101, 102, 103, 104, 105, 106, 107, 108, 109, 0]);
     }
 
     /// `16 · 2⁶⁰` wraps to 0 in release arithmetic; it must not pass for a short slice.

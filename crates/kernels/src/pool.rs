@@ -62,7 +62,7 @@ struct Shared {
 /// A job of the caller's, its lifetime left out.
 #[derive(Clone, Copy)]
 struct Task {
-    job: *const (dyn Fn(usize) + Sync),
+    job: *const (dyn Fn(usize, usize) + Sync),
     jobs: usize,
 }
 
@@ -72,7 +72,7 @@ unsafe impl Sync for Shared {}
 // SAFETY: as before; the pointer is followed only during the call that set it.
 unsafe impl Send for Shared {}
 
-fn nothing(_: usize) {}
+fn nothing(_: usize, _: usize) {}
 
 impl fmt::Debug for Pool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -107,20 +107,21 @@ impl Pool {
     }
 
     /// Calls `job` with every number below `jobs`, once each, from the threads of the pool; returns
-    /// when all are done. Jobs are handed out in rising order. While another thread uses the pool,
-    /// or inside a job, the caller does them all itself.
+    /// when all are done. The first argument is the number of the thread, below
+    /// [`Pool::threads`], the second the job. Jobs are handed out in rising order. While another
+    /// caller uses the pool, or inside a job, the caller does them all itself, as thread 0.
     ///
     /// # Panics
     /// If a job does.
-    pub fn run(&self, jobs: usize, job: &(dyn Fn(usize) + Sync)) {
+    pub fn run(&self, jobs: usize, job: &(dyn Fn(usize, usize) + Sync)) {
         let turn =
             if jobs > 1 && !self.workers.is_empty() { sync::try_lock(&self.turn) } else { None };
         let Some(turn) = turn else {
-            (0..jobs).for_each(job);
+            (0..jobs).for_each(|index| job(0, index));
             return;
         };
         self.open(jobs, job);
-        let own = catch_unwind(AssertUnwindSafe(|| self.shared.work(job, jobs)));
+        let own = catch_unwind(AssertUnwindSafe(|| self.shared.work(0, job, jobs)));
         if own.is_err() {
             // Nothing more is handed out.
             self.shared.next.store(jobs, Ordering::Relaxed);
@@ -134,10 +135,10 @@ impl Pool {
         assert!(!panicked, "a job of the pool panicked");
     }
 
-    fn open(&self, jobs: usize, job: &(dyn Fn(usize) + Sync)) {
+    fn open(&self, jobs: usize, job: &(dyn Fn(usize, usize) + Sync)) {
         // SAFETY: only the lifetime is changed. Nobody follows the pointer once `close` has
         // returned, which it does before the borrow of `job` ends, in a panic too.
-        let job: &'static (dyn Fn(usize) + Sync) = unsafe { std::mem::transmute(job) };
+        let job: &'static (dyn Fn(usize, usize) + Sync) = unsafe { std::mem::transmute(job) };
         let task = Task { job, jobs };
         // SAFETY: this thread holds `turn`, and the last `close` waited until nobody was inside.
         sync::set(&self.shared.task, |slot| unsafe { *slot = task });
@@ -191,7 +192,8 @@ impl Shared {
                 let task = sync::get(&self.task, |task| unsafe { *task });
                 // SAFETY: the caller of this run waits in `close` until this worker has left.
                 let job = unsafe { &*task.job };
-                if catch_unwind(AssertUnwindSafe(|| self.work(job, task.jobs))).is_err() {
+                if catch_unwind(AssertUnwindSafe(|| self.work(index + 1, job, task.jobs))).is_err()
+                {
                     self.next.store(task.jobs, Ordering::Relaxed);
                     self.panicked.store(true, Ordering::Relaxed);
                 }
@@ -240,13 +242,13 @@ impl Shared {
         }
     }
 
-    fn work(&self, job: &(dyn Fn(usize) + Sync), jobs: usize) {
+    fn work(&self, thread: usize, job: &(dyn Fn(usize, usize) + Sync), jobs: usize) {
         loop {
             let index = self.next.fetch_add(1, Ordering::Relaxed);
             if index >= jobs {
                 return;
             }
-            job(index);
+            job(thread, index);
         }
     }
 }

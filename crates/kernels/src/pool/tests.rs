@@ -20,7 +20,7 @@ mod model {
             let pool = Pool::new(2);
             for _ in 0..2 {
                 let counts = [AtomicUsize::new(0), AtomicUsize::new(0)];
-                pool.run(2, &|index| {
+                pool.run(2, &|_, index| {
                     counts[index].fetch_add(1, Ordering::Relaxed);
                 });
                 assert!(counts.iter().all(|count| count.load(Ordering::Relaxed) == 1));
@@ -51,7 +51,7 @@ mod model {
             let cells = Cells([loom::cell::UnsafeCell::new(0), loom::cell::UnsafeCell::new(0)]);
             let cells = &cells;
             // SAFETY: each job touches its own cell.
-            pool.run(2, &|index| cells.get(index).with_mut(|cell| unsafe { *cell = index + 1 }));
+            pool.run(2, &|_, index| cells.get(index).with_mut(|cell| unsafe { *cell = index + 1 }));
             for (index, cell) in cells.0.iter().enumerate() {
                 // SAFETY: the run is over.
                 assert_eq!(cell.with(|cell| unsafe { *cell }), index + 1);
@@ -75,11 +75,20 @@ mod real {
             for round in 0..2000 {
                 let jobs = round % 9;
                 let counts: Vec<_> = (0..jobs).map(|_| AtomicUsize::new(0)).collect();
-                pool.run(jobs, &|index| {
+                pool.run(jobs, &|_, index| {
                     counts[index].fetch_add(1, Ordering::Relaxed);
                 });
                 assert!(counts.iter().all(|count| count.load(Ordering::Relaxed) == 1));
             }
+        }
+    }
+
+    #[test]
+    fn a_thread_has_a_number_of_its_own() {
+        let pool = Pool::new(4);
+        let busy: Vec<_> = (0..pool.threads()).map(|_| std::sync::Mutex::new(())).collect();
+        for _ in 0..200 {
+            pool.run(16, &|thread, _| drop(busy[thread].try_lock().unwrap()));
         }
     }
 
@@ -89,7 +98,7 @@ mod real {
         for _ in 0..20 {
             std::thread::sleep(Duration::from_millis(2));
             let sum = AtomicUsize::new(0);
-            pool.run(50, &|index| {
+            pool.run(50, &|_, index| {
                 sum.fetch_add(index, Ordering::Relaxed);
             });
             assert_eq!(sum.into_inner(), 49 * 50 / 2);
@@ -104,8 +113,8 @@ mod real {
             for _ in 0..4 {
                 scope.spawn(|| {
                     for _ in 0..100 {
-                        pool.run(3, &|_| {
-                            pool.run(2, &|_| {
+                        pool.run(3, &|_, _| {
+                            pool.run(2, &|_, _| {
                                 sum.fetch_add(1, Ordering::Relaxed);
                             });
                         });
@@ -120,10 +129,10 @@ mod real {
     fn a_panic_in_a_job_reaches_the_caller_and_the_pool_goes_on() {
         let pool = Pool::new(3);
         for bad in [0, 1, 7, 19] {
-            let run = || pool.run(20, &|index| assert_ne!(index, bad, "meant"));
+            let run = || pool.run(20, &|_, index| assert_ne!(index, bad, "meant"));
             assert!(catch_unwind(AssertUnwindSafe(run)).is_err());
             let done = AtomicUsize::new(0);
-            pool.run(20, &|_| {
+            pool.run(20, &|_, _| {
                 done.fetch_add(1, Ordering::Relaxed);
             });
             assert_eq!(done.into_inner(), 20);
