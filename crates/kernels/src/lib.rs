@@ -27,4 +27,4 @@ pub use level::{Level, LevelError};
 pub use matrix::{Matrix, MatrixMut};
 pub use pack::blocks::{BlockRow, BlockShape, BlocksI8, CodeLevels, Minima, PackedBlocks, Scaling};
 pub use pack::{Operand, PackedF32, PackedI8, Part, RowsI8};
-pub use table::{Kernels, kernels};
+pub use table::{Kernels, WidenScales, kernels};

@@ -4,3 +4,4 @@ pub(crate) mod blocks;
 pub(crate) mod distance;
 pub(crate) mod gemm;
 pub(crate) mod row;
+pub(crate) mod widen;

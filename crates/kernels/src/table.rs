@@ -19,6 +19,15 @@ type GemmI8 = fn(&RowsI8, &PackedI8, Option<&[f32]>, Range<usize>, MatrixMut<'_,
 /// Panels decoded at a time: 1536 columns of 4 are 400 kB of L2.
 const EXPANDED: usize = 4;
 
+/// What codes are multiplied by in [`Kernels::widen_i8`].
+#[derive(Clone, Copy, Debug)]
+pub enum WidenScales<'a> {
+    /// One scale for every output, up to a whole panel of 16.
+    Outputs(&'a [f32]),
+    /// One scale for every input.
+    Inputs(&'a [f32]),
+}
+
 /// The kernels of one [`Level`]. Lengths are checked here, so the functions behind need no checks.
 #[derive(Debug)]
 pub struct Kernels {
@@ -33,6 +42,9 @@ pub struct Kernels {
     pub(crate) gemm_blocks: GemmBlocks,
     pub(crate) expand: fn(&PackedBlocks, usize, &mut [LineF32]),
     pub(crate) transpose: fn(Matrix<'_, f32>, &mut [LineF32]),
+    pub(crate) widen_f16: fn(&[u16], &mut [LineF32]),
+    pub(crate) widen_i8_outputs: fn(&[i8], &[f32], usize, &mut [LineF32]),
+    pub(crate) widen_i8_inputs: fn(&[i8], &[f32], &mut [LineF32]),
     pub(crate) gelu: fn(&mut [f32]),
     pub(crate) exponentials: fn(&mut [f32], f32) -> f32,
     pub(crate) scale: fn(&mut [f32], f32),
@@ -54,6 +66,9 @@ static SCALAR: Kernels = Kernels {
     gemm_blocks: scalar::blocks::gemm_blocks,
     expand: scalar::blocks::expand,
     transpose: scalar::gemm::transpose,
+    widen_f16: scalar::widen::widen_f16,
+    widen_i8_outputs: scalar::widen::widen_i8_outputs,
+    widen_i8_inputs: scalar::widen::widen_i8_inputs,
     gelu: scalar::row::gelu,
     exponentials: scalar::row::exponentials,
     scale: scalar::row::scale,
@@ -238,6 +253,40 @@ impl Kernels {
     pub fn pack_f32(&self, w: Matrix<'_, f32>, packed: &mut PackedF32) {
         packed.reset(w.rows(), w.cols());
         (self.transpose)(w, &mut packed.data);
+    }
+
+    /// Fills `packed` (`n × k`) with numbers of f16 that lie in its order: by panels of 16 outputs,
+    /// by inputs, by outputs.
+    pub fn widen_f16(&self, halves: &[u16], (n, k): (usize, usize), packed: &mut PackedF32) {
+        packed.reset(n, k);
+        assert_eq!(halves.len(), packed.data.len() * PANEL, "values of a packed weight");
+        (self.widen_f16)(halves, &mut packed.data);
+    }
+
+    /// As [`Kernels::widen_f16`], from int8 codes with a scale for every output, or for every input.
+    pub fn widen_i8(
+        &self,
+        codes: &[i8],
+        scales: WidenScales<'_>,
+        (n, k): (usize, usize),
+        packed: &mut PackedF32,
+    ) {
+        packed.reset(n, k);
+        assert_eq!(codes.len(), packed.data.len() * PANEL, "values of a packed weight");
+        match scales {
+            WidenScales::Outputs(scales) => {
+                assert_eq!(scales.len(), n.next_multiple_of(PANEL), "a scale for every output");
+                if k > 0 {
+                    (self.widen_i8_outputs)(codes, scales, k, &mut packed.data);
+                }
+            }
+            WidenScales::Inputs(scales) => {
+                assert_eq!(scales.len(), k, "a scale for every input");
+                if k > 0 {
+                    (self.widen_i8_inputs)(codes, scales, &mut packed.data);
+                }
+            }
+        }
     }
 
     /// Quantizes each row of `x` to int8 by its largest magnitude (`scale = max|x| / 127`, codes

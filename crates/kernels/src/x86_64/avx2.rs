@@ -4,6 +4,7 @@ mod blocks;
 mod distance;
 mod gemm;
 mod row;
+mod widen;
 
 use crate::Level;
 use crate::table::Kernels;
@@ -32,6 +33,12 @@ pub(crate) static TABLE: Kernels = Kernels {
     quantize_blocks: |x, by, block, out| unsafe { blocks::quantize_blocks(x, by, block, out) },
     // SAFETY: the CPU has the features, see above.
     expand: |w, panel, lines| unsafe { blocks::expand(w, panel, lines) },
+    // SAFETY: the CPU has the features, see above.
+    widen_f16: |halves, lines| unsafe { widen::widen_f16(halves, lines) },
+    // SAFETY: the CPU has the features, see above.
+    widen_i8_outputs: |c, s, k, lines| unsafe { widen::widen_i8_outputs(c, s, k, lines) },
+    // SAFETY: the CPU has the features, see above.
+    widen_i8_inputs: |c, s, lines| unsafe { widen::widen_i8_inputs(c, s, lines) },
     // SAFETY: the CPU has the features, see above.
     transpose: |w, lines| unsafe { gemm::transpose(w, lines) },
     // SAFETY: the CPU has the features, see above.

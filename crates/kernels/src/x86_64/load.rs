@@ -2,9 +2,10 @@
 
 use std::arch::x86_64::{
     __m128i, __m256, __m256i, __m512, __m512i, __mmask16, __mmask64, _mm_loadu_si128,
-    _mm_mask_storeu_epi8, _mm_storel_epi64, _mm256_loadu_ps, _mm256_storeu_ps, _mm256_storeu_si256,
-    _mm512_loadu_epi8, _mm512_loadu_ps, _mm512_mask_storeu_ps, _mm512_maskz_loadu_epi8,
-    _mm512_maskz_loadu_ps, _mm512_storeu_epi8, _mm512_storeu_ps,
+    _mm_mask_storeu_epi8, _mm_storel_epi64, _mm256_cvtph_ps, _mm256_loadu_ps, _mm256_loadu_si256,
+    _mm256_storeu_ps, _mm256_storeu_si256, _mm512_cvtph_ps, _mm512_loadu_epi8, _mm512_loadu_ps,
+    _mm512_mask_storeu_ps, _mm512_maskz_loadu_epi8, _mm512_maskz_loadu_ps, _mm512_storeu_epi8,
+    _mm512_storeu_ps,
 };
 
 /// 16 floats.
@@ -147,4 +148,20 @@ pub(super) fn put_u8x8_head(to: &mut [u8], value: __m128i) {
     // SAFETY: the array covers the 8 bytes written; storel has no alignment rule.
     unsafe { _mm_storel_epi64(lanes.as_mut_ptr().cast(), value) }
     to.copy_from_slice(&lanes[..to.len()]);
+}
+
+/// 16 numbers of f16, in f32.
+#[inline]
+#[target_feature(enable = "avx512f")]
+pub(super) fn f16x16(from: &[u16; 16]) -> __m512 {
+    // SAFETY: the reference covers the 32 bytes read; loadu has no alignment rule.
+    _mm512_cvtph_ps(unsafe { _mm256_loadu_si256(from.as_ptr().cast()) })
+}
+
+/// 8 numbers of f16, in f32.
+#[inline]
+#[target_feature(enable = "f16c")]
+pub(super) fn f16x8(from: &[u16; 8]) -> __m256 {
+    // SAFETY: the reference covers the 16 bytes read; loadu has no alignment rule.
+    _mm256_cvtph_ps(unsafe { _mm_loadu_si128(from.as_ptr().cast()) })
 }

@@ -1,6 +1,6 @@
 //! Attention heads over strided projections.
 
-use kvant_kernels::{AttentionScratch, Head, Kernels, Matrix, MatrixMut};
+use kvant_kernels::{AttentionScratch, Head, Kernels, Matrix, MatrixMut, PackedF32, WidenScales};
 use kvant_testkit::Random;
 
 use crate::{U, tables};
@@ -108,5 +108,48 @@ fn one_key_gives_its_value_and_no_key_gives_nan() {
         assert!(out.chunks_exact(32).all(|row| row == one.head().value.row(0)));
         let none = Projected::new(3, 0, 32, &mut random);
         assert!(none.run(&none.head(), table, &mut scratch).iter().all(|v| v.is_nan()));
+    }
+}
+
+/// What is stored in f16 or int8 multiplies as if it had been decoded and packed.
+#[test]
+fn stored_keys_and_values_are_widened_to_what_they_stand_for() {
+    let mut random = Random::new(12);
+    for (n, k) in [(1_usize, 1), (16, 3), (17, 64), (64, 64), (40, 31)] {
+        let panels = n.div_ceil(16);
+        let halves: Vec<u16> =
+            (0..panels * 16 * k).map(|_| half::f16::from_f32(random.normal()).to_bits()).collect();
+        let codes: Vec<i8> = (0..panels * 16 * k).map(|_| random.below(255) as u8 as i8).collect();
+        let (outputs, inputs) = (random.normals(panels * 16), random.normals(k));
+        let of = |out: usize, input: usize| (out / 16 * k + input) * 16 + out % 16;
+        let value = |code: i8, scale: f32| f32::from(code) * scale;
+        let decoded: [&dyn Fn(usize, usize) -> f32; 3] = [
+            &|out, input| half::f16::from_bits(halves[of(out, input)]).to_f32(),
+            &|out, input| value(codes[of(out, input)], outputs[out]),
+            &|out, input| value(codes[of(out, input)], inputs[input]),
+        ];
+        let x = random.normals(3 * k);
+        let x = Matrix::new(&x, 3, k);
+        for table in tables() {
+            for (which, decoded) in decoded.iter().enumerate() {
+                let (mut packed, mut expected) = (PackedF32::default(), PackedF32::default());
+                match which {
+                    0 => table.widen_f16(&halves, (n, k), &mut packed),
+                    1 => {
+                        table.widen_i8(&codes, WidenScales::Outputs(&outputs), (n, k), &mut packed)
+                    }
+                    _ => table.widen_i8(&codes, WidenScales::Inputs(&inputs), (n, k), &mut packed),
+                }
+                let plain: Vec<f32> = (0..n)
+                    .flat_map(|out| (0..k).map(move |input| (out, input)))
+                    .map(|(out, input)| decoded(out, input))
+                    .collect();
+                table.pack_f32(Matrix::new(&plain, n, k), &mut expected);
+                let (mut got, mut wanted) = (vec![0.0; 3 * n], vec![0.0; 3 * n]);
+                table.gemm_f32(x, &packed, None, MatrixMut::new(&mut got, 3, n));
+                table.gemm_f32(x, &expected, None, MatrixMut::new(&mut wanted, 3, n));
+                assert_eq!(got, wanted, "{which} of {n} x {k} at {}", table.level());
+            }
+        }
     }
 }

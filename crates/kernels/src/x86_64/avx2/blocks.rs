@@ -4,8 +4,8 @@
 use std::arch::x86_64::{
     __m128i, __m256, __m256i, _mm_and_si128, _mm_load_si128, _mm_set1_epi8, _mm_set1_epi32,
     _mm_shuffle_epi8, _mm_srli_epi16, _mm256_add_epi32, _mm256_cvtepi8_epi16, _mm256_cvtepi32_ps,
-    _mm256_cvtepu8_epi16, _mm256_cvtph_ps, _mm256_fmadd_ps, _mm256_hadd_epi32, _mm256_madd_epi16,
-    _mm256_mul_ps, _mm256_permute4x64_epi64, _mm256_set1_epi32, _mm256_set1_ps, _mm256_setzero_ps,
+    _mm256_cvtepu8_epi16, _mm256_fmadd_ps, _mm256_hadd_epi32, _mm256_madd_epi16, _mm256_mul_ps,
+    _mm256_permute4x64_epi64, _mm256_set1_epi32, _mm256_set1_ps, _mm256_setzero_ps,
     _mm256_setzero_si256,
 };
 use std::array;
@@ -15,7 +15,7 @@ use super::gemm::{halves, put_lanes};
 use crate::pack::blocks::Halves;
 use crate::pack::{LANE, LineF32, PANEL};
 use crate::x86_64::block::{Blocking, ProductBlocks, Tile, each_tile};
-use crate::x86_64::load::i8x16;
+use crate::x86_64::load::{f16x8, i8x16};
 use crate::{BlocksI8, Matrix, MatrixMut, PackedBlocks, Scaling, scalar};
 
 /// As the blocks of AVX-512.
@@ -157,9 +157,8 @@ fn add_block(
 #[inline]
 #[target_feature(enable = "avx2,f16c")]
 fn floats(from: &Halves) -> [__m256; 2] {
-    let from: *const __m128i = std::ptr::from_ref(from).cast();
-    // SAFETY: the reference covers the 32 bytes read, and a `Halves` is aligned to 32.
-    array::from_fn(|h| _mm256_cvtph_ps(unsafe { _mm_load_si128(from.add(h)) }))
+    let halves = from.0.as_chunks().0;
+    [f16x8(&halves[0]), f16x8(&halves[1])]
 }
 
 /// See [`crate::Kernels::quantize_blocks`].

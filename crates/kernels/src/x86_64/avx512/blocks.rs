@@ -2,19 +2,19 @@
 //! blocks in registers (2 rows × 4 panels and less where rows are few).
 
 use std::arch::x86_64::{
-    __m256i, __m512, __m512i, _MM_HINT_T0, _mm_cvtsi32_si128, _mm_prefetch, _mm256_load_si256,
-    _mm512_and_si512, _mm512_broadcast_i32x4, _mm512_cvtepi32_ps, _mm512_cvtph_ps,
-    _mm512_dpbusd_epi32, _mm512_fmadd_ps, _mm512_load_si512, _mm512_mask_storeu_ps, _mm512_mul_ps,
-    _mm512_permutexvar_ps, _mm512_set1_epi8, _mm512_set1_epi32, _mm512_set1_ps, _mm512_setzero_ps,
-    _mm512_setzero_si512, _mm512_shuffle_epi8, _mm512_srl_epi32, _mm512_srli_epi16, _mm512_sub_ps,
+    __m512, __m512i, _MM_HINT_T0, _mm_cvtsi32_si128, _mm_prefetch, _mm512_and_si512,
+    _mm512_broadcast_i32x4, _mm512_cvtepi32_ps, _mm512_dpbusd_epi32, _mm512_fmadd_ps,
+    _mm512_load_si512, _mm512_mask_storeu_ps, _mm512_mul_ps, _mm512_permutexvar_ps,
+    _mm512_set1_epi8, _mm512_set1_epi32, _mm512_set1_ps, _mm512_setzero_ps, _mm512_setzero_si512,
+    _mm512_shuffle_epi8, _mm512_srl_epi32, _mm512_srli_epi16, _mm512_sub_ps,
 };
 use std::array;
 use std::ops::Range;
 
-use crate::pack::blocks::{Halves, LineU8};
+use crate::pack::blocks::LineU8;
 use crate::pack::{LANE, LineF32, PANEL};
 use crate::x86_64::block::{Blocking, ProductBlocks, Tile, each_tile};
-use crate::x86_64::load::{f32x16, f32x16_head, i8x16, mask16, put_f32x16};
+use crate::x86_64::load::{f16x16, f32x16, f32x16_head, i8x16, mask16, put_f32x16};
 use crate::{BlocksI8, Matrix, MatrixMut, PackedBlocks, Scaling, scalar};
 
 /// 16 panels of 1536 columns are 200–400 kB of L2.
@@ -121,7 +121,7 @@ fn tile<const R: usize, const P: usize, const BITS: usize>(
         for p in 0..P {
             let at = (tile.panel + p) * blocks + b;
             // SAFETY: `corner`: `w.scales` holds `blocks` entries a panel.
-            let scales = halves(unsafe { weight.scales.get_unchecked(at) });
+            let scales = f16x16(unsafe { &weight.scales.get_unchecked(at).0 });
             for i in 0..R {
                 // SAFETY: `corner`: `x.scales` holds `blocks` values a row.
                 let scale = unsafe { *operand.scales.get_unchecked((tile.row + i) * blocks + b) };
@@ -129,7 +129,7 @@ fn tile<const R: usize, const P: usize, const BITS: usize>(
                 totals[i][p] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(sums[i][p]), by, totals[i][p]);
             }
             let Some(minima) = weight.minima.get(at) else { continue };
-            let minima = halves(minima);
+            let minima = f16x16(&minima.0);
             for i in 0..R {
                 // SAFETY: `corner`: `x.totals` holds `blocks` values a row.
                 let total = unsafe { *operand.totals.get_unchecked((tile.row + i) * blocks + b) };
@@ -191,14 +191,6 @@ unsafe fn put<const R: usize, const P: usize>(
     }
 }
 
-/// 16 numbers of f16 in f32.
-#[inline]
-#[target_feature(enable = "avx512f")]
-fn halves(from: &Halves) -> __m512 {
-    // SAFETY: the reference covers the 32 bytes read, and a `Halves` is aligned to 32.
-    _mm512_cvtph_ps(unsafe { _mm256_load_si256(std::ptr::from_ref(from).cast::<__m256i>()) })
-}
-
 /// See [`crate::Kernels::quantize_blocks`].
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq")]
 pub(super) fn quantize_blocks(
@@ -220,8 +212,8 @@ pub(super) fn expand(w: &PackedBlocks, panel: usize, lines: &mut [LineF32]) {
     let (zero, byte) = (_mm512_set1_ps(w.zero as f32), _mm512_set1_epi32(0xFF));
     for (b, lines) in lines.chunks_mut(shape.block).enumerate() {
         let at = panel * shape.blocks() + b;
-        let scales = halves(&w.scales[at]);
-        let minima = w.minima.get(at).map_or(_mm512_setzero_ps(), |minima| halves(minima));
+        let scales = f16x16(&w.scales[at].0);
+        let minima = w.minima.get(at).map_or(_mm512_setzero_ps(), |m| f16x16(&m.0));
         let put = |line: &mut LineF32, level| {
             let value = _mm512_fmadd_ps(level, scales, minima);
             put_f32x16(&mut line.0, _mm512_mul_ps(value, factors));
