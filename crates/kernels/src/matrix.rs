@@ -93,6 +93,9 @@ unsafe impl<T: Send> Send for MatrixMut<'_, T> {}
 // SAFETY: a shared view gives no access to the elements at all.
 unsafe impl<T: Sync> Sync for MatrixMut<'_, T> {}
 
+/// Writes the columns of a range, as the thread of the number.
+type Write<'a, T> = dyn Fn(usize, Range<usize>, MatrixMut<'_, T>) + Sync + 'a;
+
 /// The pointer of a matrix whose columns several threads write.
 struct Start<T>(*mut T);
 
@@ -176,12 +179,8 @@ impl<'a, T> MatrixMut<'a, T> {
 
     /// Calls `write` with every run of `step` columns and the view of it, from the threads of
     /// `pool`; the first argument is the number of the thread.
-    pub fn share_columns(
-        &mut self,
-        pool: &Pool,
-        step: usize,
-        write: &(dyn Fn(usize, Range<usize>, MatrixMut<'_, T>) + Sync),
-    ) where
+    pub fn share_columns(&mut self, pool: &Pool, step: usize, write: &Write<'_, T>)
+    where
         T: Send,
     {
         let (rows, cols, stride, step) = (self.rows, self.cols, self.stride, step.max(1));

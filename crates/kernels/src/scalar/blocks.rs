@@ -74,13 +74,33 @@ fn panel_sums(x: &BlocksI8, m: usize, w: &PackedBlocks, panel: usize) -> [f32; P
     totals
 }
 
-/// See [`crate::Kernels::quantize_blocks`]. Written so that compilers turn it into vectors.
-#[inline]
+/// See [`crate::Kernels::quantize_blocks`].
 pub(crate) fn quantize_blocks(
     x: Matrix<'_, f32>,
     scaling: Scaling,
     block: usize,
     out: &mut BlocksI8,
+) {
+    quantize_groups(x, (scaling, block), out, largest, |values, inverse, codes| {
+        codes.fill(0);
+        for (code, value) in codes.iter_mut().zip(values) {
+            *code = (value * inverse).round_ties_even().clamp(-TOP, TOP) as i8;
+        }
+        let (first, second) = codes.split_at(SCALED / 2);
+        [first, second].map(|codes| codes.iter().map(|&code| i32::from(code)).sum())
+    });
+}
+
+/// Goes through groups of at most 32 values: `largest` gives the bits of the largest magnitude of
+/// some values, `code` writes the codes of a group, times an inverse scale that is not 0, and zeros
+/// behind them, and returns the sums of either half.
+#[inline]
+pub(crate) fn quantize_groups(
+    x: Matrix<'_, f32>,
+    (scaling, block): (Scaling, usize),
+    out: &mut BlocksI8,
+    largest: impl Fn(&[f32]) -> u32,
+    code: impl Fn(&[f32], f32, &mut [i8; SCALED]) -> [i32; 2],
 ) {
     out.reset(x.rows(), x.cols(), block);
     let (stride, blocks) = (out.stride(), out.blocks());
@@ -89,42 +109,40 @@ pub(crate) fn quantize_blocks(
         let whole = match scaling {
             Scaling::Block => None,
             Scaling::Row => Some(row_scale(largest(row))),
-            Scaling::Fixed(scale) => Some(fixed(scale, row)),
+            Scaling::Fixed(scale) => Some(fixed(scale, largest(row))),
         };
-        let codes = &mut out.codes[m * stride..][..stride];
-        let scales = &mut out.scales[m * blocks..][..blocks];
-        for (g, (values, codes)) in row.chunks(SCALED).zip(codes.chunks_mut(SCALED)).enumerate() {
+        let codes = out.codes[m * stride..][..stride].as_chunks_mut().0;
+        let mut at = m * blocks;
+        for (values, codes) in row.chunks(SCALED).zip(codes) {
             let (scale, inverse) = whole.unwrap_or_else(|| row_scale(largest(values)));
-            let (head, padding) = codes.split_at_mut(values.len());
-            for (code, value) in head.iter_mut().zip(values) {
-                *code = (value * inverse).round_ties_even().clamp(-TOP, TOP) as i8;
+            let sums = if inverse == 0.0 {
+                // All zeros, or not finite: then the scale tells.
+                codes.fill(0);
+                [0; 2]
+            } else {
+                code(values, inverse, codes)
+            };
+            let halves = [sums[0] + sums[1], 0];
+            let (sums, count) =
+                if block == SCALED { (halves, 1) } else { (sums, values.len().div_ceil(block)) };
+            for &sum in &sums[..count] {
+                out.scales[at] = scale;
+                out.sums[at] = sum;
+                out.totals[at] = scale * sum as f32;
+                at += 1;
             }
-            padding.fill(0);
-            let per = SCALED / block;
-            let end = blocks.min((g + 1) * per);
-            scales[g * per..end].fill(scale);
-        }
-        let sums = &mut out.sums[m * blocks..][..blocks];
-        for (sum, codes) in sums.iter_mut().zip(codes.chunks(block)) {
-            *sum = codes.iter().map(|&code| i32::from(code)).sum();
-        }
-        let totals = &mut out.totals[m * blocks..][..blocks];
-        for ((total, &scale), &sum) in totals.iter_mut().zip(&*scales).zip(&*sums) {
-            *total = scale * sum as f32;
         }
     }
 }
 
 /// Bits of the largest magnitude, NaN above all.
-#[inline]
 fn largest(values: &[f32]) -> u32 {
     values.iter().fold(0, |max, value| value.abs().to_bits().max(max))
 }
 
-/// `scale` and its inverse; what is not finite in `row` gets to the scale.
-#[inline]
-fn fixed(scale: f32, row: &[f32]) -> (f32, f32) {
-    let max = f32::from_bits(largest(row));
+/// `scale` and its inverse; a largest magnitude that is not finite gets to the scale.
+fn fixed(scale: f32, max: u32) -> (f32, f32) {
+    let max = f32::from_bits(max);
     if max.is_finite() { (scale, 1.0 / scale) } else { (max, 0.0) }
 }
 

@@ -190,7 +190,28 @@ pub(super) struct ProductBlocks<'a> {
     pub(super) out: MatrixMut<'a, f32>,
 }
 
-impl ProductBlocks<'_> {
+impl<'a> ProductBlocks<'a> {
+    /// The product of checked operands.
+    pub(super) fn new(
+        x: &'a BlocksI8,
+        w: &'a PackedBlocks,
+        bias: Option<&'a [f32]>,
+        outputs: Range<usize>,
+        out: MatrixMut<'a, f32>,
+    ) -> Self {
+        let (blocks, panels) = (x.blocks(), w.n().div_ceil(PANEL));
+        assert_eq!((x.cols(), x.block()), (w.k(), w.shape().block));
+        assert_eq!(w.shape().blocks(), blocks);
+        assert!(x.stride() >= blocks * x.block() && x.codes.len() == x.rows() * x.stride());
+        assert!([x.scales.len(), x.sums.len(), x.totals.len()] == [x.rows() * blocks; 3]);
+        assert_eq!(w.scales.len(), panels * blocks);
+        assert!(w.minima.is_empty() || w.minima.len() == panels * blocks);
+        assert_eq!(w.codes.len(), panels * w.panel_lines());
+        let product = Self { x, w, bias, outputs, out };
+        product.check();
+        product
+    }
+
     /// How it is cut; a step is one block.
     pub(super) fn shape(&self) -> Shape {
         Shape::new(self.x.rows(), &self.outputs, self.x.blocks())
@@ -199,7 +220,7 @@ impl ProductBlocks<'_> {
     /// Where `tile` begins: in the codes of the rows, in the lines of its first panel, in the
     /// output.
     ///
-    /// The tile is checked, so these hold for what follows the pointers: `height` rows of `steps`
+    /// Operands and tile are checked, so these hold for what follows the pointers: `height` rows of `steps`
     /// whole blocks of codes, `x.stride()` apart; `width` panels of `w.panel_lines()` lines;
     /// `height` rows of [`lanes`](Self::lanes) floats, `out.stride()` apart. And `x.scales`,
     /// `x.sums`, `x.totals` hold `steps` values a row, `w.scales` and `w.minima` (or nothing)
@@ -208,17 +229,8 @@ impl ProductBlocks<'_> {
     pub(super) fn corner(&mut self, tile: &Tile) -> (*const i8, *const LineU8, *mut f32) {
         let shape = self.shape();
         tile.check(&shape);
-        let (x, w, blocks) = (self.x, self.w, shape.steps);
-        assert!(tile.steps == (0..blocks), "blocks are not cut");
-        self.check();
-        assert_eq!((x.cols(), x.block()), (w.k(), w.shape().block));
-        assert_eq!(w.shape().blocks(), blocks);
-        assert!(x.stride() >= blocks * x.block() && x.codes.len() == x.rows() * x.stride());
-        assert!([x.scales.len(), x.sums.len(), x.totals.len()] == [x.rows() * blocks; 3]);
-        let panels = w.n().div_ceil(PANEL);
-        assert_eq!(w.scales.len(), panels * blocks);
-        assert!(w.minima.is_empty() || w.minima.len() == panels * blocks);
-        assert_eq!(w.codes.len(), panels * w.panel_lines());
+        assert!(tile.steps == (0..shape.steps), "blocks are not cut");
+        let (x, w) = (self.x, self.w);
         let codes = x.codes[tile.row * x.stride()..].as_ptr();
         let out = tile.row * self.out.stride() + tile.panel * PANEL - self.outputs.start;
         let line = tile.panel * w.panel_lines();

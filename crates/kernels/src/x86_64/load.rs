@@ -2,10 +2,10 @@
 
 use std::arch::x86_64::{
     __m128i, __m256, __m256i, __m512, __m512i, __mmask16, __mmask64, _mm_loadu_si128,
-    _mm_mask_storeu_epi8, _mm_storel_epi64, _mm256_cvtph_ps, _mm256_loadu_ps, _mm256_loadu_si256,
-    _mm256_storeu_ps, _mm256_storeu_si256, _mm512_cvtph_ps, _mm512_loadu_epi8, _mm512_loadu_ps,
-    _mm512_mask_storeu_ps, _mm512_maskz_loadu_epi8, _mm512_maskz_loadu_ps, _mm512_storeu_epi8,
-    _mm512_storeu_ps,
+    _mm_mask_storeu_epi8, _mm_storel_epi64, _mm_storeu_si128, _mm256_cvtph_ps, _mm256_loadu_ps,
+    _mm256_loadu_si256, _mm256_storeu_ps, _mm256_storeu_si256, _mm512_cvtph_ps, _mm512_loadu_epi8,
+    _mm512_loadu_ps, _mm512_mask_storeu_ps, _mm512_maskz_loadu_epi8, _mm512_maskz_loadu_ps,
+    _mm512_storeu_epi8, _mm512_storeu_ps,
 };
 
 /// 16 floats.
@@ -63,6 +63,14 @@ pub(super) fn i8x64_head(from: &[i8]) -> __m512i {
 pub(super) fn put_u8x16_head(to: &mut [u8], value: __m128i) {
     // SAFETY: only the lanes in the mask are written, and it has at most `to.len()` of them.
     unsafe { _mm_mask_storeu_epi8(to.as_mut_ptr().cast(), mask16(to.len()), value) }
+}
+
+/// Writes 16 bytes.
+#[inline]
+#[target_feature(enable = "sse2")]
+pub(super) fn put_i8x16(to: &mut [i8; 16], value: __m128i) {
+    // SAFETY: the reference covers the 16 bytes written; storeu has no alignment rule.
+    unsafe { _mm_storeu_si128(to.as_mut_ptr().cast(), value) }
 }
 
 /// Writes 64 bytes.

@@ -4,18 +4,20 @@
 use std::arch::x86_64::{
     __m128i, __m256, __m256i, _mm_and_si128, _mm_load_si128, _mm_set1_epi8, _mm_set1_epi32,
     _mm_shuffle_epi8, _mm_srli_epi16, _mm256_add_epi32, _mm256_cvtepi8_epi16, _mm256_cvtepi32_ps,
-    _mm256_cvtepu8_epi16, _mm256_fmadd_ps, _mm256_hadd_epi32, _mm256_madd_epi16, _mm256_mul_ps,
-    _mm256_permute4x64_epi64, _mm256_set1_epi32, _mm256_set1_ps, _mm256_setzero_ps,
-    _mm256_setzero_si256,
+    _mm256_cvtepu8_epi16, _mm256_cvtps_epi32, _mm256_fmadd_ps, _mm256_hadd_epi32,
+    _mm256_madd_epi16, _mm256_max_ps, _mm256_min_ps, _mm256_mul_ps, _mm256_permute4x64_epi64,
+    _mm256_set1_epi32, _mm256_set1_ps, _mm256_setzero_ps, _mm256_setzero_si256,
 };
 use std::array;
 use std::ops::Range;
 
 use super::gemm::{halves, put_lanes};
+use super::row::largest;
 use crate::pack::blocks::Halves;
 use crate::pack::{LANE, LineF32, PANEL};
+use crate::scalar::blocks::quantize_groups;
 use crate::x86_64::block::{Blocking, ProductBlocks, Tile, each_tile};
-use crate::x86_64::load::{f16x8, i8x16};
+use crate::x86_64::load::{f16x8, f32x8_head, i8x16, i32x8_lanes};
 use crate::{BlocksI8, Matrix, MatrixMut, PackedBlocks, Scaling, scalar};
 
 /// As the blocks of AVX-512.
@@ -36,7 +38,7 @@ pub(super) fn gemm_blocks(
     outputs: Range<usize>,
     out: MatrixMut<'_, f32>,
 ) {
-    let mut product = ProductBlocks { x, w, bias, outputs, out };
+    let mut product = ProductBlocks::new(x, w, bias, outputs, out);
     each_tile(&product.shape(), &BLOCKING, |tile| match (tile.height, product.w.is_four()) {
         (1, true) => self::tile::<1, 4>(&mut product, tile),
         (1, false) => self::tile::<1, 8>(&mut product, tile),
@@ -162,14 +164,34 @@ fn floats(from: &Halves) -> [__m256; 2] {
 }
 
 /// See [`crate::Kernels::quantize_blocks`].
-#[target_feature(enable = "avx2")]
+#[target_feature(enable = "avx2,fma")]
 pub(super) fn quantize_blocks(
     x: Matrix<'_, f32>,
     scaling: Scaling,
     block: usize,
     out: &mut BlocksI8,
 ) {
-    scalar::blocks::quantize_blocks(x, scaling, block, out);
+    let (top, bottom) = (_mm256_set1_ps(127.0), _mm256_set1_ps(-127.0));
+    quantize_groups(
+        x,
+        (scaling, block),
+        out,
+        |row| largest(row),
+        |values, inverse, codes| {
+            let inverse = _mm256_set1_ps(inverse);
+            codes.fill(0);
+            let mut sums = [0; 2];
+            for (at, (codes, values)) in codes.chunks_mut(8).zip(values.chunks(8)).enumerate() {
+                let scaled = _mm256_mul_ps(f32x8_head(values, 0.0), inverse);
+                let eight = _mm256_cvtps_epi32(_mm256_min_ps(_mm256_max_ps(scaled, bottom), top));
+                for (code, lane) in codes.iter_mut().zip(i32x8_lanes(eight)) {
+                    *code = lane as i8;
+                    sums[at / 2] += lane;
+                }
+            }
+            sums
+        },
+    );
 }
 
 /// See [`crate::scalar::blocks::expand`].

@@ -209,7 +209,7 @@ fn code(values: __m256, inverse: __m256) -> __m128i {
 /// Bits of the largest magnitude, NaN above all.
 #[inline]
 #[target_feature(enable = "avx2,fma")]
-fn largest(row: &[f32]) -> u32 {
+pub(super) fn largest(row: &[f32]) -> u32 {
     let magnitude = _mm256_set1_epi32(i32::MAX);
     let (body, tail) = row.as_chunks::<8>();
     let mut max = _mm256_setzero_si256();

@@ -3,19 +3,22 @@
 
 use std::arch::x86_64::{
     __m512, __m512i, _MM_HINT_T0, _mm_cvtsi32_si128, _mm_prefetch, _mm512_and_si512,
-    _mm512_broadcast_i32x4, _mm512_cvtepi32_ps, _mm512_dpbusd_epi32, _mm512_fmadd_ps,
-    _mm512_load_si512, _mm512_mask_storeu_ps, _mm512_mul_ps, _mm512_permutexvar_ps,
-    _mm512_set1_epi8, _mm512_set1_epi32, _mm512_set1_ps, _mm512_setzero_ps, _mm512_setzero_si512,
+    _mm512_broadcast_i32x4, _mm512_cvtepi32_epi8, _mm512_cvtepi32_ps, _mm512_cvtps_epi32,
+    _mm512_dpbusd_epi32, _mm512_fmadd_ps, _mm512_load_si512, _mm512_mask_storeu_ps, _mm512_max_ps,
+    _mm512_min_ps, _mm512_mul_ps, _mm512_permutexvar_ps, _mm512_reduce_add_epi32, _mm512_set1_epi8,
+    _mm512_set1_epi32, _mm512_set1_ps, _mm512_setzero_ps, _mm512_setzero_si512,
     _mm512_shuffle_epi8, _mm512_srl_epi32, _mm512_srli_epi16, _mm512_sub_ps,
 };
 use std::array;
 use std::ops::Range;
 
+use super::row::largest;
 use crate::pack::blocks::LineU8;
 use crate::pack::{LANE, LineF32, PANEL};
+use crate::scalar::blocks::quantize_groups;
 use crate::x86_64::block::{Blocking, ProductBlocks, Tile, each_tile};
-use crate::x86_64::load::{f16x16, f32x16, f32x16_head, i8x16, mask16, put_f32x16};
-use crate::{BlocksI8, Matrix, MatrixMut, PackedBlocks, Scaling, scalar};
+use crate::x86_64::load::{f16x16, f32x16, f32x16_head, i8x16, mask16, put_f32x16, put_i8x16};
+use crate::{BlocksI8, Matrix, MatrixMut, PackedBlocks, Scaling};
 
 /// 16 panels of 1536 columns are 200–400 kB of L2.
 const BLOCKING: Blocking = Blocking {
@@ -57,7 +60,7 @@ pub(super) fn gemm_blocks(
     outputs: Range<usize>,
     out: MatrixMut<'_, f32>,
 ) {
-    let mut product = ProductBlocks { x, w, bias, outputs, out };
+    let mut product = ProductBlocks::new(x, w, bias, outputs, out);
     each_tile(&product.shape(), &BLOCKING, |tile| {
         if product.w.is_four() {
             by_every_size!(4, &mut product, tile);
@@ -192,14 +195,33 @@ unsafe fn put<const R: usize, const P: usize>(
 }
 
 /// See [`crate::Kernels::quantize_blocks`].
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq")]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
 pub(super) fn quantize_blocks(
     x: Matrix<'_, f32>,
     scaling: Scaling,
     block: usize,
     out: &mut BlocksI8,
 ) {
-    scalar::blocks::quantize_blocks(x, scaling, block, out);
+    let (top, bottom) = (_mm512_set1_ps(127.0), _mm512_set1_ps(-127.0));
+    quantize_groups(
+        x,
+        (scaling, block),
+        out,
+        |row| largest(row),
+        |values, inverse, codes| {
+            let inverse = _mm512_set1_ps(inverse);
+            let (first, second) = values.split_at(values.len().min(16));
+            let halves = codes.as_chunks_mut::<16>().0;
+            let mut sums = [0; 2];
+            for (half, values) in [first, second].into_iter().enumerate() {
+                let scaled = _mm512_mul_ps(f32x16_head(values), inverse);
+                let code = _mm512_cvtps_epi32(_mm512_min_ps(_mm512_max_ps(scaled, bottom), top));
+                put_i8x16(&mut halves[half], _mm512_cvtepi32_epi8(code));
+                sums[half] = _mm512_reduce_add_epi32(code);
+            }
+            sums
+        },
+    );
 }
 
 /// See [`crate::scalar::blocks::expand`].

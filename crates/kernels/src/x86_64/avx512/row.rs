@@ -225,7 +225,7 @@ fn narrow(a: __m512i, b: __m512i, c: __m512i, d: __m512i) -> __m512i {
 /// Bits of the largest magnitude, NaN above all.
 #[inline]
 #[target_feature(enable = "avx512f")]
-fn largest(row: &[f32]) -> u32 {
+pub(super) fn largest(row: &[f32]) -> u32 {
     let magnitude = _mm512_set1_epi32(i32::MAX);
     let (body, tail) = row.as_chunks::<16>();
     let mut max = _mm512_setzero_si512();
