@@ -125,6 +125,18 @@ impl PackedF32 {
         }
     }
 
+    /// Fills it with values that lie in its order already: those of `⌈n/16⌉` panels, by inputs,
+    /// then by outputs.
+    ///
+    /// # Panics
+    /// If there are more or fewer.
+    pub fn fill(&mut self, values: &[f32], (n, k): (usize, usize)) {
+        self.reset(n, k);
+        let (lines, rest) = values.as_chunks::<PANEL>();
+        assert!(rest.is_empty() && lines.len() == self.data.len(), "values of a packed weight");
+        self.data.iter_mut().zip(lines).for_each(|(line, values)| line.0 = *values);
+    }
+
     /// Makes room for `n × k`; what the lines hold is unspecified.
     pub(crate) fn reset(&mut self, n: usize, k: usize) {
         self.n = n;

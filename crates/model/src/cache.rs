@@ -140,8 +140,12 @@ impl Cache {
     pub fn truncate(&mut self, len: usize) {
         self.tokens.truncate(len);
         let pages = self.tokens.len().div_ceil(PAGE);
+        let slot = self.tokens.len() % PAGE;
         for layer in &mut self.layers {
             layer.truncate(pages);
+            if let Some(last) = layer.last_mut().filter(|_| slot > 0) {
+                last.forget(slot);
+            }
         }
     }
 

@@ -1,15 +1,16 @@
-//! Keys and values of 64 tokens in one layer.
+//! Keys and values of 64 tokens in one layer, in the order in which products read them.
 
 use half::f16;
-use half::slice::HalfFloatSliceExt;
+use kvant_kernels::{Kernels, PackedF32, WidenScales};
 
 use super::CacheFormat;
-use crate::layer::resize;
 
 /// Tokens of a page. Attention sums values page by page, so this is part of what results are.
 pub(crate) const PAGE: usize = 64;
 /// Largest code of 8 bits.
 const TOP: f32 = 127.0;
+/// Outputs that a packed operand holds side by side.
+const PANEL: usize = 16;
 
 /// What is stored of a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,7 +19,8 @@ pub(crate) enum Part {
     Values,
 }
 
-/// Keys, then values, of every group: `2 × groups × 64 × width`.
+/// Keys, then values, of every group, each a packed operand: keys with 64 outputs and `width`
+/// inputs, values with `width` outputs and 64 inputs.
 #[derive(Debug)]
 pub(crate) struct Page {
     store: Store,
@@ -29,18 +31,18 @@ pub(crate) struct Page {
 #[derive(Debug)]
 enum Store {
     F32(Vec<f32>),
-    F16(Vec<f16>),
-    /// Codes, and a scale for each row of them.
+    F16(Vec<u16>),
+    /// Codes, and a scale for every token of every part and group.
     Int8(Vec<i8>, Vec<f32>),
 }
 
 impl Page {
     pub(crate) fn new(format: CacheFormat, groups: usize, width: usize) -> Self {
-        let rows = 2 * groups * PAGE;
+        let values = groups * (PAGE * width + PAGE * width.next_multiple_of(PANEL));
         let store = match format {
-            CacheFormat::F32 => Store::F32(vec![0.0; rows * width]),
-            CacheFormat::F16 => Store::F16(vec![f16::ZERO; rows * width]),
-            CacheFormat::Int8 => Store::Int8(vec![0; rows * width], vec![0.0; rows]),
+            CacheFormat::F32 => Store::F32(vec![0.0; values]),
+            CacheFormat::F16 => Store::F16(vec![0; values]),
+            CacheFormat::Int8 => Store::Int8(vec![0; values], vec![0.0; 2 * groups * PAGE]),
         };
         Self { store, groups, width }
     }
@@ -55,47 +57,73 @@ impl Page {
 
     /// Stores `values` (`width`) of the token in `slot`.
     pub(crate) fn write(&mut self, part: Part, (group, slot): (usize, usize), values: &[f32]) {
+        let (start, _, _) = self.operand(part, group);
+        let width = self.width;
+        let at = |column: usize| {
+            let (output, input, inputs) = match part {
+                Part::Keys => (slot, column, width),
+                Part::Values => (column, slot, PAGE),
+            };
+            start + (output / PANEL * inputs + input) * PANEL + output % PANEL
+        };
         let row = self.row(part, group) + slot;
-        let span = row * self.width..(row + 1) * self.width;
         match &mut self.store {
-            Store::F32(stored) => stored[span].copy_from_slice(values),
-            Store::F16(stored) => stored[span].convert_from_f32_slice(values),
-            Store::Int8(codes, scales) => scales[row] = code(values, &mut codes[span]),
-        }
-    }
-
-    /// The first `count` rows of a group, `count × width`, decoded into `memory` where they are
-    /// not stored in f32.
-    pub(crate) fn rows<'a>(
-        &'a self,
-        part: Part,
-        group: usize,
-        count: usize,
-        memory: &'a mut Vec<f32>,
-    ) -> &'a [f32] {
-        let row = self.row(part, group);
-        let span = row * self.width..(row + count) * self.width;
-        match &self.store {
-            Store::F32(stored) => &stored[span],
+            Store::F32(stored) => {
+                values.iter().enumerate().for_each(|(column, value)| stored[at(column)] = *value);
+            }
             Store::F16(stored) => {
-                let memory = resize(memory, span.len());
-                stored[span].convert_to_f32_slice(memory);
-                memory
+                for (column, value) in values.iter().enumerate() {
+                    stored[at(column)] = f16::from_f32(*value).to_bits();
+                }
             }
             Store::Int8(codes, scales) => {
-                let memory = resize(memory, span.len());
-                let rows = codes[span].chunks_exact(self.width);
-                let rows = rows.zip(&scales[row..row + count]);
-                for ((codes, scale), out) in rows.zip(memory.chunks_exact_mut(self.width)) {
-                    for (out, code) in out.iter_mut().zip(codes) {
-                        *out = f32::from(*code) * scale;
-                    }
+                let scale = scale(values);
+                scales[row] = scale;
+                for (column, value) in values.iter().enumerate() {
+                    codes[at(column)] = code(*value, scale);
                 }
-                memory
             }
         }
     }
 
+    /// Forgets the tokens from `slot` on: what they were must not show in a sum of weights 0.
+    pub(crate) fn forget(&mut self, slot: usize) {
+        let nothing = vec![0.0; self.width];
+        for group in 0..self.groups {
+            for slot in slot..PAGE {
+                self.write(Part::Values, (group, slot), &nothing);
+            }
+        }
+    }
+
+    /// The keys or values of a group as an operand.
+    pub(crate) fn load(&self, kernels: &Kernels, part: Part, group: usize, out: &mut PackedF32) {
+        let (start, outputs, inputs) = self.operand(part, group);
+        let span = start..start + outputs.next_multiple_of(PANEL) * inputs;
+        match &self.store {
+            Store::F32(stored) => out.fill(&stored[span], (outputs, inputs)),
+            Store::F16(stored) => kernels.widen_f16(&stored[span], (outputs, inputs), out),
+            Store::Int8(codes, scales) => {
+                let scales = &scales[self.row(part, group)..][..PAGE];
+                let scales = match part {
+                    Part::Keys => WidenScales::Outputs(scales),
+                    Part::Values => WidenScales::Inputs(scales),
+                };
+                kernels.widen_i8(&codes[span], scales, (outputs, inputs), out);
+            }
+        }
+    }
+
+    /// Where an operand begins, its outputs and its inputs.
+    fn operand(&self, part: Part, group: usize) -> (usize, usize, usize) {
+        let (keys, values) = (PAGE * self.width, PAGE * self.width.next_multiple_of(PANEL));
+        match part {
+            Part::Keys => (group * keys, PAGE, self.width),
+            Part::Values => (self.groups * keys + group * values, self.width, PAGE),
+        }
+    }
+
+    /// The first scale of a group.
     fn row(&self, part: Part, group: usize) -> usize {
         let part = match part {
             Part::Keys => 0,
@@ -105,21 +133,16 @@ impl Page {
     }
 }
 
-/// Codes `values` to 8 bits at the scale of the largest magnitude; returns the scale. NaN and
-/// infinities give a scale of NaN, so that they are not lost.
-fn code(values: &[f32], codes: &mut [i8]) -> f32 {
-    let max = values.iter().fold(0.0f32, |max, value| max.max(value.abs()));
+/// The scale of 8 bits of the largest magnitude. NaN and infinities give NaN, so that they are not
+/// lost.
+fn scale(values: &[f32]) -> f32 {
     if !values.iter().all(|value| value.is_finite()) {
-        codes.fill(1);
         return f32::NAN;
     }
-    let scale = max / TOP;
-    if scale < f32::MIN_POSITIVE {
-        codes.fill(0);
-        return 0.0;
-    }
-    for (code, value) in codes.iter_mut().zip(values) {
-        *code = (value / scale).round_ties_even() as i8;
-    }
-    scale
+    let scale = values.iter().fold(0.0f32, |max, value| max.max(value.abs())) / TOP;
+    if scale < f32::MIN_POSITIVE { 0.0 } else { scale }
+}
+
+fn code(value: f32, scale: f32) -> i8 {
+    if scale == 0.0 { 0 } else { (value / scale).round_ties_even() as i8 }
 }

@@ -30,7 +30,6 @@ pub(crate) struct Past<'a> {
 pub(crate) struct CausalScratch {
     keys: PackedF32,
     values: PackedF32,
-    decoded: Vec<f32>,
     queries: Vec<f32>,
     scores: Vec<f32>,
     sums: Vec<f32>,
@@ -98,19 +97,17 @@ impl Causal {
         let width = self.width;
         let rows = self.heads / self.groups * tokens;
         let seen = first + tokens;
-        let CausalScratch { keys, values, decoded, queries, scores, sums, part } = scratch;
+        let CausalScratch { keys, values, queries, scores, sums, part } = scratch;
         let queries = Matrix::new(&queries[..rows * width], rows, width);
-        let scores = resize(scores, rows * seen);
-        let pages = || past.pages.iter().enumerate().take(seen.div_ceil(PAGE));
-        let held = |page: usize| PAGE.min(seen - page * PAGE);
+        let pages = || past.pages.iter().take(seen.div_ceil(PAGE)).enumerate();
+        let stride = seen.next_multiple_of(PAGE);
+        let scores = resize(scores, rows * stride);
         for (index, page) in pages() {
-            let count = held(index);
-            let stored = page.rows(Part::Keys, group, count, decoded);
-            kernels.pack_f32(Matrix::new(stored, count, width), keys);
-            let scores = MatrixMut::strided(&mut scores[index * PAGE..], rows, count, seen);
+            page.load(kernels, Part::Keys, group, keys);
+            let scores = MatrixMut::strided(&mut scores[index * PAGE..], rows, PAGE, stride);
             kernels.gemm_f32(queries, &*keys, None, scores);
         }
-        for (index, row) in scores.chunks_exact_mut(seen).enumerate() {
+        for (index, row) in scores.chunks_exact_mut(stride).enumerate() {
             let (past, future) = row.split_at_mut(first + index % tokens + 1);
             kernels.softmax(past);
             future.fill(0.0);
@@ -118,10 +115,8 @@ impl Causal {
         let sums = resize(sums, rows * width);
         let part = resize(part, rows * width);
         for (index, page) in pages() {
-            let count = held(index);
-            let stored = page.rows(Part::Values, group, count, decoded);
-            values.pack_transposed(Matrix::new(stored, count, width));
-            let weights = Matrix::strided(&scores[index * PAGE..], rows, count, seen);
+            page.load(kernels, Part::Values, group, values);
+            let weights = Matrix::strided(&scores[index * PAGE..], rows, PAGE, stride);
             if index == 0 {
                 kernels.gemm_f32(weights, &*values, None, MatrixMut::new(sums, rows, width));
             } else {
