@@ -13,7 +13,7 @@ mod level;
 mod matrix;
 mod pack;
 #[expect(unsafe_code, reason = "a job borrows from its caller, workers outlive it")]
-pub mod pool;
+mod pool;
 mod scalar;
 #[cfg(target_arch = "x86_64")]
 mod series;
@@ -26,5 +26,6 @@ pub use attention::{AttentionScratch, Head};
 pub use level::{Level, LevelError};
 pub use matrix::{Matrix, MatrixMut};
 pub use pack::blocks::{BlockRow, BlockShape, BlocksI8, CodeLevels, Minima, PackedBlocks, Scaling};
-pub use pack::{Operand, PackedF32, PackedI8, Part, RowsI8};
+pub use pack::{Operand, Outputs, PackedF32, PackedI8, RowsI8};
+pub use pool::Pool;
 pub use table::{Kernels, WidenScales, kernels};

@@ -3,7 +3,7 @@
 use std::marker::PhantomData;
 use std::ops::Range;
 
-use crate::pool::Pool;
+use crate::Pool;
 
 /// Whether the last row ends within `len` elements. Checked arithmetic: the SIMD kernels form
 /// pointers from these numbers.

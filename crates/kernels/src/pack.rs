@@ -52,19 +52,19 @@ impl Operand for blocks::PackedBlocks {
 
 /// Some outputs of a packed weight, so that several threads share a product; or all of them.
 #[derive(Clone, Debug)]
-pub struct Part<'a, W> {
+pub struct Outputs<'a, W> {
     pub(crate) weight: &'a W,
     pub(crate) outputs: Range<usize>,
 }
 
-impl<'a, W: Operand> Part<'a, W> {
+impl<'a, W: Operand> Outputs<'a, W> {
     /// Outputs that a part may begin with are multiples of this.
     pub const STEP: usize = PANEL;
 
     /// The outputs in `outputs`.
     ///
     /// # Panics
-    /// If there are fewer, or the first is no multiple of [`Part::STEP`].
+    /// If there are fewer, or the first is no multiple of [`Outputs::STEP`].
     pub fn new(weight: &'a W, outputs: Range<usize>) -> Self {
         assert!(outputs.start <= outputs.end && outputs.end <= weight.n(), "outputs out of range");
         assert!(outputs.start.is_multiple_of(Self::STEP), "outputs begin inside a panel");
@@ -72,13 +72,13 @@ impl<'a, W: Operand> Part<'a, W> {
     }
 }
 
-impl<'a, W: Operand> From<&'a W> for Part<'a, W> {
+impl<'a, W: Operand> From<&'a W> for Outputs<'a, W> {
     fn from(weight: &'a W) -> Self {
         Self { weight, outputs: 0..weight.n() }
     }
 }
 
-impl<'a, W: Operand> From<&'a mut W> for Part<'a, W> {
+impl<'a, W: Operand> From<&'a mut W> for Outputs<'a, W> {
     fn from(weight: &'a mut W) -> Self {
         Self::from(&*weight)
     }

@@ -29,8 +29,8 @@ const INSIDE_MASK: u64 = 0xFFFC;
 /// The count of runs, above the rest.
 const RUN: u64 = 1 << 16;
 
-/// Most threads of a pool.
-pub const THREADS_MAX: usize = 1024;
+/// Threads that a pool may have on any machine; more only where as many run at once.
+const THREADS_ANYWHERE: usize = 8;
 
 /// A number of threads that run jobs together, the caller's among them.
 ///
@@ -80,11 +80,19 @@ impl fmt::Debug for Pool {
     }
 }
 
+impl Default for Pool {
+    /// The caller alone.
+    fn default() -> Self {
+        Self::new(1)
+    }
+}
+
 impl Pool {
-    /// A pool of `threads` threads, the caller's included: 0 counts as 1, more than
-    /// [`THREADS_MAX`] as that. Where the system gives fewer, the pool has fewer.
+    /// A pool of `threads` threads, the caller's included: 0 counts as 1, and more than this
+    /// machine runs at once (or 8, if that is more) as so many. Where the system gives fewer, the
+    /// pool has fewer.
     pub fn new(threads: usize) -> Self {
-        let count = threads.clamp(1, THREADS_MAX) - 1;
+        let count = threads.clamp(1, sync::at_once().max(THREADS_ANYWHERE)) - 1;
         let shared = Arc::new(Shared {
             state: AtomicU64::new(0),
             next: AtomicUsize::new(0),
@@ -261,6 +269,10 @@ mod sync {
     pub(super) use std::sync::{Arc, Mutex};
     pub(super) use std::thread::{JoinHandle, Thread, park};
 
+    pub(super) fn at_once() -> usize {
+        std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+    }
+
     pub(super) fn spawn(work: impl FnOnce() + Send + 'static) -> Option<JoinHandle<()>> {
         std::thread::Builder::new().name("kvant-pool".to_owned()).spawn(work).ok()
     }
@@ -301,6 +313,10 @@ mod sync {
     pub(super) use loom::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
     pub(super) use loom::sync::{Arc, Mutex};
     pub(super) use loom::thread::{JoinHandle, Thread, park};
+
+    pub(super) fn at_once() -> usize {
+        4
+    }
 
     pub(super) fn spawn(work: impl FnOnce() + Send + 'static) -> Option<JoinHandle<()>> {
         Some(loom::thread::spawn(work))

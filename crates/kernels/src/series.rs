@@ -38,3 +38,7 @@ pub(crate) const GELU: [f32; 16] = [
     0.005_453_324_4,
     -0.005_663_063,
 ];
+
+/// Beyond this magnitude of the gate its power is as good as 0, or as large as need be: 2¹²⁶ and
+/// less, so that nothing overflows.
+pub(crate) const SWIGLU_END: f32 = 87.0;

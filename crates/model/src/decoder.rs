@@ -9,7 +9,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use kvant_kernels::{Kernels, kernels};
+use kvant_kernels::{Kernels, Pool, kernels};
 
 use crate::arch::llama::{Llama, Pass, Shape, Step, Workspace};
 use crate::{Cache, CacheFormat, Checkpoint, ForwardError, LoadError, Tap, Template};
@@ -197,10 +197,10 @@ impl Decoder {
         tokens: &[u32],
         options: ForwardOptions<'_>,
     ) -> Result<Vec<f32>, ForwardError> {
-        let threads = options.threads;
+        let pool = Pool::new(options.threads);
         let mut room = Workspace::default();
-        self.read(tokens, options, &mut room)?;
-        self.head(&mut room, threads)?;
+        self.read(tokens, options, &mut room, &pool)?;
+        self.head(&mut room, &pool)?;
         Ok(room.logits)
     }
 
@@ -210,7 +210,8 @@ impl Decoder {
     /// # Errors
     /// As [`Decoder::logits`].
     pub fn observe(&self, tokens: &[u32], options: ForwardOptions<'_>) -> Result<(), ForwardError> {
-        self.read(tokens, options, &mut Workspace::default())
+        let pool = Pool::new(options.threads);
+        self.read(tokens, options, &mut Workspace::default(), &pool)
     }
 
     /// An empty cache for a sequence of at most [`Decoder::context`] tokens.
@@ -239,10 +240,10 @@ impl Decoder {
         &self,
         steps: &mut [Step<'_>],
         room: &'w mut Workspace,
-        threads: usize,
+        pool: &Pool,
     ) -> Result<&'w [f32], ForwardError> {
-        self.states(steps, room, &mut Pass { kernels: self.kernels, threads, tap: None })?;
-        if let Err(error) = self.head(room, threads) {
+        self.states(steps, room, &mut Pass { kernels: self.kernels, pool, tap: None })?;
+        if let Err(error) = self.head(room, pool) {
             undo(steps);
             return Err(error);
         }
@@ -255,22 +256,23 @@ impl Decoder {
         tokens: &[u32],
         options: ForwardOptions<'_>,
         room: &mut Workspace,
+        pool: &Pool,
     ) -> Result<(), ForwardError> {
-        let ForwardOptions { threads, from, tap } = options;
+        let ForwardOptions { from, tap, .. } = options;
         let context = self.context();
         if !(from + 1..=context).contains(&tokens.len()) {
             return Err(ForwardError::Length { tokens: tokens.len(), from, context });
         }
         let mut cache = self.cache(CacheFormat::F32);
         let step = Step { cache: &mut cache, tokens, from };
-        self.states(&mut [step], room, &mut Pass { kernels: self.kernels, threads, tap })
+        self.states(&mut [step], room, &mut Pass { kernels: self.kernels, pool, tap })
     }
 
     fn states(
         &self,
         steps: &mut [Step<'_>],
         room: &mut Workspace,
-        pass: &mut Pass<'_>,
+        pass: &mut Pass<'_, '_>,
     ) -> Result<(), ForwardError> {
         steps.iter().try_for_each(|step| self.check(step))?;
         self.network.states(steps, room, pass);
@@ -299,8 +301,8 @@ impl Decoder {
         }
     }
 
-    fn head(&self, room: &mut Workspace, threads: usize) -> Result<(), ForwardError> {
-        self.network.head(room, self.kernels, threads);
+    fn head(&self, room: &mut Workspace, pool: &Pool) -> Result<(), ForwardError> {
+        self.network.head(room, (self.kernels, pool));
         self.finite(&room.logits)
     }
 

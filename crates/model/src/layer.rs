@@ -11,7 +11,7 @@ pub(crate) mod rms;
 pub(crate) mod rope;
 pub(crate) mod rounded;
 
-use kvant_kernels::PackedF32;
+use kvant_kernels::{PackedF32, Pool};
 
 use rounded::Rounded;
 
@@ -42,6 +42,8 @@ pub(crate) struct Scratch {
     pub(crate) values: PackedF32,
     /// Inputs in fewer bits.
     pub(crate) codes: Rounded,
+    /// Batches are shared out among threads, not what is inside them.
+    pub(crate) alone: Pool,
 }
 
 /// Makes `buffer` exactly `len` long; what it held is of no interest.

@@ -84,6 +84,18 @@ mod real {
     }
 
     #[test]
+    fn absurd_numbers_of_threads_are_cut() {
+        let pool = Pool::new(10_000);
+        let most = std::thread::available_parallelism().unwrap().get().max(8);
+        assert!((1..=most).contains(&pool.threads()));
+        let done = AtomicUsize::new(0);
+        pool.run(100, &|_, _| {
+            done.fetch_add(1, Ordering::Relaxed);
+        });
+        assert_eq!(done.into_inner(), 100);
+    }
+
+    #[test]
     fn a_thread_has_a_number_of_its_own() {
         let pool = Pool::new(4);
         let busy: Vec<_> = (0..pool.threads()).map(|_| std::sync::Mutex::new(())).collect();

@@ -40,6 +40,13 @@ pub(crate) fn exponentials(x: &mut [f32], scale: f32) -> f32 {
     sum
 }
 
+/// `out = gate / (1 + exp(−gate)) · up`.
+pub(crate) fn swiglu(gate: &[f32], up: &[f32], out: &mut [f32]) {
+    for ((out, gate), up) in out.iter_mut().zip(gate).zip(up) {
+        *out = gate / (1.0 + (-gate).exp()) * up;
+    }
+}
+
 pub(crate) fn scale(x: &mut [f32], factor: f32) {
     for value in x {
         *value *= factor;

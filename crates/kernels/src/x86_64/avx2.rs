@@ -46,6 +46,8 @@ pub(crate) static TABLE: Kernels = Kernels {
     // SAFETY: the CPU has the features, see above.
     exponentials: |x, scale| unsafe { row::exponentials(x, scale) },
     // SAFETY: the CPU has the features, see above.
+    swiglu: |gate, up, out| unsafe { row::swiglu(gate, up, out) },
+    // SAFETY: the CPU has the features, see above.
     scale: |x, factor| unsafe { row::scale(x, factor) },
     // SAFETY: the CPU has the features, see above.
     add: |x, other| unsafe { row::add(x, other) },

@@ -1,8 +1,8 @@
 //! Products over weights in blocks, and the codes of their activations.
 
 use kvant_kernels::{
-    BlockRow, BlockShape, BlocksI8, CodeLevels, Kernels, Matrix, MatrixMut, Minima, PackedBlocks,
-    PackedF32, Part, Scaling,
+    BlockRow, BlockShape, BlocksI8, CodeLevels, Kernels, Matrix, MatrixMut, Minima, Outputs,
+    PackedBlocks, PackedF32, Scaling,
 };
 use kvant_testkit::Random;
 
@@ -82,11 +82,11 @@ fn every_level_gives_the_same_bits_and_rows_do_not_see_one_another() {
             let (first_values, first) = expected.get_or_insert((values.clone(), got.clone()));
             assert_eq!(first_values, &values, "codes at {} of {m} {shape:?}", table.level());
             assert_eq!(first, &got, "{} of {m} x {shape:?} {format:?}", table.level());
-            if shape.n > Part::<PackedBlocks>::STEP {
+            if shape.n > Outputs::<PackedBlocks>::STEP {
                 let mut cut = vec![f32::NAN; m * shape.n];
                 let (left, right) = MatrixMut::new(&mut cut, m, shape.n).split_columns(16);
-                table.gemm_blocks(&codes, Part::new(&w, 0..16), bias, left);
-                table.gemm_blocks(&codes, Part::new(&w, 16..shape.n), bias, right);
+                table.gemm_blocks(&codes, Outputs::new(&w, 0..16), bias, left);
+                table.gemm_blocks(&codes, Outputs::new(&w, 16..shape.n), bias, right);
                 assert_eq!(cut, got, "parts of {m} x {shape:?}");
             }
             for i in 0..m {

@@ -1,6 +1,6 @@
 //! Matrix products, their packed operands, and the codes of int8 rows.
 
-use kvant_kernels::{Kernels, Level, Matrix, MatrixMut, PackedF32, PackedI8, Part, RowsI8};
+use kvant_kernels::{Kernels, Level, Matrix, MatrixMut, Outputs, PackedF32, PackedI8, RowsI8};
 use kvant_testkit::Random;
 
 use crate::{TINY, U, tables};
@@ -286,8 +286,8 @@ fn parts_of_a_product_are_its_columns() {
             let mut rows = RowsI8::default();
             table.quantize_rows(x, &mut rows);
             let products: [Product<'_>; 2] = [
-                &|of, out| table.gemm_f32(x, Part::new(&packed, of), Some(&bias), out),
-                &|of, out| table.gemm_i8(&rows, Part::new(&int8, of), Some(&bias), out),
+                &|of, out| table.gemm_f32(x, Outputs::new(&packed, of), Some(&bias), out),
+                &|of, out| table.gemm_i8(&rows, Outputs::new(&int8, of), Some(&bias), out),
             ];
             for product in products {
                 let (mut whole, mut cut) = (vec![0.0; m * n], vec![0.0; m * n]);
@@ -304,5 +304,5 @@ fn parts_of_a_product_are_its_columns() {
 #[test]
 #[should_panic(expected = "outputs begin inside a panel")]
 fn a_part_that_begins_inside_a_panel_is_refused() {
-    let _ = Part::new(&PackedF32::new(Matrix::new(&[0.0; 64], 32, 2)), 8..16);
+    let _ = Outputs::new(&PackedF32::new(Matrix::new(&[0.0; 64], 32, 2)), 8..16);
 }

@@ -180,3 +180,27 @@ fn layer_norm_of_a_constant_row_is_the_bias() {
         }
     }
 }
+
+#[test]
+fn swiglu_is_within_2e_6_of_itself() {
+    let mut random = Random::new(21);
+    let ends = [0.0, -0.0, 1e-30, -1e-30, 80.0, -80.0, 87.5, -87.5, 1e30, -1e30];
+    for table in tables() {
+        for n in (0..40).chain([1536]) {
+            let mut gate: Vec<f32> = random.normals(n).iter().map(|v| v * 20.0).collect();
+            gate.iter_mut().zip(ends).for_each(|(gate, end)| *gate = end);
+            let up = random.normals(n);
+            let mut out = vec![7.0; n];
+            table.swiglu(&gate, &up, &mut out);
+            for ((got, &gate), &up) in out.iter().zip(&gate).zip(&up) {
+                let exact = f64::from(gate) / (1.0 + (-f64::from(gate)).exp()) * f64::from(up);
+                let small = 1e-30 * f64::from(up).abs() * (1.0 + f64::from(gate).abs());
+                let bound = 2e-6 * exact.abs() + small;
+                assert!((f64::from(*got) - exact).abs() <= bound, "{gate} {up}: {got} {exact}");
+            }
+        }
+        let mut out = [0.0; 2];
+        table.swiglu(&[f32::NAN, 1.0], &[1.0, f32::NAN], &mut out);
+        assert!(out[0].is_nan() && out[1].is_nan(), "{out:?} at {}", table.level());
+    }
+}

@@ -102,23 +102,25 @@ impl Bert {
         let x = Matrix::new(&scratch.hidden[..size], tokens, hidden);
         layer.qkv.show(tap.as_deref_mut(), x.data());
         let qkv = resize(&mut scratch.qkv, 3 * size);
-        layer.qkv.forward(kernels, x, &mut scratch.codes, MatrixMut::new(qkv, tokens, 3 * hidden));
+        let on = (kernels, &scratch.alone);
+        layer.qkv.forward(on, x, &mut scratch.codes, MatrixMut::new(qkv, tokens, 3 * hidden));
         self.attention.forward(kernels, lengths, scratch);
-        let Scratch { hidden: states, context, update, middle, codes, .. } = scratch;
+        let Scratch { hidden: states, context, update, middle, codes, alone, .. } = scratch;
+        let on = (kernels, &*alone);
         let states = &mut states[..size];
         let update = resize(update, size);
         let x = Matrix::new(&context[..size], tokens, hidden);
         layer.output.show(tap.as_deref_mut(), x.data());
-        layer.output.forward(kernels, x, codes, MatrixMut::new(update, tokens, hidden));
+        layer.output.forward(on, x, codes, MatrixMut::new(update, tokens, hidden));
         layer.attention_norm.forward_sum(kernels, states, update);
         let middle = resize(middle, tokens * inner);
         let x = Matrix::new(states, tokens, hidden);
         layer.inner.show(tap.as_deref_mut(), x.data());
-        layer.inner.forward(kernels, x, codes, MatrixMut::new(middle, tokens, inner));
+        layer.inner.forward(on, x, codes, MatrixMut::new(middle, tokens, inner));
         kernels.gelu(middle);
         let x = Matrix::new(middle, tokens, inner);
         layer.outer.show(tap, x.data());
-        layer.outer.forward(kernels, x, codes, MatrixMut::new(update, tokens, hidden));
+        layer.outer.forward(on, x, codes, MatrixMut::new(update, tokens, hidden));
         layer.norm.forward_sum(kernels, states, update);
     }
 }

@@ -4,7 +4,7 @@ mod load;
 mod room;
 mod shape;
 
-use kvant_kernels::{Kernels, Matrix, MatrixMut};
+use kvant_kernels::{Kernels, Matrix, MatrixMut, Pool};
 
 use crate::layer::causal::Causal;
 use crate::layer::linear::Linear;
@@ -56,10 +56,10 @@ pub struct Step<'a> {
 }
 
 /// How sequences are run.
-pub(crate) struct Pass<'a> {
+pub(crate) struct Pass<'a, 't> {
     pub(crate) kernels: &'a Kernels,
-    pub(crate) threads: usize,
-    pub(crate) tap: Option<&'a mut dyn Tap>,
+    pub(crate) pool: &'a Pool,
+    pub(crate) tap: Option<&'t mut dyn Tap>,
 }
 
 impl Llama {
@@ -101,7 +101,12 @@ impl Llama {
     /// A token's state depends on the tokens up to it and on the format of the cache; not on the
     /// threads, nor on what else runs, nor on how its sequence is divided over calls, bit for bit.
     /// Costs `O(tokens)` in the linears and `O(tokens · positions)` in the attention.
-    pub(crate) fn states(&self, steps: &mut [Step<'_>], room: &mut Workspace, pass: &mut Pass<'_>) {
+    pub(crate) fn states(
+        &self,
+        steps: &mut [Step<'_>],
+        room: &mut Workspace,
+        pass: &mut Pass<'_, '_>,
+    ) {
         room.begin(&self.shape, &self.attention, steps);
         let tokens = steps.iter().flat_map(|step| step.tokens);
         for (row, &token) in room.hidden.chunks_exact_mut(self.shape.hidden).zip(tokens) {
@@ -123,7 +128,7 @@ impl Llama {
     }
 
     /// Normalises the states of the tokens whose logits are wanted.
-    fn finish(&self, steps: &[Step<'_>], room: &mut Workspace, pass: &mut Pass<'_>) {
+    fn finish(&self, steps: &[Step<'_>], room: &mut Workspace, pass: &mut Pass<'_, '_>) {
         let hidden = self.shape.hidden;
         let wanted = steps.iter().map(|step| step.tokens.len() - step.from).sum::<usize>();
         room.last.resize(wanted * hidden, 0.0);
@@ -140,19 +145,19 @@ impl Llama {
 
     /// The logits of every row of [`Workspace::last`], `rows × vocabulary`, to
     /// [`Workspace::logits`].
-    pub(crate) fn head(&self, room: &mut Workspace, kernels: &Kernels, threads: usize) {
+    pub(crate) fn head(&self, room: &mut Workspace, (kernels, pool): (&Kernels, &Pool)) {
         let Shape { hidden, vocabulary, .. } = self.shape;
         let Workspace { last, logits, memories, .. } = room;
         logits.resize(last.len() / hidden * vocabulary, 0.0);
         let rows = last.chunks(HEAD_BLOCK * hidden);
         let jobs = rows.zip(logits.chunks_mut(HEAD_BLOCK * vocabulary));
-        memories.each(threads, jobs, |(rows, out), memory| {
-            run(kernels, &self.head, rows, &mut memory.codes, out);
+        memories.each(pool, jobs, |(rows, out), memory| {
+            run((kernels, pool), &self.head, rows, &mut memory.codes, out);
         });
     }
 
     /// Normalises and projects the states to queries, keys and values.
-    fn project(&self, layer: &Layer, room: &mut Workspace, pass: &Pass<'_>) {
+    fn project(&self, layer: &Layer, room: &mut Workspace, pass: &Pass<'_, '_>) {
         let (hidden, projected) = (self.shape.hidden, self.attention.projected());
         let turned = projected - self.attention.groups * self.attention.width;
         let kernels = pass.kernels;
@@ -161,9 +166,9 @@ impl Llama {
         let outputs = room.normed.chunks_mut(BLOCK * hidden);
         let outputs = outputs.zip(room.qkv.chunks_mut(BLOCK * projected));
         let jobs = inputs.zip(outputs).enumerate();
-        memories.each(pass.threads, jobs, |(block, (input, (normed, qkv))), memory| {
+        memories.each(pass.pool, jobs, |(block, (input, (normed, qkv))), memory| {
             layer.attention_norm.forward(kernels, input, normed);
-            run(kernels, &layer.qkv, normed, &mut memory.codes, qkv);
+            run((kernels, pass.pool), &layer.qkv, normed, &mut memory.codes, qkv);
             for (at, row) in qkv.chunks_exact_mut(projected).enumerate() {
                 rotation.turn(&mut row[..turned], block * BLOCK + at);
             }
@@ -171,7 +176,13 @@ impl Llama {
     }
 
     /// Attention of every step over its own cache.
-    fn attend(&self, layer: usize, steps: &mut [Step<'_>], room: &mut Workspace, pass: &Pass<'_>) {
+    fn attend(
+        &self,
+        layer: usize,
+        steps: &mut [Step<'_>],
+        room: &mut Workspace,
+        pass: &Pass<'_, '_>,
+    ) {
         let (projected, queries) = (self.attention.projected(), self.attention.queries());
         let Workspace { qkv, context, memories, .. } = room;
         let (mut projections, mut outputs) = (qkv.as_slice(), context.as_mut_slice());
@@ -193,13 +204,13 @@ impl Llama {
                 (step.cache.past(layer), (step.cache.len() + block * BLOCK, own), out)
             })
         });
-        memories.each(pass.threads, jobs, |(past, block, out), memory| {
+        memories.each(pass.pool, jobs, |(past, block, out), memory| {
             self.attention.forward(pass.kernels, past, block, &mut memory.attention, out);
         });
     }
 
     /// Output projection, feed-forward block, and both residual sums.
-    fn mix(&self, layer: &Layer, room: &mut Workspace, pass: &Pass<'_>) {
+    fn mix(&self, layer: &Layer, room: &mut Workspace, pass: &Pass<'_, '_>) {
         let Shape { hidden, inner, .. } = self.shape;
         let (queries, kernels) = (self.attention.queries(), pass.kernels);
         let blocks = room.hidden.chunks_mut(BLOCK * hidden);
@@ -207,16 +218,16 @@ impl Llama {
         let blocks = blocks.zip(room.context.chunks(BLOCK * queries));
         let blocks = blocks.zip(room.middle.chunks_mut(BLOCK * inner));
         let memories = &mut room.memories;
-        memories.each(pass.threads, blocks, |(((states, normed), context), middle), memory| {
+        memories.each(pass.pool, blocks, |(((states, normed), context), middle), memory| {
             let Memory { update, gates, codes, .. } = memory;
             let update = resize(update, states.len());
-            run(kernels, &layer.output, context, codes, update);
+            run((kernels, pass.pool), &layer.output, context, codes, update);
             kernels.add(states, update);
             layer.norm.forward(kernels, states, normed);
             let gates = resize(gates, 2 * middle.len());
-            run(kernels, &layer.inner, normed, codes, gates);
-            gate(gates, middle, inner);
-            run(kernels, &layer.outer, middle, codes, update);
+            run((kernels, pass.pool), &layer.inner, normed, codes, gates);
+            gate(kernels, gates, middle, inner);
+            run((kernels, pass.pool), &layer.outer, middle, codes, update);
             kernels.add(states, update);
         });
     }
@@ -230,18 +241,16 @@ impl Layer {
     }
 }
 
-fn run(kernels: &Kernels, linear: &Linear, x: &[f32], codes: &mut Rounded, out: &mut [f32]) {
+fn run(on: (&Kernels, &Pool), linear: &Linear, x: &[f32], codes: &mut Rounded, out: &mut [f32]) {
     let rows = x.len() / linear.cols();
     let x = Matrix::new(x, rows, linear.cols());
-    linear.forward(kernels, x, codes, MatrixMut::new(out, rows, linear.rows()));
+    linear.forward(on, x, codes, MatrixMut::new(out, rows, linear.rows()));
 }
 
 /// `SiLU(gate) · up` (Shazeer, 2020); each row of `gates` holds the gates, then the ups.
-fn gate(gates: &[f32], out: &mut [f32], inner: usize) {
+fn gate(kernels: &Kernels, gates: &[f32], out: &mut [f32], inner: usize) {
     for (row, out) in gates.chunks_exact(2 * inner).zip(out.chunks_exact_mut(inner)) {
         let (gates, ups) = row.split_at(inner);
-        for ((out, gate), up) in out.iter_mut().zip(gates).zip(ups) {
-            *out = gate / (1.0 + (-gate).exp()) * up;
-        }
+        kernels.swiglu(gates, ups, out);
     }
 }

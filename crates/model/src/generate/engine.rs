@@ -3,6 +3,8 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use kvant_kernels::Pool;
+
 use super::live::Live;
 use super::{
     Event, Finish, Finished, GenerateError, Overflow, Request, RequestError, RequestId, Token,
@@ -55,6 +57,7 @@ pub struct Engine {
     /// Caches of finished requests, the oldest first.
     idle: VecDeque<Cache>,
     room: Workspace,
+    pool: Pool,
     submitted: u64,
 }
 
@@ -62,6 +65,7 @@ impl Engine {
     /// An engine without requests.
     pub fn new(decoder: Arc<Decoder>, options: EngineOptions) -> Self {
         let context = options.context.clamp(1, decoder.context());
+        let threads = options.threads;
         let options = EngineOptions { context, parallel: options.parallel.max(1), ..options };
         Self {
             decoder,
@@ -70,6 +74,7 @@ impl Engine {
             live: Vec::new(),
             idle: VecDeque::new(),
             room: Workspace::default(),
+            pool: Pool::new(threads),
             submitted: 0,
         }
     }
@@ -146,7 +151,7 @@ impl Engine {
             let tokens = &live.tokens[from..from + share];
             steps.push(Step { cache: &mut live.cache, tokens, from: share - usize::from(last) });
         }
-        let advanced = self.decoder.advance(&mut steps, &mut self.room, self.options.threads);
+        let advanced = self.decoder.advance(&mut steps, &mut self.room, &self.pool);
         drop(steps);
         let logits = match advanced {
             Ok(logits) => logits,

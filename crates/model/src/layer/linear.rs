@@ -1,6 +1,6 @@
 //! `y = x · Wᵀ + b` with a weight in any format.
 
-use kvant_kernels::{Kernels, Matrix, MatrixMut};
+use kvant_kernels::{Kernels, Matrix, MatrixMut, Pool};
 
 use crate::activation::Input;
 use crate::layer::packed::Packed;
@@ -66,10 +66,11 @@ impl Linear {
         self.weights[0].cols()
     }
 
-    /// Writes `out = x · Wᵀ + b`; `memory` is for inputs in fewer bits.
+    /// Writes `out = x · Wᵀ + b`; `memory` is for inputs in fewer bits. The threads of `pool` share
+    /// the outputs.
     pub(crate) fn forward(
         &self,
-        kernels: &Kernels,
+        (kernels, pool): (&Kernels, &Pool),
         x: Matrix<'_, f32>,
         memory: &mut Rounded,
         mut out: MatrixMut<'_, f32>,
@@ -79,7 +80,8 @@ impl Linear {
             let columns = from..from + weight.rows();
             from = columns.end;
             let part = out.columns_mut(columns.clone());
-            weight.forward(kernels, (x, &self.input), &self.bias[columns], memory, part);
+            let bias = &self.bias[columns];
+            weight.forward((kernels, pool), (x, &self.input), bias, memory, part);
         }
     }
 

@@ -1,6 +1,8 @@
 //! Weights in the forms that products read.
 
-use kvant_kernels::{Kernels, Matrix, MatrixMut, PackedBlocks, PackedF32, PackedI8};
+use std::sync::Mutex;
+
+use kvant_kernels::{Kernels, Matrix, MatrixMut, Outputs, PackedBlocks, PackedF32, PackedI8, Pool};
 use kvant_quant::Coded;
 
 use crate::Weight;
@@ -8,6 +10,12 @@ use crate::activation::{Input, Rounding};
 use crate::layer::blocks::{self, Kind};
 use crate::layer::linear::Part;
 use crate::layer::rounded::Rounded;
+use crate::worker::lock;
+
+/// Rounds in which threads share the outputs of a weight.
+const ROUNDS: usize = 4;
+/// Outputs that are shared are multiples of this.
+const SHARE: usize = 2 * Outputs::<PackedF32>::STEP;
 
 /// A weight in the form the products read.
 #[derive(Debug)]
@@ -84,38 +92,57 @@ impl Packed {
         }
     }
 
-    /// Writes `out = x · Wᵀ + bias`, `x` read as `input` says.
+    /// Writes `out = x · Wᵀ + bias`, `x` read as `input` says; the threads of `pool` share the
+    /// outputs.
     pub(crate) fn forward(
         &self,
-        kernels: &Kernels,
+        (kernels, pool): (&Kernels, &Pool),
         (x, input): (Matrix<'_, f32>, &Input),
         bias: &[f32],
         memory: &mut Rounded,
-        out: MatrixMut<'_, f32>,
+        mut out: MatrixMut<'_, f32>,
     ) {
-        let bias = Some(bias);
+        let (bias, step) = (Some(bias), step(pool, self.rows()));
         match self {
             Self::Float(weight) => {
                 let x = memory.values(x, input);
-                kernels.gemm_f32(x, weight, bias, out);
+                out.share_columns(pool, step, &|_, of, out| {
+                    kernels.gemm_f32(x, Outputs::new(weight, of), bias, out);
+                });
             }
             Self::Int8(weight) => {
                 let codes = memory.codes(kernels, x, input);
-                kernels.gemm_i8(codes, weight, bias, out);
+                out.share_columns(pool, step, &|_, of, out| {
+                    kernels.gemm_i8(codes, Outputs::new(weight, of), bias, out);
+                });
             }
             Self::Blocks(weight) => match input.rounding.scaling() {
                 Some(scaling) => {
                     let codes = memory.blocks(kernels, x, input, (scaling, weight.shape().block));
-                    kernels.gemm_blocks(codes, weight, bias, out);
+                    out.share_columns(pool, step, &|_, of, out| {
+                        kernels.gemm_blocks(codes, Outputs::new(weight, of), bias, out);
+                    });
                 }
                 None => {
                     let mut expanded = std::mem::take(&mut memory.expanded);
+                    expanded.resize_with(pool.threads().max(expanded.len()), Mutex::default);
                     let x = memory.values(x, input);
-                    kernels.gemm_blocks_f32(x, weight, bias, &mut expanded, out);
+                    out.share_columns(pool, step, &|thread, of, out| {
+                        let memory = &mut *lock(&expanded[thread]);
+                        kernels.gemm_blocks_f32(x, Outputs::new(weight, of), bias, memory, out);
+                    });
                     memory.expanded = expanded;
                 }
             },
         }
+    }
+}
+
+/// Outputs that a thread takes at a time: a few rounds for each, so that none waits for long.
+fn step(pool: &Pool, outputs: usize) -> usize {
+    match pool.threads() {
+        1 => outputs,
+        threads => (outputs / (threads * ROUNDS)).next_multiple_of(SHARE),
     }
 }
 

@@ -1,5 +1,7 @@
 //! Inputs of linear layers in fewer bits.
 
+use std::sync::Mutex;
+
 use kvant_kernels::{BlocksI8, Kernels, Matrix, PackedF32, RowsI8, Scaling};
 
 use crate::activation::{Input, Rounding};
@@ -12,8 +14,8 @@ pub(crate) struct Rounded {
     pub(crate) codes: RowsI8,
     /// Activations in int8 for weights in blocks.
     blocks: BlocksI8,
-    /// Weights in blocks, decoded a few at a time.
-    pub(crate) expanded: PackedF32,
+    /// Weights in blocks, decoded a few at a time, for each thread.
+    pub(crate) expanded: Vec<Mutex<PackedF32>>,
     values: Vec<f32>,
 }
 

@@ -1,6 +1,8 @@
 //! Sequences read in parts, side by side, cut back and gone on with.
 
-use kvant_model::{Cache, CacheFormat, Decoder, ForwardError, ForwardOptions, Step, Workspace};
+use kvant_model::{
+    Cache, CacheFormat, Decoder, ForwardError, ForwardOptions, Pool, Step, Workspace,
+};
 use kvant_testkit::Random;
 
 use crate::toy::{CONTEXT, LLAMA, QWEN, SHARED, Toy, words};
@@ -28,7 +30,9 @@ fn read(
         let (now, later) = rest.split_at(part.min(rest.len()));
         if !now.is_empty() {
             let step = Step { cache, tokens: now, from: 0 };
-            logits.extend_from_slice(decoder.advance(&mut [step], &mut room, threads).unwrap());
+            logits.extend_from_slice(
+                decoder.advance(&mut [step], &mut room, &Pool::new(threads)).unwrap(),
+            );
         }
         rest = later;
     }
@@ -93,7 +97,12 @@ fn a_sequence_does_not_depend_on_what_else_runs() {
             let part = &tokens[..(at * 13).min(tokens.len() - 1)];
             if !part.is_empty() {
                 let step = Step { cache, tokens: part, from: part.len() };
-                assert!(decoder.advance(&mut [step], &mut room, threads).unwrap().is_empty());
+                assert!(
+                    decoder
+                        .advance(&mut [step], &mut room, &Pool::new(threads))
+                        .unwrap()
+                        .is_empty()
+                );
             }
         }
         let steps = caches.iter_mut().zip(&sequences).map(|(cache, tokens)| {
@@ -101,7 +110,7 @@ fn a_sequence_does_not_depend_on_what_else_runs() {
             Step { cache, tokens: rest, from: rest.len() - 1 }
         });
         let mut steps: Vec<Step<'_>> = steps.collect();
-        let logits = decoder.advance(&mut steps, &mut room, threads).unwrap();
+        let logits = decoder.advance(&mut steps, &mut room, &Pool::new(threads)).unwrap();
         for (row, alone) in logits.chunks(vocabulary).zip(&alone) {
             assert!(bits(row) == alone[alone.len() - vocabulary..], "{format}");
         }
@@ -159,7 +168,8 @@ fn what_cannot_be_read_changes_nothing() {
     let mut advance = |tokens: &[u32], from: usize| {
         let mine = Step { cache: &mut cache, tokens, from };
         let healthy = Step { cache: &mut other, tokens: &[1, 2], from: 0 };
-        let result = decoder.advance(&mut [healthy, mine], &mut room, 2).map(<[f32]>::len);
+        let result =
+            decoder.advance(&mut [healthy, mine], &mut room, &Pool::new(2)).map(<[f32]>::len);
         assert!(result.is_err() && other.is_empty() && cache.len() == CONTEXT - 2);
         result.unwrap_err()
     };
@@ -174,7 +184,8 @@ fn what_cannot_be_read_changes_nothing() {
     let shared = Decoder::load(&Toy::new(SHARED).directory()).unwrap();
     let mut foreign = shared.cache(CacheFormat::F16);
     let step = Step { cache: &mut foreign, tokens: &[1], from: 0 };
-    let error = decoder.advance(&mut [step], &mut room, 1).map(<[f32]>::len).unwrap_err();
+    let error =
+        decoder.advance(&mut [step], &mut room, &Pool::new(1)).map(<[f32]>::len).unwrap_err();
     assert!(matches!(error, ForwardError::Foreign { .. }), "{error}");
 }
 
@@ -188,7 +199,8 @@ fn broken_weights_leave_the_caches_as_they_were() {
         let mut cache = decoder.cache(format);
         read(&decoder, &mut cache, &[1, 2], (&[], 1));
         let step = Step { cache: &mut cache, tokens: &[3, 7], from: 1 };
-        let error = decoder.advance(&mut [step], &mut room, 1).map(<[f32]>::len).unwrap_err();
+        let error =
+            decoder.advance(&mut [step], &mut room, &Pool::new(1)).map(<[f32]>::len).unwrap_err();
         assert!(matches!(error, ForwardError::NotFinite { .. }), "{error}");
         assert_eq!(cache.tokens(), [1, 2]);
     }

@@ -4,16 +4,16 @@ use std::arch::x86_64::{
     __m128i, __m256, _CMP_LT_OQ, _CMP_NLT_UQ, _MM_FROUND_NO_EXC, _MM_FROUND_TO_NEAREST_INT,
     _mm_packus_epi16, _mm_packus_epi32, _mm256_add_epi32, _mm256_add_ps, _mm256_and_ps,
     _mm256_and_si256, _mm256_andnot_ps, _mm256_castps_si256, _mm256_castsi256_ps,
-    _mm256_castsi256_si128, _mm256_cmp_ps, _mm256_cvtps_epi32, _mm256_extracti128_si256,
-    _mm256_fmadd_ps, _mm256_fnmadd_ps, _mm256_max_epu32, _mm256_max_ps, _mm256_min_ps,
-    _mm256_mul_ps, _mm256_round_ps, _mm256_set1_epi32, _mm256_set1_ps, _mm256_setzero_ps,
-    _mm256_setzero_si256, _mm256_slli_epi32, _mm256_sub_ps,
+    _mm256_castsi256_si128, _mm256_cmp_ps, _mm256_cvtps_epi32, _mm256_div_ps,
+    _mm256_extracti128_si256, _mm256_fmadd_ps, _mm256_fnmadd_ps, _mm256_max_epu32, _mm256_max_ps,
+    _mm256_min_ps, _mm256_mul_ps, _mm256_round_ps, _mm256_set1_epi32, _mm256_set1_ps,
+    _mm256_setzero_ps, _mm256_setzero_si256, _mm256_slli_epi32, _mm256_sub_ps,
 };
 
 use super::distance::add_lanes;
 use crate::pack::ZERO_CODE;
 use crate::scalar::row::row_scale;
-use crate::series::{EXP, EXP_MIN, GELU, GELU_END, LN2_HIGH, LN2_LOW};
+use crate::series::{EXP, EXP_MIN, GELU, GELU_END, LN2_HIGH, LN2_LOW, SWIGLU_END};
 use crate::x86_64::load::{
     f32x8, f32x8_head, f32x8_lanes, i32x8_lanes, put_f32x8, put_f32x8_head, put_u8x8_head,
 };
@@ -132,6 +132,19 @@ pub(super) fn exponentials(x: &mut [f32], scale: f32) -> f32 {
         sum = _mm256_add_ps(sum, f32x8_head(tail, 0.0));
     }
     add_lanes(sum)
+}
+
+#[target_feature(enable = "avx2,fma")]
+pub(super) fn swiglu(gate: &[f32], up: &[f32], out: &mut [f32]) {
+    let (zero, one) = (_mm256_setzero_ps(), _mm256_set1_ps(1.0));
+    let (end, start) = (_mm256_set1_ps(SWIGLU_END), _mm256_set1_ps(-SWIGLU_END));
+    for ((out, gate), up) in out.chunks_mut(8).zip(gate.chunks(8)).zip(up.chunks(8)) {
+        let (gate, up) = (f32x8_head(gate, 0.0), f32x8_head(up, 0.0));
+        // Where an operand is NaN, max and min give their second one.
+        let power = exp(_mm256_max_ps(start, _mm256_min_ps(end, _mm256_sub_ps(zero, gate))));
+        let value = _mm256_mul_ps(_mm256_div_ps(gate, _mm256_add_ps(one, power)), up);
+        put_f32x8_head(out, value);
+    }
 }
 
 #[target_feature(enable = "avx2,fma")]

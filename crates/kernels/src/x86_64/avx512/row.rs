@@ -3,7 +3,7 @@
 use std::arch::x86_64::{
     __m512, __m512i, _CMP_LT_OQ, _CMP_NLT_UQ, _MM_FROUND_NO_EXC, _MM_FROUND_TO_NEAREST_INT,
     _mm512_abs_ps, _mm512_add_epi32, _mm512_add_ps, _mm512_and_si512, _mm512_castps_si512,
-    _mm512_cmp_ps_mask, _mm512_cvtepi32_epi8, _mm512_cvtps_epi32, _mm512_fmadd_ps,
+    _mm512_cmp_ps_mask, _mm512_cvtepi32_epi8, _mm512_cvtps_epi32, _mm512_div_ps, _mm512_fmadd_ps,
     _mm512_fnmadd_ps, _mm512_mask_mov_ps, _mm512_mask3_fnmadd_ps, _mm512_maskz_mov_ps,
     _mm512_maskz_scalef_ps, _mm512_max_epu32, _mm512_max_ps, _mm512_min_ps, _mm512_mul_ps,
     _mm512_packs_epi16, _mm512_packs_epi32, _mm512_permutexvar_epi32, _mm512_reduce_add_ps,
@@ -14,7 +14,7 @@ use std::arch::x86_64::{
 
 use crate::pack::ZERO_CODE;
 use crate::scalar::row::row_scale;
-use crate::series::{EXP, EXP_MIN, GELU, GELU_END, LN2_HIGH, LN2_LOW};
+use crate::series::{EXP, EXP_MIN, GELU, GELU_END, LN2_HIGH, LN2_LOW, SWIGLU_END};
 use crate::x86_64::load::{
     f32x16, f32x16_head, mask16, put_f32x16, put_f32x16_head, put_u8x16_head, put_u8x64,
 };
@@ -132,6 +132,26 @@ pub(super) fn exponentials(x: &mut [f32], scale: f32) -> f32 {
         sum = _mm512_add_ps(sum, _mm512_maskz_mov_ps(mask16(tail.len()), value));
     }
     _mm512_reduce_add_ps(sum)
+}
+
+#[target_feature(enable = "avx512f")]
+pub(super) fn swiglu(gate: &[f32], up: &[f32], out: &mut [f32]) {
+    let (zero, one) = (_mm512_setzero_ps(), _mm512_set1_ps(1.0));
+    let (end, start) = (_mm512_set1_ps(SWIGLU_END), _mm512_set1_ps(-SWIGLU_END));
+    let value = |gate, up| {
+        // Where an operand is NaN, max and min give their second one.
+        let power = exp(_mm512_max_ps(start, _mm512_min_ps(end, _mm512_sub_ps(zero, gate))));
+        _mm512_mul_ps(_mm512_div_ps(gate, _mm512_add_ps(one, power)), up)
+    };
+    let (out, out_tail) = out.as_chunks_mut::<16>();
+    let (gate, gate_tail) = gate.as_chunks::<16>();
+    let (up, up_tail) = up.as_chunks::<16>();
+    for ((out, gate), up) in out.iter_mut().zip(gate).zip(up) {
+        put_f32x16(out, value(f32x16(gate), f32x16(up)));
+    }
+    if !out_tail.is_empty() {
+        put_f32x16_head(out_tail, value(f32x16_head(gate_tail), f32x16_head(up_tail)));
+    }
 }
 
 #[target_feature(enable = "avx512f")]

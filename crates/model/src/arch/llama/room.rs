@@ -1,14 +1,15 @@
 //! The memory of a forward pass, kept from one to the next.
 
-use std::convert::Infallible;
 use std::fmt;
 use std::sync::Mutex;
+
+use kvant_kernels::Pool;
 
 use super::{Shape, Step};
 use crate::layer::causal::{Causal, CausalScratch};
 use crate::layer::rope::Rotation;
 use crate::layer::rounded::Rounded;
-use crate::worker::{self, lock};
+use crate::worker::lock;
 
 /// Memory that running a language model needs beside the caches; reusable between calls of any
 /// size, and between models.
@@ -66,44 +67,27 @@ pub(super) struct Memory {
 
 /// The memories of the threads, between the jobs they do.
 #[derive(Default)]
-pub(super) struct Memories(Mutex<Vec<Memory>>);
-
-/// A memory that goes back when its thread is done.
-struct Lent<'a> {
-    memory: Memory,
-    owner: &'a Memories,
-}
-
-impl Drop for Lent<'_> {
-    fn drop(&mut self) {
-        lock(&self.owner.0).push(std::mem::take(&mut self.memory));
-    }
-}
+pub(super) struct Memories(Vec<Mutex<Memory>>);
 
 impl Memories {
-    fn lend(&self) -> Lent<'_> {
-        Lent { memory: lock(&self.0).pop().unwrap_or_default(), owner: self }
-    }
-
-    /// Does every job once, on any thread.
+    /// Does every job once, on any thread of the pool. A single job has the pool for itself.
     pub(super) fn each<T: Send>(
-        &self,
-        threads: usize,
+        &mut self,
+        pool: &Pool,
         jobs: impl Iterator<Item = T>,
         work: impl Fn(T, &mut Memory) + Sync,
     ) {
-        if threads <= 1 {
-            let mut lent = self.lend();
-            jobs.for_each(|job| work(job, &mut lent.memory));
+        self.0.resize_with(pool.threads().max(self.0.len()), Mutex::default);
+        if pool.threads() == 1 {
+            let memory = &mut *lock(&self.0[0]);
+            jobs.for_each(|job| work(job, memory));
             return;
         }
         let jobs: Vec<_> = jobs.map(|job| Mutex::new(Some(job))).collect();
-        let run = |lent: &mut Lent<'_>, index: usize| {
+        pool.run(jobs.len(), &|thread, index| {
             if let Some(job) = lock(&jobs[index]).take() {
-                work(job, &mut lent.memory);
+                work(job, &mut lock(&self.0[thread]));
             }
-            Ok::<(), Infallible>(())
-        };
-        let Ok(()) = worker::run(threads, jobs.len(), || self.lend(), run);
+        });
     }
 }

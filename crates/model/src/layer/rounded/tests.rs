@@ -1,6 +1,6 @@
 //! What rounding does to inputs, and what it costs.
 
-use kvant_kernels::{MatrixMut, kernels};
+use kvant_kernels::{MatrixMut, Pool, kernels};
 use kvant_quant::Scheme;
 use kvant_testkit::Random;
 
@@ -24,7 +24,7 @@ fn run(weight: &Weight, input: &Input, x: &[f32]) -> Vec<f32> {
     let mut out = vec![0.0; ROWS * OUTPUTS];
     let x = Matrix::new(x, ROWS, COLS);
     let out_matrix = MatrixMut::new(&mut out, ROWS, OUTPUTS);
-    linear.forward(kernels(), x, &mut Rounded::default(), out_matrix);
+    linear.forward((kernels(), &Pool::default()), x, &mut Rounded::default(), out_matrix);
     out
 }
 
