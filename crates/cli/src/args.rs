@@ -385,6 +385,9 @@ pub(crate) struct Perplexity {
     /// Also write the logits of the first window, (tokens, vocabulary), to a new .npy file
     #[arg(long, value_name = "FILE")]
     pub(crate) logits: Option<PathBuf>,
+    /// Compute in auto (as the model says; GGUF files in int8), f32, bf16 or int8
+    #[arg(long, value_name = "PRECISION", default_value = "auto")]
+    pub(crate) compute: kvant_model::Compute,
     #[command(flatten)]
     pub(crate) threads: Threads,
     /// Print one JSON object

@@ -11,7 +11,7 @@ use kvant_compress::{
 };
 use kvant_kernels::Matrix;
 use kvant_model::{
-    Activations, Checkpoint, Container, ConvertOptions, Decoder, EmbedOptions, Encoder,
+    Activations, Checkpoint, Compute, Container, ConvertOptions, Decoder, EmbedOptions, Encoder,
     FloatFormat, ForwardOptions, Network, ObserveOptions, SaveOptions, Tap, convert, save,
 };
 use kvant_quant::{BlockFormat, Scheme, measure};
@@ -228,7 +228,8 @@ fn the_real_smollm2_rotates_off_its_lattice() {
     rotate(&source, &out, 0).unwrap();
     let text = "A random rotation of the residual stream changes nothing that anybody can see.";
     let logits = |path: &Path| {
-        let decoder = Decoder::load(path).unwrap();
+        let checkpoint = Checkpoint::open(path).unwrap().with_compute(Compute::Float32);
+        let decoder = Decoder::open(&checkpoint).unwrap();
         let tokens = decoder.tokenize(text).unwrap();
         decoder.logits(&tokens, ForwardOptions { threads: 2, ..Default::default() }).unwrap()
     };

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Mutex;
 
 use kvant_eval::{Perplexity, PerplexityError, PerplexityOptions, perplexity};
-use kvant_model::{Decoder, ForwardOptions};
+use kvant_model::{Checkpoint, Compute, Decoder, ForwardOptions};
 
 const TEXT: &str = "It was the best of times, it was the worst of times, it was the age of wisdom.";
 
@@ -143,7 +143,8 @@ fn the_real_model_predicts_a_real_text() {
     let Some(text) = kvant_testkit::shared("data/wikitext2-valid.txt") else {
         return kvant_testkit::skip("wikitext2-valid.txt is not here");
     };
-    let model = Decoder::load(&path).unwrap();
+    let exact = Checkpoint::open(&path).unwrap().with_compute(Compute::Float32);
+    let model = Decoder::open(&exact).unwrap();
     let text = fs::read_to_string(text).unwrap();
     let options = PerplexityOptions { chunks: Some(2), threads: 2, ..PerplexityOptions::default() };
     let found = perplexity(&model, None, &text, &options).unwrap();

@@ -44,9 +44,10 @@ impl fmt::Debug for ForwardOptions<'_> {
     }
 }
 
-/// A Llama-like language model (Llama, SmolLM2, Mistral, Qwen2) in f32, ready to run.
+/// A Llama-like language model (Llama, SmolLM2, Mistral, Qwen2), ready to run.
 ///
-/// Weights of any stored format are decoded when loaded, 4 bytes each.
+/// Weights are held about as small as they are stored; what they multiply is in f32 or in int8, as
+/// [`Checkpoint::with_compute`] and the model say.
 pub struct Decoder {
     path: PathBuf,
     text: Text,

@@ -62,6 +62,9 @@ pub(crate) struct Chat {
 /// How text is made.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Making {
+    /// Compute in auto (as the model says; GGUF files in int8), f32, bf16 or int8
+    #[arg(long, value_name = "PRECISION", default_value = "auto")]
+    pub(crate) compute: kvant_model::Compute,
     /// Tokens to make at most
     #[arg(long, value_name = "N", default_value_t = 512)]
     pub(crate) max_tokens: usize,
@@ -145,6 +148,9 @@ pub(crate) struct BenchGenerate {
     /// Store keys and values in f32, f16 or int8
     #[arg(long, value_name = "FORMAT", default_value = "f16")]
     pub(crate) cache: kvant_model::CacheFormat,
+    /// Compute in auto (as the model says; GGUF files in int8), f32, bf16 or int8
+    #[arg(long, value_name = "PRECISION", default_value = "auto")]
+    pub(crate) compute: kvant_model::Compute,
     #[command(flatten)]
     pub(crate) threads: Threads,
     /// Print one JSON object

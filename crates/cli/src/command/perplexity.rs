@@ -8,7 +8,7 @@ use anyhow::{Context, ensure};
 use kvant_db::source::{Format, npy};
 use kvant_eval::perplexity::{Divergence, Estimate};
 use kvant_eval::{PerplexityOptions, perplexity};
-use kvant_model::{Decoder, ForwardOptions};
+use kvant_model::{Checkpoint, Compute, Decoder, ForwardOptions};
 
 use crate::args::Perplexity;
 use crate::place;
@@ -27,12 +27,13 @@ pub(super) fn run(args: &Perplexity) -> anyhow::Result<()> {
         place::new_file(out)?;
     }
     let text = read(&args.text)?;
-    let load = |reference: &str| {
-        let path = pull::model(reference, audience)?;
-        Ok::<_, anyhow::Error>(Decoder::load(&path)?)
+    let load = |model: &str, compute: Compute| {
+        let checkpoint = Checkpoint::open(&pull::model(model, audience)?)?;
+        Ok::<_, anyhow::Error>(Decoder::open(&checkpoint.with_compute(compute))?)
     };
-    let model = load(&args.model)?;
-    let reference = args.against.as_deref().map(load).transpose()?;
+    let model = load(&args.model, args.compute)?;
+    let exact = |reference| load(reference, Compute::Float32);
+    let reference = args.against.as_deref().map(exact).transpose()?;
     let (bar, before) = (Progress::new("scoring", None, Unit::Items, audience), Cell::new(0));
     let progress = |done: usize, all: usize| {
         bar.total(all as u64);

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use anyhow::Context;
-use kvant_model::{Answer, Decoder, Engine, EngineOptions, Message, Overflow, Request, Sampling};
+use kvant_model::{
+    Answer, Checkpoint, Decoder, Engine, EngineOptions, Message, Overflow, Request, Sampling,
+};
 
 use crate::args::Making;
 use crate::progress::Audience;
@@ -23,7 +25,8 @@ impl<'a> Writer<'a> {
         audience: Audience,
     ) -> anyhow::Result<Self> {
         let path = pull::model(model, audience)?;
-        let decoder = Arc::new(Decoder::load(&path)?);
+        let checkpoint = Checkpoint::open(&path)?.with_compute(making.compute);
+        let decoder = Arc::new(Decoder::open(&checkpoint)?);
         let options = EngineOptions {
             threads: making.threads.get(),
             cache: making.cache,

@@ -90,7 +90,8 @@ impl House {
         line
     }
 
-    /// Every file below the directory, caches apart, with its size.
+    /// Every file below the directory, caches apart, with its size; a lock holds the number of the
+    /// process that had it last, whose length is of no interest.
     fn files(&self) -> Vec<(PathBuf, u64)> {
         let mut files = Vec::new();
         let mut open = vec![self.dir.path().to_path_buf()];
@@ -101,7 +102,8 @@ impl House {
                 if meta.is_dir() {
                     open.push(path);
                 } else {
-                    files.push((path, meta.len()));
+                    let lock = path.file_name().is_some_and(|name| name == ".lock");
+                    files.push((path, if lock { 0 } else { meta.len() }));
                 }
             }
         }

@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use kvant_model::{Decoder, ForwardOptions};
+use kvant_model::{Checkpoint, Compute, Decoder, ForwardOptions};
 use serde_json::Value;
 
 fn expected() -> Value {
@@ -43,7 +43,8 @@ fn tokens_equal_those_of_the_papers() {
 #[test]
 fn logits_equal_those_of_the_papers() {
     let Some(model) = model() else { return };
-    let decoder = Decoder::load(&model).unwrap();
+    let exact = Checkpoint::open(&model).unwrap().with_compute(Compute::Float32);
+    let decoder = Decoder::open(&exact).unwrap();
     let expected = expected();
     let at = expected["logits_of"].as_u64().unwrap() as usize;
     let tokens = numbers(&expected["texts"][at]["tokens"]);

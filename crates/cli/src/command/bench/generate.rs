@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use anyhow::ensure;
 use kvant_eval::cost::Meter;
-use kvant_model::{Decoder, Ending, Engine, EngineOptions, Event, Request};
+use kvant_model::{Checkpoint, Decoder, Ending, Engine, EngineOptions, Event, Request};
 use serde::Serialize;
 
 use super::median;
@@ -58,7 +58,8 @@ pub(super) fn run(args: &BenchGenerate) -> anyhow::Result<()> {
     let audience = Audience::of(args.json);
     let path = pull::model(&args.model, audience)?;
     let meter = Meter::start();
-    let decoder = Arc::new(Decoder::load(&path)?);
+    let checkpoint = Checkpoint::open(&path)?.with_compute(args.compute);
+    let decoder = Arc::new(Decoder::open(&checkpoint)?);
     let (wanted, context) = (args.prompt_tokens + args.new_tokens, decoder.context());
     ensure!(wanted <= context, "{wanted} tokens; the model was trained on {context}");
     let bar = Progress::new("measuring", Some(args.rounds as u64 + 1), Unit::Items, audience);
