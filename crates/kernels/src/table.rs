@@ -151,8 +151,8 @@ impl Kernels {
         (self.dot_i8)(a, b)
     }
 
-    /// `out = x · Wᵀ + bias`: `x` is `m × k`, `w` packs `n × k` (or is a [`Outputs`] of such a weight),
-    /// `out` is `m × n` and `bias` that of all outputs.
+    /// `out = x · Wᵀ + bias`: `x` is `m × k`, `w` packs `n × k` (or is a [`Outputs`] of such a
+    /// weight), `out` is `m × n` and `bias` that of all outputs.
     ///
     /// A row of `out` depends only on the same row of `x`, bit for bit, whatever `m` is. An element
     /// is off by at most `(k + 2)·u·(Σ|x·w| + |bias|)`, with `u = 2⁻²⁴`.
@@ -188,9 +188,9 @@ impl Kernels {
         (self.gemm_i8)(x, w, bias, outputs, out);
     }
 
-    /// `out = x · Wᵀ + bias` over blocks: with `F` the factor of an output and in block `b` `s`, `t`
-    /// the scales of `x` and `W` and `m` the minimum,
-    /// `F · Σ_b (s·t · Σ x·level + m · s·Σ x) + bias`.
+    /// `out = x · Wᵀ + bias` over blocks: with `F` the factor of an output and in block `b` `s`,
+    /// `t` the scales of `x` and `W` and `m` the minimum, `F · Σ_b (s·t · Σ x·level + m · s·Σ x) +
+    /// bias`.
     ///
     /// Sums inside a block are exact. The same bits at every level and whatever the number of rows.
     pub fn gemm_blocks<'a>(
@@ -207,8 +207,9 @@ impl Kernels {
         (self.gemm_blocks)(x, w, bias, outputs, out);
     }
 
-    /// `out = x · Wᵀ + bias` over blocks with f32 activations: a few panels at a time are decoded to
-    /// `memory`, as [`PackedBlocks::decode_row`] says, and multiplied as by [`Kernels::gemm_f32`].
+    /// `out = x · Wᵀ + bias` over blocks with f32 activations: a few panels at a time are decoded
+    /// to `memory`, as [`PackedBlocks::decode_row`] says, and multiplied as by
+    /// [`Kernels::gemm_f32`].
     pub fn gemm_blocks_f32<'a>(
         &self,
         x: Matrix<'_, f32>,
@@ -233,9 +234,9 @@ impl Kernels {
         }
     }
 
-    /// Quantizes `x` to int8 for [`Kernels::gemm_blocks`] with weights in blocks of `block` columns,
-    /// 16 or 32: codes rounded to even, off by at most half a scale (where [`Scaling::Fixed`] does
-    /// not cut).
+    /// Quantizes `x` to int8 for [`Kernels::gemm_blocks`] with weights in blocks of `block`
+    /// columns, 16 or 32: codes rounded to even, off by at most half a scale (where
+    /// [`Scaling::Fixed`] does not cut).
     ///
     /// The same codes and scales at every level. Magnitudes below 1e-30 count as zeros; NaN and
     /// infinity become the scale, so that the products are NaN.
@@ -265,7 +266,8 @@ impl Kernels {
         (self.widen_f16)(halves, &mut packed.data);
     }
 
-    /// As [`Kernels::widen_f16`], from int8 codes with a scale for every output, or for every input.
+    /// As [`Kernels::widen_f16`], from int8 codes with a scale for every output, or for every
+    /// input.
     pub fn widen_i8(
         &self,
         codes: &[i8],
@@ -315,8 +317,8 @@ impl Kernels {
         (self.scale)(x, 1.0 / sum);
     }
 
-    /// `out = gate · σ(gate) · up` (Shazeer, 2020): off by at most 2e-6 of itself for `|gate| ≤ 80`,
-    /// and by 1e-30·(1 + |gate|)·|up| beyond. NaN stays NaN.
+    /// `out = gate · σ(gate) · up` (Shazeer, 2020): off by at most 2e-6 of itself for `|gate| ≤
+    /// 80`, and by 1e-30·(1 + |gate|)·|up| beyond. NaN stays NaN.
     pub fn swiglu(&self, gate: &[f32], up: &[f32], out: &mut [f32]) {
         assert!(gate.len() == out.len() && up.len() == out.len(), "swiglu lengths");
         (self.swiglu)(gate, up, out);

@@ -220,9 +220,9 @@ impl<'a> ProductBlocks<'a> {
     /// Where `tile` begins: in the codes of the rows, in the lines of its first panel, in the
     /// output.
     ///
-    /// Operands and tile are checked, so these hold for what follows the pointers: `height` rows of `steps`
-    /// whole blocks of codes, `x.stride()` apart; `width` panels of `w.panel_lines()` lines;
-    /// `height` rows of [`lanes`](Self::lanes) floats, `out.stride()` apart. And `x.scales`,
+    /// Operands and tile are checked, so these hold for what follows the pointers: `height` rows of
+    /// `steps` whole blocks of codes, `x.stride()` apart; `width` panels of `w.panel_lines()`
+    /// lines; `height` rows of [`lanes`](Self::lanes) floats, `out.stride()` apart. And `x.scales`,
     /// `x.sums`, `x.totals` hold `steps` values a row, `w.scales` and `w.minima` (or nothing)
     /// `steps` a panel.
     #[inline]

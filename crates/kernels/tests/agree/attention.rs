@@ -133,12 +133,10 @@ fn stored_keys_and_values_are_widened_to_what_they_stand_for() {
         for table in tables() {
             for (which, decoded) in decoded.iter().enumerate() {
                 let (mut packed, mut expected) = (PackedF32::default(), PackedF32::default());
+                let scales = [WidenScales::Outputs(&outputs), WidenScales::Inputs(&inputs)];
                 match which {
                     0 => table.widen_f16(&halves, (n, k), &mut packed),
-                    1 => {
-                        table.widen_i8(&codes, WidenScales::Outputs(&outputs), (n, k), &mut packed)
-                    }
-                    _ => table.widen_i8(&codes, WidenScales::Inputs(&inputs), (n, k), &mut packed),
+                    _ => table.widen_i8(&codes, scales[which - 1], (n, k), &mut packed),
                 }
                 let plain: Vec<f32> = (0..n)
                     .flat_map(|out| (0..k).map(move |input| (out, input)))

@@ -80,9 +80,9 @@ pub(crate) fn pack(parts: &[Part], kind: Kind) -> PackedBlocks {
         let source = Source::of(part);
         (0..part.weight.rows()).map(move |row| (source.clone(), row))
     });
-    PackedBlocks::new(shape, kind.levels, kind.minima, |_, out| {
+    PackedBlocks::new(shape, kind.levels, kind.minima, |_, mut out| {
         if let Some((source, row)) = rows.next() {
-            source.put(row, kind, out);
+            source.put(row, kind, &mut out);
         }
     })
 }
@@ -104,7 +104,7 @@ impl<'a> Source<'a> {
         }
     }
 
-    fn put(&self, row: usize, kind: Kind, out: BlockRow<'_>) {
+    fn put(&self, row: usize, kind: Kind, out: &mut BlockRow<'_>) {
         match self {
             Self::Int8(matrix, by) => {
                 let codes = &matrix.codes()[row * matrix.cols()..][..matrix.cols()];

@@ -116,24 +116,23 @@ impl Packed {
                     kernels.gemm_i8(codes, Outputs::new(weight, of), bias, out);
                 });
             }
-            Self::Blocks(weight) => match input.rounding.scaling() {
-                Some(scaling) => {
+            Self::Blocks(weight) => {
+                if let Some(scaling) = input.rounding.scaling() {
                     let codes = memory.blocks(kernels, x, input, (scaling, weight.shape().block));
                     out.share_columns(pool, step, &|_, of, out| {
                         kernels.gemm_blocks(codes, Outputs::new(weight, of), bias, out);
                     });
+                    return;
                 }
-                None => {
-                    let mut expanded = std::mem::take(&mut memory.expanded);
-                    expanded.resize_with(pool.threads().max(expanded.len()), Mutex::default);
-                    let x = memory.values(x, input);
-                    out.share_columns(pool, step, &|thread, of, out| {
-                        let memory = &mut *lock(&expanded[thread]);
-                        kernels.gemm_blocks_f32(x, Outputs::new(weight, of), bias, memory, out);
-                    });
-                    memory.expanded = expanded;
-                }
-            },
+                let mut expanded = std::mem::take(&mut memory.expanded);
+                expanded.resize_with(pool.threads().max(expanded.len()), Mutex::default);
+                let x = memory.values(x, input);
+                out.share_columns(pool, step, &|thread, of, out| {
+                    let memory = &mut *lock(&expanded[thread]);
+                    kernels.gemm_blocks_f32(x, Outputs::new(weight, of), bias, memory, out);
+                });
+                memory.expanded = expanded;
+            }
         }
     }
 }

@@ -90,10 +90,7 @@ fn tile<const R: usize, const P: usize, const BITS: usize>(
         for i in 0..R {
             // SAFETY: `corner`: `x.sums` holds `blocks` values a row.
             let sum = unsafe { *operand.sums.get_unchecked((tile.row + i) * blocks + b) };
-            let start = _mm512_set1_epi32(-weight.zero * sum);
-            for p in 0..P {
-                sums[i][p] = start;
-            }
+            sums[i] = [_mm512_set1_epi32(-weight.zero * sum); P];
         }
         for j in b * lines..(b + 1) * lines {
             let loaded: [__m512i; P] = array::from_fn(|p| {
