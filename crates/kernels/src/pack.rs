@@ -264,8 +264,9 @@ impl RowsI8 {
         row.iter().map(|&code| (i32::from(code) - ZERO_CODE) as i8)
     }
 
-    /// Makes room for `rows × cols`; what the codes are is unspecified.
-    pub(crate) fn reset(&mut self, rows: usize, cols: usize) {
+    /// Makes room for `rows × cols`; what the codes are is unspecified until
+    /// [`Kernels::quantize_row`](crate::Kernels::quantize_row) sets them.
+    pub fn reset(&mut self, rows: usize, cols: usize) {
         self.rows = rows;
         self.cols = cols;
         self.codes.resize(rows * cols.next_multiple_of(LANE), ZERO_CODE as u8);

@@ -50,8 +50,10 @@ pub struct Kernels {
     pub(crate) swiglu: fn(&[f32], &[f32], &mut [f32]),
     pub(crate) scale: fn(&mut [f32], f32),
     pub(crate) add: fn(&mut [f32], &[f32]),
+    pub(crate) multiply: fn(&[f32], &[f32], &mut [f32]),
     pub(crate) layer_norm: fn(&mut [f32], &[f32], &[f32], f32),
     pub(crate) quantize_rows: fn(Matrix<'_, f32>, &mut RowsI8),
+    pub(crate) quantize_row: fn(&[f32], usize, &mut RowsI8),
     pub(crate) quantize_blocks: fn(Matrix<'_, f32>, Scaling, usize, &mut BlocksI8),
 }
 
@@ -75,8 +77,10 @@ static SCALAR: Kernels = Kernels {
     swiglu: scalar::row::swiglu,
     scale: scalar::row::scale,
     add: scalar::row::add,
+    multiply: scalar::row::multiply,
     layer_norm: scalar::row::layer_norm,
     quantize_rows: scalar::row::quantize_rows,
+    quantize_row: scalar::row::quantize_row,
     quantize_blocks: scalar::blocks::quantize_blocks,
 };
 
@@ -302,6 +306,13 @@ impl Kernels {
         (self.quantize_rows)(x, rows);
     }
 
+    /// Quantizes `x` to the row `m` of `rows`, whose shape [`RowsI8::reset`] set; the codes and the
+    /// scale are those of [`Kernels::quantize_rows`].
+    pub fn quantize_row(&self, x: &[f32], m: usize, rows: &mut RowsI8) {
+        assert!(m < rows.rows() && x.len() == rows.cols(), "row {m} of codes");
+        (self.quantize_row)(x, m, rows);
+    }
+
     /// GELU in its exact (erf) form, in place: off by at most 2e-6 for `|x| ≤ 8`, beyond that by
     /// the rounding of `x`. NaN stays NaN.
     pub fn gelu(&self, x: &mut [f32]) {
@@ -337,5 +348,11 @@ impl Kernels {
     pub fn add(&self, x: &mut [f32], other: &[f32]) {
         assert_eq!(x.len(), other.len(), "sum of different lengths");
         (self.add)(x, other);
+    }
+
+    /// `out = a · b`, element by element.
+    pub fn multiply(&self, a: &[f32], b: &[f32], out: &mut [f32]) {
+        assert!(a.len() == b.len() && a.len() == out.len(), "product of different lengths");
+        (self.multiply)(a, b, out);
     }
 }

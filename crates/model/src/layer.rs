@@ -11,8 +11,9 @@ pub(crate) mod rms;
 pub(crate) mod rope;
 pub(crate) mod rounded;
 
-use kvant_kernels::{PackedF32, Pool};
+use kvant_kernels::{AttentionScratch, Pool};
 
+use linear::Coded;
 use rounded::Rounded;
 
 /// A batch of token sequences, one behind the other without padding.
@@ -36,14 +37,14 @@ pub(crate) struct Scratch {
     pub(crate) update: Vec<f32>,
     /// Inner states of the feed-forward block.
     pub(crate) middle: Vec<f32>,
-    /// Attention weights of one head, `length × length`.
-    pub(crate) scores: Vec<f32>,
-    pub(crate) keys: PackedF32,
-    pub(crate) values: PackedF32,
+    /// What one head needs.
+    pub(crate) head: AttentionScratch,
     /// Inputs in fewer bits.
     pub(crate) codes: Rounded,
     /// Batches are shared out among threads, not what is inside them.
     pub(crate) alone: Pool,
+    /// Inputs of linear layers in int8, where all of them read such.
+    pub(crate) coded: Coded,
 }
 
 /// Makes `buffer` exactly `len` long; what it held is of no interest.

@@ -9,8 +9,10 @@ use std::path::{Path, PathBuf};
 
 use kvant_kernels::Matrix;
 use kvant_model::{
-    ConvertOptions, EmbedOptions, Encoder, LoadError, Network, ObserveOptions, Tap, convert,
+    Checkpoint, Compute, ConvertOptions, Dense, EmbedOptions, Encoder, LoadError, Network,
+    ObserveOptions, Tap, Weight, convert,
 };
+use kvant_quant::Scheme;
 use kvant_testkit::Random;
 use serde_json::{Map, Value, json};
 use tempfile::TempDir;
@@ -329,6 +331,47 @@ fn the_work_of_a_pass_is_counted() {
     assert_eq!(encoder.macs(10), expected as u64);
     assert!(encoder.weight_bytes() >= 4 * LAYERS * linears);
     assert!(encoder.embed::<&str>(&[], &EmbedOptions::default()).unwrap().is_empty());
+}
+
+/// The vectors of `texts` from int8 weights under smoothing factors: as codes, which products in
+/// int8 read, or as the numbers that the codes stand for, which products in f32 read.
+fn smoothed_int8(toy: &Toy, texts: &[&str], coded: bool, options: &EmbedOptions) -> Vec<f32> {
+    let mut checkpoint = Checkpoint::open(toy.path()).unwrap();
+    let linears = toy.weights.iter().filter(|(name, _)| name.contains("encoder"));
+    for (name, (shape, values)) in linears.filter(|(_, (shape, _))| shape.len() == 2) {
+        let matrix = Matrix::new(values, shape[0], shape[1]);
+        let codes = "int8".parse::<Scheme>().unwrap().encode(matrix).unwrap();
+        let decoded = Weight::Dense(Dense::owned(shape.clone(), codes.decode()));
+        let weight = if coded { Weight::Coded(codes) } else { decoded };
+        checkpoint.replace(name.clone(), weight);
+        let mut random = Random::new(shape[1] as u64);
+        let factors = (0..shape[1]).map(|_| 1.0 + random.unit().abs()).collect();
+        let factors = Weight::Dense(Dense::owned(vec![shape[1]], factors));
+        checkpoint.replace(format!("{name}_smooth"), factors);
+    }
+    let encoder = Encoder::open(&checkpoint.with_compute(Compute::Int8)).unwrap();
+    encoder.embed(texts, options).unwrap()
+}
+
+/// Inputs are rounded alike on both paths; only where a value lies on the edge between two codes
+/// do they differ, by one code in 127.
+#[test]
+fn products_in_int8_give_what_rounded_inputs_give() {
+    let toy = Toy::new();
+    toy.write(str::to_owned);
+    let texts: Vec<&str> = "few bits,many,of few bits of many bits,,bits bits".split(',').collect();
+    let texts = texts.repeat(13);
+    let together = EmbedOptions { batch_tokens: 1000, ..EmbedOptions::default() };
+    let expected = smoothed_int8(&toy, &texts, false, &together);
+    let found = smoothed_int8(&toy, &texts, true, &together);
+    for (found, expected) in found.chunks(HIDDEN).zip(expected.chunks(HIDDEN)) {
+        let cosine: f32 = found.iter().zip(expected).map(|(a, b)| a * b).sum();
+        assert!(cosine > 0.9999, "{cosine}");
+    }
+    for (threads, batch_tokens) in [(1, 1), (2, 7), (3, 100)] {
+        let options = EmbedOptions { threads, batch_tokens, progress: None };
+        assert_eq!(smoothed_int8(&toy, &texts, true, &options), found, "{options:?}");
+    }
 }
 
 #[test]

@@ -59,6 +59,12 @@ pub(crate) fn add(x: &mut [f32], other: &[f32]) {
     }
 }
 
+pub(crate) fn multiply(a: &[f32], b: &[f32], out: &mut [f32]) {
+    for ((out, a), b) in out.iter_mut().zip(a).zip(b) {
+        *out = a * b;
+    }
+}
+
 pub(crate) fn layer_norm(x: &mut [f32], gain: &[f32], bias: &[f32], eps: f32) {
     let n = x.len() as f32;
     let mean = x.iter().sum::<f32>() / n;
@@ -84,16 +90,19 @@ pub(crate) fn row_scale(max: u32) -> (f32, f32) {
 
 pub(crate) fn quantize_rows(x: Matrix<'_, f32>, rows: &mut RowsI8) {
     rows.reset(x.rows(), x.cols());
-    let stride = rows.stride();
     for m in 0..x.rows() {
-        let row = x.row(m);
-        let max = row.iter().fold(0, |max, v| v.abs().to_bits().max(max));
-        let (scale, inverse) = row_scale(max);
-        rows.scales[m] = scale;
-        let (codes, padding) = rows.codes[m * stride..][..stride].split_at_mut(row.len());
-        for (code, &value) in codes.iter_mut().zip(row) {
-            *code = ((value * inverse).round_ties_even() as i32 + ZERO_CODE) as u8;
-        }
-        padding.fill(ZERO_CODE as u8);
+        quantize_row(x.row(m), m, rows);
     }
+}
+
+pub(crate) fn quantize_row(row: &[f32], m: usize, rows: &mut RowsI8) {
+    let stride = rows.stride();
+    let max = row.iter().fold(0, |max, v| v.abs().to_bits().max(max));
+    let (scale, inverse) = row_scale(max);
+    rows.scales[m] = scale;
+    let (codes, padding) = rows.codes[m * stride..][..stride].split_at_mut(row.len());
+    for (code, &value) in codes.iter_mut().zip(row) {
+        *code = ((value * inverse).round_ties_even() as i32 + ZERO_CODE) as u8;
+    }
+    padding.fill(ZERO_CODE as u8);
 }

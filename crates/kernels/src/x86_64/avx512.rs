@@ -52,7 +52,11 @@ pub(crate) static TABLE: Kernels = Kernels {
     // SAFETY: the CPU has the features, see above.
     add: |x, other| unsafe { row::add(x, other) },
     // SAFETY: the CPU has the features, see above.
+    multiply: |a, b, out| unsafe { row::multiply(a, b, out) },
+    // SAFETY: the CPU has the features, see above.
     layer_norm: |x, gain, bias, eps| unsafe { row::layer_norm(x, gain, bias, eps) },
     // SAFETY: the CPU has the features, see above.
     quantize_rows: |x, rows| unsafe { row::quantize_rows(x, rows) },
+    // SAFETY: the CPU has the features, see above.
+    quantize_row: |x, m, rows| unsafe { row::quantize_row(x, m, rows) },
 };

@@ -220,6 +220,18 @@ fn the_codes_of_rows_are_those_of_the_specification() {
                 assert_eq!(got.to_bits(), want.to_bits(), "{} row {i} of {cols}", table.level());
                 assert!(rows.codes(i).eq(expected.codes(i)), "{} row {i} of {cols}", table.level());
             }
+            // Row by row, in any order, into a buffer that held something else.
+            let mut single = RowsI8::default();
+            table.quantize_rows(random_rows(&mut random).view(), &mut single);
+            single.reset(x.rows, cols);
+            for i in (0..x.rows).rev() {
+                table.quantize_row(x.view().row(i), i, &mut single);
+            }
+            for i in 0..x.rows {
+                let (got, want) = (single.scale(i), expected.scale(i));
+                assert_eq!(got.to_bits(), want.to_bits(), "{} row {i} of {cols}", table.level());
+                assert!(single.codes(i).eq(expected.codes(i)), "row {i} of {cols}");
+            }
         }
     }
 }

@@ -171,6 +171,20 @@ fn a_residual_is_added_to_every_element_with_one_rounding() {
 }
 
 #[test]
+fn a_product_of_elements_has_one_rounding() {
+    let mut random = Random::new(14);
+    for n in 0..=130 {
+        let (a, b) = (random.normals(n), random.normals(n));
+        let exact: Vec<f32> = a.iter().zip(&b).map(|(a, b)| a * b).collect();
+        for table in tables() {
+            let mut got = vec![7.0; n];
+            table.multiply(&a, &b, &mut got);
+            assert_eq!(got, exact, "{} n {n}", table.level());
+        }
+    }
+}
+
+#[test]
 fn layer_norm_of_a_constant_row_is_the_bias() {
     for table in tables() {
         for n in 1..=40 {

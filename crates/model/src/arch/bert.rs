@@ -1,5 +1,7 @@
 //! BERT: post-norm transformer encoder (Devlin et al., 2018).
 
+mod coded;
+
 use kvant_kernels::{Kernels, Matrix, MatrixMut};
 
 use crate::config::Config;
@@ -84,7 +86,11 @@ impl Bert {
         let states = resize(&mut scratch.hidden, tokens * self.config.hidden);
         self.embedding.forward(kernels, batch, states);
         for layer in &self.layers {
-            self.step(kernels, layer, &batch.lengths, scratch, tap.as_deref_mut());
+            if tap.is_none() && layer.reads_codes() {
+                self.coded_step(kernels, layer, &batch.lengths, scratch);
+            } else {
+                self.step(kernels, layer, &batch.lengths, scratch, tap.as_deref_mut());
+            }
         }
     }
 

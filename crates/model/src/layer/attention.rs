@@ -1,6 +1,6 @@
 //! Multi-head self-attention over sequences that lie one behind the other.
 
-use kvant_kernels::{Kernels, Matrix, MatrixMut};
+use kvant_kernels::{Head, Kernels, Matrix, MatrixMut};
 
 use super::{Scratch, resize};
 
@@ -37,20 +37,14 @@ impl Attention {
             return;
         }
         let (width, hidden) = (self.width, self.heads * self.width);
-        let Scratch { qkv, context, scores, keys, values, .. } = scratch;
+        let Scratch { qkv, context, head: memory, .. } = scratch;
         let part = |which: usize| {
             let from = start * 3 * hidden + which * hidden + head * width;
             Matrix::strided(&qkv[from..], length, width, 3 * hidden)
         };
-        let scores = resize(scores, length * length);
-        kernels.pack_f32(part(1), keys);
-        kernels.gemm_f32(part(0), keys, None, MatrixMut::new(scores, length, length));
-        for row in scores.chunks_exact_mut(length) {
-            kernels.softmax(row);
-        }
-        values.pack_transposed(part(2));
         let from = start * hidden + head * width;
         let out = MatrixMut::strided(&mut context[from..], length, width, hidden);
-        kernels.gemm_f32(Matrix::new(scores, length, length), values, None, out);
+        let head = Head { query: part(0), key: part(1), value: part(2), scale: 1.0 };
+        kernels.attention(&head, memory, out);
     }
 }

@@ -1,9 +1,10 @@
 //! `y = x · Wᵀ + b` with a weight in any format.
 
-use kvant_kernels::{Kernels, Matrix, MatrixMut, Pool};
+use kvant_kernels::{Kernels, Matrix, MatrixMut, Pool, RowsI8};
 
 use crate::activation::Input;
 use crate::layer::packed::Packed;
+use crate::layer::resize;
 use crate::layer::rounded::Rounded;
 use crate::{Tap, Weight};
 
@@ -14,8 +15,21 @@ pub(crate) struct Linear {
     weights: Vec<Packed>,
     bias: Vec<f32>,
     input: Input,
+    /// One divided by each of `input.smooth`.
+    factors: Vec<f32>,
     /// What the weights are called in the checkpoint.
     names: Vec<String>,
+}
+
+/// Inputs in int8, a scale per token, for layers that [read such](Linear::reads_codes).
+#[derive(Debug, Default)]
+pub(crate) struct Coded {
+    /// Inputs of the layer at hand.
+    pub(crate) rows: RowsI8,
+    /// Inputs that wait for their layer, some tokens each.
+    pub(crate) waiting: Vec<RowsI8>,
+    /// One token, smoothed.
+    pub(crate) token: Vec<f32>,
 }
 
 /// One weight and bias of a [`Linear`], both to be multiplied by `scale`.
@@ -46,7 +60,51 @@ impl Linear {
             bias.extend(part.bias.iter().map(|value| value * part.scale));
         }
         let names = parts.iter().map(|part| part.name.clone()).collect();
-        Self { weights: Packed::pack(parts), bias, input: first.clone(), names }
+        let factors = first.smooth.iter().map(|factor| 1.0 / factor).collect();
+        Self { weights: Packed::pack(parts), bias, input: first.clone(), factors, names }
+    }
+
+    /// Whether it multiplies inputs in int8 with a scale per token.
+    pub(crate) fn reads_codes(&self) -> bool {
+        matches!(&self.weights[..], [weight] if weight.as_int8().is_some())
+    }
+
+    /// Writes the codes of `x`, one token's inputs, to row `m` of `rows`; `token` is memory.
+    pub(crate) fn code(
+        &self,
+        kernels: &Kernels,
+        x: &[f32],
+        (m, rows): (usize, &mut RowsI8),
+        token: &mut Vec<f32>,
+    ) {
+        if self.factors.is_empty() {
+            return kernels.quantize_row(x, m, rows);
+        }
+        let token = resize(token, x.len());
+        kernels.multiply(x, &self.factors, token);
+        kernels.quantize_row(token, m, rows);
+    }
+
+    /// Writes the codes of `x` (`tokens × inputs`) to `coded.rows`.
+    pub(crate) fn code_all(&self, kernels: &Kernels, x: &[f32], coded: &mut Coded) {
+        let Coded { rows, token, .. } = coded;
+        rows.reset(x.len() / self.cols(), self.cols());
+        for (m, x) in x.chunks_exact(self.cols()).enumerate() {
+            self.code(kernels, x, (m, rows), token);
+        }
+    }
+
+    /// Writes `out = x · Wᵀ + b` from the codes of `x`.
+    ///
+    /// # Panics
+    /// If it does not [read them](Linear::reads_codes).
+    pub(crate) fn forward_codes(&self, kernels: &Kernels, x: &RowsI8, out: &mut [f32]) {
+        let weight = self.weights[0].as_int8();
+        assert!(weight.is_some() && self.weights.len() == 1, "int8 weights");
+        if let Some(weight) = weight {
+            let out = MatrixMut::new(out, x.rows(), self.rows());
+            kernels.gemm_i8(x, weight, Some(&self.bias), out);
+        }
     }
 
     /// Hands `x` (`tokens × inputs`), which this layer reads, to `tap`.

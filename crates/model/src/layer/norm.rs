@@ -22,9 +22,7 @@ impl Norm {
     pub(crate) fn forward_sum(&self, kernels: &Kernels, states: &mut [f32], update: &[f32]) {
         let width = self.gain.len();
         for (row, update) in states.chunks_exact_mut(width).zip(update.chunks_exact(width)) {
-            for (state, change) in row.iter_mut().zip(update) {
-                *state += change;
-            }
+            kernels.add(row, update);
             kernels.layer_norm(row, &self.gain, &self.bias, self.eps);
         }
     }

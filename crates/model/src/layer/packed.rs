@@ -92,6 +92,14 @@ impl Packed {
         }
     }
 
+    /// The weight, if it is multiplied by int8 inputs with a scale per token.
+    pub(crate) fn as_int8(&self) -> Option<&PackedI8> {
+        match self {
+            Self::Int8(weight) => Some(weight),
+            Self::Float(_) | Self::Blocks(_) => None,
+        }
+    }
+
     /// Writes `out = x · Wᵀ + bias`, `x` read as `input` says; the threads of `pool` share the
     /// outputs.
     pub(crate) fn forward(

@@ -165,6 +165,16 @@ pub(super) fn add(x: &mut [f32], other: &[f32]) {
 }
 
 #[target_feature(enable = "avx2,fma")]
+pub(super) fn multiply(a: &[f32], b: &[f32], out: &mut [f32]) {
+    let ((a, a_tail), (b, b_tail)) = (a.as_chunks::<8>(), b.as_chunks::<8>());
+    let (out, out_tail) = out.as_chunks_mut::<8>();
+    for ((out, a), b) in out.iter_mut().zip(a).zip(b) {
+        put_f32x8(out, _mm256_mul_ps(f32x8(a), f32x8(b)));
+    }
+    put_f32x8_head(out_tail, _mm256_mul_ps(f32x8_head(a_tail, 0.0), f32x8_head(b_tail, 0.0)));
+}
+
+#[target_feature(enable = "avx2,fma")]
 pub(super) fn layer_norm(x: &mut [f32], gain: &[f32], bias: &[f32], eps: f32) {
     let n = x.len() as f32;
     let zero = _mm256_setzero_ps();
@@ -193,17 +203,21 @@ pub(super) fn layer_norm(x: &mut [f32], gain: &[f32], bias: &[f32], eps: f32) {
 #[target_feature(enable = "avx2,fma")]
 pub(super) fn quantize_rows(x: Matrix<'_, f32>, rows: &mut RowsI8) {
     rows.reset(x.rows(), x.cols());
-    let stride = rows.stride();
     for m in 0..x.rows() {
-        let row = x.row(m);
-        let (scale, inverse) = row_scale(largest(row));
-        rows.scales[m] = scale;
-        let codes = rows.codes[m * stride..][..stride].chunks_mut(8);
-        let (body, tail) = row.as_chunks::<8>();
-        let tail = (!tail.is_empty()).then(|| f32x8_head(tail, 0.0));
-        for (codes, values) in codes.zip(body.iter().map(|v| f32x8(v)).chain(tail)) {
-            put_u8x8_head(codes, code(values, _mm256_set1_ps(inverse)));
-        }
+        quantize_row(x.row(m), m, rows);
+    }
+}
+
+#[target_feature(enable = "avx2,fma")]
+pub(super) fn quantize_row(row: &[f32], m: usize, rows: &mut RowsI8) {
+    let stride = rows.stride();
+    let (scale, inverse) = row_scale(largest(row));
+    rows.scales[m] = scale;
+    let codes = rows.codes[m * stride..][..stride].chunks_mut(8);
+    let (body, tail) = row.as_chunks::<8>();
+    let tail = (!tail.is_empty()).then(|| f32x8_head(tail, 0.0));
+    for (codes, values) in codes.zip(body.iter().map(|v| f32x8(v)).chain(tail)) {
+        put_u8x8_head(codes, code(values, _mm256_set1_ps(inverse)));
     }
 }
 

@@ -171,6 +171,16 @@ pub(super) fn add(x: &mut [f32], other: &[f32]) {
 }
 
 #[target_feature(enable = "avx512f")]
+pub(super) fn multiply(a: &[f32], b: &[f32], out: &mut [f32]) {
+    let ((a, a_tail), (b, b_tail)) = (a.as_chunks::<16>(), b.as_chunks::<16>());
+    let (out, out_tail) = out.as_chunks_mut::<16>();
+    for ((out, a), b) in out.iter_mut().zip(a).zip(b) {
+        put_f32x16(out, _mm512_mul_ps(f32x16(a), f32x16(b)));
+    }
+    put_f32x16_head(out_tail, _mm512_mul_ps(f32x16_head(a_tail), f32x16_head(b_tail)));
+}
+
+#[target_feature(enable = "avx512f")]
 pub(super) fn layer_norm(x: &mut [f32], gain: &[f32], bias: &[f32], eps: f32) {
     let n = x.len() as f32;
     let zero = _mm512_setzero_ps();
@@ -198,15 +208,14 @@ pub(super) fn layer_norm(x: &mut [f32], gain: &[f32], bias: &[f32], eps: f32) {
 pub(super) fn quantize_rows(x: Matrix<'_, f32>, rows: &mut RowsI8) {
     rows.reset(x.rows(), x.cols());
     for m in 0..x.rows() {
-        quantize_row(x.row(m), largest(x.row(m)), m, rows);
+        quantize_row(x.row(m), m, rows);
     }
 }
 
-/// Row `m` of `rows` from `row`, whose largest magnitude has the bits `max`.
-#[inline]
+/// Row `m` of `rows` from `row`.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
-fn quantize_row(row: &[f32], max: u32, m: usize, rows: &mut RowsI8) {
-    let (scale, inverse) = row_scale(max);
+pub(super) fn quantize_row(row: &[f32], m: usize, rows: &mut RowsI8) {
+    let (scale, inverse) = row_scale(largest(row));
     rows.scales[m] = scale;
     let stride = rows.stride();
     let codes = &mut rows.codes[m * stride..][..stride];
