@@ -1,11 +1,13 @@
 //! Flags of every command, as the user types them.
 
+mod bench;
 mod generate;
 
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+pub(crate) use bench::BenchEmbed;
 pub(crate) use generate::{Bench, BenchGenerate, Chat, Format, Generate, Making, Measured};
 
 /// Compress a model, embed texts, store and search the vectors, say what it cost.

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use super::{Threads, at_least_one};
+use super::{BenchEmbed, Threads, at_least_one};
 
 /// Continue a text
 ///
@@ -124,6 +124,7 @@ pub(crate) struct Bench {
 /// What is measured.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Measured {
+    Embed(BenchEmbed),
     Generate(BenchGenerate),
 }
 

@@ -1,11 +1,14 @@
 //! `kvant bench`: speed, one file for each thing that is measured.
 
+mod embed;
 mod generate;
+mod probe;
 
 use crate::args::{Bench, Measured};
 
 pub(super) fn run(args: &Bench) -> anyhow::Result<()> {
     match &args.what {
+        Measured::Embed(args) => embed::run(args),
         Measured::Generate(args) => generate::run(args),
     }
 }

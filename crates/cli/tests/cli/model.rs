@@ -195,3 +195,29 @@ fn evaluate_against_the_baseline() {
         house.fail(&["eval", model, "--against", model, "--task", "sts", "--data", "bad.tsv"]);
     assert!(line.contains("bad.tsv"), "{line}");
 }
+
+#[test]
+fn the_speed_of_an_encoder_is_measured() {
+    let Some((house, model)) = with_model() else { return };
+    let texts = BOOKS.map(|(_, _, text)| text).join("\n");
+    house.write("texts.txt", texts);
+    let args = ["bench", "embed", text(&model), "--texts", "texts.txt", "--threads", "2"];
+    let found = house.json(&[&args[..], &["--batch", "3", "--rounds", "2"]].concat());
+    for figure in ["texts_per_s", "p50_ms", "p99_ms", "tokens_per_text", "weight_bytes"] {
+        assert!(found[figure].as_f64() > Some(0.0), "{figure}: {found}");
+    }
+    assert!(found["p99_ms"].as_f64() >= found["p50_ms"].as_f64(), "{found}");
+    assert_eq!(
+        (&found["texts"], &found["batch"], &found["compute"]),
+        (&4.into(), &3.into(), &"f32".into())
+    );
+    let ceiling = &found["ceiling"];
+    let figure = |name: &str| ceiling[name].as_f64().expect("a number");
+    assert!(figure("probe_gop_s") > 0.0 && figure("gop_s") > 0.0, "{found}");
+    assert!((figure("share") - figure("gop_s") / figure("probe_gop_s")).abs() < 1e-6, "{found}");
+    let told = house.succeed(&[&args[..], &["--rounds", "1", "--compute", "f32"]].concat());
+    assert!(told.contains("texts/s") && told.contains("f32 product"), "{told}");
+    house.write("none.txt", "");
+    let none = house.fail(&["bench", "embed", text(&model), "--texts", "none.txt"]);
+    assert!(none.contains("none.txt"), "{none}");
+}
