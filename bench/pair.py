@@ -221,7 +221,7 @@ def perplexity(bench):
         theirs = float(re.search(r"Final estimate: PPL = ([\d.]+)", said.stdout + said.stderr)[1])
         command = [bench.release / "kvant", "perplexity", file, "--text", words, "--context", 512]
         command = [*command, "--chunks", WINDOWS, "--threads", bench.threads, "--json"]
-        ours = json.loads(bench.run(command))["perplexity"]
+        ours = json.loads(bench.run(command))["perplexity"]["value"]
         rows.append([name, f"{ours:.4f}", f"{theirs:.4f}", f"{100 * (ours / theirs - 1):+.2f} %"])
     return table(["file", "kvant", "llama.cpp", "difference"], rows)
 
@@ -252,16 +252,22 @@ def watched(bench, command):
 def start(bench, count):
     kvant, rows = bench.release / "kvant", []
     folder = pathlib.Path(tempfile.mkdtemp())
-    folder.joinpath("one.txt").write_text("A text of about thirty tokens, as short as a question.\n")
+    folder.joinpath("one.txt").write_text("A text of less than thirty tokens, as questions are.\n")
     threads = ["--threads", bench.threads]
     made = ["generate", None, "The capital of France is", "--max-tokens", 1, *threads]
     source = folder / "one.txt"
-    embedded = ["embed", "--model", None, "--from", source, "-o", folder / "v.npy", *threads]
+    vectors = folder / "vectors.npy"
+    embedded = ["embed", "--model", None, "--from", source, "-o", vectors, *threads]
+
+    def once(command):
+        vectors.unlink(missing_ok=True)
+        return watched(bench, command)
+
     cases = [("first token, Q4_1", made, GGUF), ("first token, our iq4_nl", made, SMALL),
              ("first embedding, int8", embedded, INT8), ("first embedding, f32", embedded, MODEL)]
     for name, words, model in cases:
         command = [kvant, *(model if word is None else word for word in words)]
-        found = [watched(bench, command) for _ in range(count + 1)][1:]
+        found = [once(command) for _ in range(count + 1)][1:]
         middle = [statistics.median(column) for column in zip(*found)]
         least = min(one[0] for one in found)
         rows.append([name, f"{middle[0] * 1e3:.0f} ({least * 1e3:.0f})", f"{middle[1] * 1e3:.0f}",
