@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::Context;
-use kvant_model::{Cache, CacheFormat, Checkpoint, Compute, Decoder, Step, Workspace};
+use kvant_model::{Cache, CacheFormat, Checkpoint, Compute, Decoder, Pool, Step, Workspace};
 use serde::Serialize;
 
 use crate::clock::{Clock, peak_mib, round, spread};
@@ -31,14 +31,14 @@ struct Run {
     decoder: Decoder,
     cache: Cache,
     room: Workspace,
-    threads: usize,
+    pool: Pool,
 }
 
 impl Run {
     /// Reads `tokens`; the likeliest token behind them.
     fn step(&mut self, tokens: &[u32]) -> anyhow::Result<usize> {
         let step = Step { cache: &mut self.cache, tokens, from: tokens.len() - 1 };
-        let logits = self.decoder.advance(&mut [step], &mut self.room, self.threads)?;
+        let logits = self.decoder.advance(&mut [step], &mut self.room, &self.pool)?;
         let best = logits.iter().enumerate().max_by(|(_, a), (_, b)| a.total_cmp(b));
         best.map(|(token, _)| token).context("no logits")
     }
@@ -68,7 +68,8 @@ pub(crate) fn speed(threads: usize, file: &Path) -> anyhow::Result<()> {
     let checkpoint = Checkpoint::open(file)?.with_compute(setting("KVANT_COMPUTE", Compute::Auto)?);
     let decoder = Decoder::open(&checkpoint)?;
     let cache = decoder.cache_of(setting("KVANT_CACHE", CacheFormat::F16)?, 1024);
-    let mut run = Run { decoder, cache, room: Workspace::default(), threads };
+    let pool = Pool::new(threads);
+    let mut run = Run { decoder, cache, room: Workspace::default(), pool };
     for count in PROMPTS {
         let prompt: Vec<u32> = (0..count as u32).map(|at| at * 37 % 40_000 + 100).collect();
         run.read(&prompt)?;
