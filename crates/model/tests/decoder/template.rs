@@ -107,13 +107,11 @@ fn templates_cannot_exhaust_the_stack() {
     for open in ["(", "[", "not ", "-", "{%if a%}", "{{"] {
         assert!(render(&format!("{{{{ {}", long(open))).is_err(), "{open}");
     }
-    for (part, end) in
-        [("not ", "a"), ("-", "1"), ("1+", "1"), ("1~", "1"), ("a.", "b"), ("a or ", "b")]
-    {
+    for (part, end) in [("not ", "a"), ("-", "1"), ("1+", "1"), ("a.", "b"), ("a or ", "b")] {
         // Whether it is valid or too much, it comes back.
         drop(render(&format!("{{{{ {}{end} }}}}", long(part))));
     }
-    for part in ["|upper", "[0]", "()", " if a else b", " and a", "**1"] {
+    for part in ["|upper", "[0]", "()", " if a else b", " and a"] {
         drop(render(&format!("{{{{ a{} }}}}", long(part))));
     }
     drop(render(&format!("{{% if a %}}{}{{% endif %}}", long("{%elif a%}"))));
