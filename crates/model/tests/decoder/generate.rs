@@ -352,3 +352,21 @@ fn a_text_follows_its_schema() {
     assert!(error.contains("schema") && !error.contains('\n'), "{error}");
     assert!(grammars.json().is_ok());
 }
+
+#[test]
+fn an_engine_moves_to_another_thread() {
+    let model = model();
+    let mut engine = Engine::new(Arc::clone(&model), EngineOptions::default());
+    let cancel = Cancel::new();
+    let endless = Request { cancel: cancel.clone(), ..request(1, 20, usize::MAX) };
+    let endless = Request { overflow: Overflow::Slide { keep: 4 }, ..endless };
+    let (sender, receiver) = std::sync::mpsc::channel();
+    let running = std::thread::spawn(move || {
+        // Nobody listens any more once the first tokens have come.
+        engine.run(endless, |token| sender.send(token.choice.token).unwrap_or_default()).unwrap()
+    });
+    let expected = alone(&model, request(1, 20, 3), EngineOptions::default()).0;
+    assert_eq!(receiver.iter().take(3).collect::<Vec<_>>(), expected);
+    cancel.cancel();
+    assert_eq!(running.join().unwrap().finish, Finish::Cancelled);
+}
