@@ -4,7 +4,8 @@
 usage: logit.py KVANT TEXT PLAIN.gguf CODED.gguf ...
 
 PLAIN holds F32 weights, the CODED files are the same model with quantized matrices. Both programs
-cut TEXT into tokens and run the first 256; ours leaves its logits by `kvant perplexity --logits`.
+cut TEXT into tokens and run the first 256; ours leaves its logits by `kvant perplexity --logits`,
+computed in f32.
 
 What may differ:
 
@@ -39,7 +40,7 @@ def ours(kvant, text, path):
     with tempfile.TemporaryDirectory() as folder:
         out = pathlib.Path(folder) / "logits.npy"
         command = [kvant, "perplexity", path, "--text", text, "--context", str(TOKENS)]
-        command += ["--chunks", "1", "--logits", out]
+        command += ["--chunks", "1", "--compute", "f32", "--logits", out]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
         return np.load(out)
 
