@@ -1,7 +1,5 @@
 //! Weights of the storage formats in blocks that products read.
 
-use std::rc::Rc;
-
 use kvant_kernels::{BlockRow, BlockShape, CodeLevels, Minima, PackedBlocks};
 use kvant_quant::{Coded, Cut, Grid, Int8Matrix, Levels};
 
@@ -21,34 +19,59 @@ pub(crate) struct Kind {
     block: usize,
 }
 
-impl Kind {
-    /// That of `weight`, if it has one: not of full precision, of formats with a table for every
-    /// group or of more than 16 levels, nor where scales change within 16 columns.
-    pub(crate) fn of(weight: &Weight) -> Option<Self> {
-        let Weight::Coded(coded) = weight else { return None };
-        if let Coded::Int8(_) = coded {
-            let levels = CodeLevels::Eight(INT8_ZERO);
-            return Some(Self { levels, minima: Minima::None, block: 32 });
-        }
-        let grid = coded.grid();
-        let block = block(&grid)?;
-        let (levels, minima) = match &grid.levels {
-            Levels::Uniform(count) => {
-                let zero = zero(&grid);
-                let (from, minima) = zero.map_or((0, Minima::Some), |zero| (zero, Minima::None));
-                let four = usize::from(*count) <= FOUR;
-                let levels = if four { CodeLevels::Four(from) } else { CodeLevels::Eight(from) };
-                (levels, minima)
+/// A weight that can be packed in blocks, and how.
+#[derive(Debug)]
+pub(crate) struct Source<'a> {
+    pub(crate) kind: Kind,
+    part: &'a Part,
+    rows: Rows<'a>,
+}
+
+/// Where the rows of a weight come from.
+#[derive(Debug)]
+enum Rows<'a> {
+    Int8(&'a Int8Matrix),
+    Coded(&'a Coded, Grid),
+}
+
+impl<'a> Source<'a> {
+    /// The weight of `part`, unless it is of full precision, of a format with a table for every
+    /// group or of more than 16 levels, or its scales change within 16 columns.
+    pub(crate) fn of(part: &'a Part) -> Option<Self> {
+        let coded = match &part.weight {
+            Weight::Dense(_) => return None,
+            Weight::Coded(Coded::Int8(matrix)) => {
+                let levels = CodeLevels::Eight(INT8_ZERO);
+                let kind = Kind { levels, minima: Minima::None, block: 32 };
+                return Some(Self { kind, part, rows: Rows::Int8(matrix) });
             }
-            Levels::Table(values) if values.len() <= FOUR && zero(&grid) == Some(0) => {
-                let mut levels = [0.0; FOUR];
-                levels[..values.len()].copy_from_slice(values);
-                (CodeLevels::Table(levels), Minima::None)
-            }
-            Levels::Table(_) | Levels::Tables { .. } => return None,
+            Weight::Coded(coded) => coded,
         };
-        Some(Self { levels, minima, block })
+        let grid = coded.grid();
+        let kind = kind(&grid)?;
+        Some(Self { kind, part, rows: Rows::Coded(coded, grid) })
     }
+}
+
+/// The kind of a grid, if it has one.
+fn kind(grid: &Grid) -> Option<Kind> {
+    let block = block(grid)?;
+    let (levels, minima) = match &grid.levels {
+        Levels::Uniform(count) => {
+            let zero = zero(grid);
+            let (from, minima) = zero.map_or((0, Minima::Some), |zero| (zero, Minima::None));
+            let four = usize::from(*count) <= FOUR;
+            let levels = if four { CodeLevels::Four(from) } else { CodeLevels::Eight(from) };
+            (levels, minima)
+        }
+        Levels::Table(values) if values.len() <= FOUR && zero(grid) == Some(0) => {
+            let mut levels = [0.0; FOUR];
+            levels[..values.len()].copy_from_slice(values);
+            (CodeLevels::Table(levels), Minima::None)
+        }
+        Levels::Table(_) | Levels::Tables { .. } => return None,
+    };
+    Some(Kind { levels, minima, block })
 }
 
 /// The zero point that all groups share, where nothing is added to them.
@@ -71,61 +94,58 @@ fn block(grid: &Grid) -> Option<usize> {
     })
 }
 
-/// Packs `parts`, all of this kind, outputs one behind the other; each multiplied by its scale.
-pub(crate) fn pack(parts: &[Part], kind: Kind) -> PackedBlocks {
-    let n = parts.iter().map(|part| part.weight.rows()).sum();
-    let k = parts.first().map_or(0, |part| part.weight.cols());
-    let shape = BlockShape { n, k, block: kind.block };
-    let mut rows = parts.iter().flat_map(|part| {
-        let source = Source::of(part);
-        (0..part.weight.rows()).map(move |row| (source.clone(), row))
-    });
+/// Packs weights of one kind, outputs one behind the other; each multiplied by its part's scale.
+///
+/// # Panics
+/// If there are none.
+pub(crate) fn pack(sources: &[&Source<'_>]) -> PackedBlocks {
+    let kind = sources[0].kind;
+    let n = sources.iter().map(|source| source.part.weight.rows()).sum();
+    let shape = BlockShape { n, k: sources[0].part.weight.cols(), block: kind.block };
+    let mut left = sources.iter();
+    // The weight whose rows are taken, its codes (decoded for one weight at a time), its next row.
+    let mut at: Option<(&Source<'_>, Vec<u8>, usize)> = None;
     PackedBlocks::new(shape, kind.levels, kind.minima, |_, mut out| {
-        if let Some((source, row)) = rows.next() {
-            source.put(row, kind, &mut out);
+        while at.as_ref().is_none_or(|(source, _, row)| *row == source.part.weight.rows()) {
+            let Some(next) = left.next() else { return };
+            at = Some((next, next.codes(), 0));
+        }
+        if let Some((source, codes, row)) = &mut at {
+            source.put(codes, *row, &mut out);
+            *row += 1;
         }
     })
 }
 
-/// Where the rows of a part come from.
-#[derive(Clone)]
-enum Source<'a> {
-    Int8(&'a Int8Matrix, f32),
-    Grid(Rc<(Grid, Vec<u8>)>, f32),
-    Dense,
-}
-
-impl<'a> Source<'a> {
-    fn of(part: &'a Part) -> Self {
-        match &part.weight {
-            Weight::Coded(Coded::Int8(matrix)) => Self::Int8(matrix, part.scale),
-            Weight::Coded(coded) => Self::Grid(Rc::new((coded.grid(), coded.codes())), part.scale),
-            Weight::Dense(_) => Self::Dense,
+impl Source<'_> {
+    /// The codes as indices into the levels of the grid; none for int8, which holds its own.
+    fn codes(&self) -> Vec<u8> {
+        match &self.rows {
+            Rows::Int8(_) => Vec::new(),
+            Rows::Coded(coded, _) => coded.codes(),
         }
     }
 
-    fn put(&self, row: usize, kind: Kind, out: &mut BlockRow<'_>) {
-        match self {
-            Self::Int8(matrix, by) => {
+    fn put(&self, codes: &[u8], row: usize, out: &mut BlockRow<'_>) {
+        let by = self.part.scale;
+        match &self.rows {
+            Rows::Int8(matrix) => {
                 let codes = &matrix.codes()[row * matrix.cols()..][..matrix.cols()];
                 for (byte, &code) in out.codes.iter_mut().zip(codes) {
                     *byte = (code as u8) ^ INT8_ZERO;
                 }
                 out.scales.fill(matrix.scales()[row] * by);
             }
-            Self::Grid(source, by) => {
-                let (grid, codes) = &**source;
+            Rows::Coded(_, grid) => {
                 out.codes.copy_from_slice(&codes[row * grid.cols..][..grid.cols]);
-                let columns = (0..grid.cols).step_by(kind.block);
-                for (block, column) in columns.enumerate() {
+                for (block, column) in (0..grid.cols).step_by(self.kind.block).enumerate() {
                     let group = grid.at(row, column);
                     out.scales[block] = group.scale() * by;
-                    if kind.minima == Minima::Some {
+                    if self.kind.minima == Minima::Some {
                         out.minima[block] = group.floor() * by;
                     }
                 }
             }
-            Self::Dense => {}
         }
     }
 }

@@ -33,6 +33,7 @@ pub(crate) struct Coded {
 }
 
 /// One weight and bias of a [`Linear`], both to be multiplied by `scale`.
+#[derive(Debug)]
 pub(crate) struct Part {
     /// What the weight is called in the checkpoint.
     pub(crate) name: String,

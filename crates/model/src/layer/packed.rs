@@ -1,5 +1,6 @@
 //! Weights in the forms that products read.
 
+use std::mem::discriminant;
 use std::sync::Mutex;
 
 use kvant_kernels::{Kernels, Matrix, MatrixMut, Outputs, PackedBlocks, PackedF32, PackedI8, Pool};
@@ -7,7 +8,7 @@ use kvant_quant::Coded;
 
 use crate::Weight;
 use crate::activation::{Input, Rounding};
-use crate::layer::blocks::{self, Kind};
+use crate::layer::blocks::{self, Source};
 use crate::layer::linear::Part;
 use crate::layer::rounded::Rounded;
 use crate::worker::lock;
@@ -28,38 +29,54 @@ pub(crate) enum Packed {
     Blocks(PackedBlocks),
 }
 
-/// Which of them a weight takes; those of one form can lie side by side.
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Form {
+/// Which of them a weight takes.
+#[derive(Debug)]
+enum Form<'a> {
     Float,
     Int8,
-    Blocks(Kind),
+    Blocks(Box<Source<'a>>),
 }
 
-impl Form {
-    fn of(part: &Part) -> Self {
+impl<'a> Form<'a> {
+    fn of(part: &'a Part) -> Self {
         if let Weight::Coded(Coded::Int8(_)) = &part.weight
             && part.input.rounding == Rounding::Token
         {
             return Self::Int8;
         }
-        Kind::of(&part.weight).map_or(Self::Float, Self::Blocks)
+        Source::of(part).map_or(Self::Float, |source| Self::Blocks(Box::new(source)))
+    }
+
+    fn source(&self) -> Option<&Source<'a>> {
+        match self {
+            Self::Float | Self::Int8 => None,
+            Self::Blocks(source) => Some(source.as_ref()),
+        }
+    }
+
+    /// Whether the two can lie side by side in one weight.
+    fn joins(&self, other: &Self) -> bool {
+        let kind = |form: &Self| form.source().map(|source| source.kind);
+        discriminant(self) == discriminant(other) && kind(self) == kind(other)
     }
 }
 
 impl Packed {
     /// Packs `parts`, outputs one behind the other; neighbours of one form become one weight.
     pub(crate) fn pack(parts: &[Part]) -> Vec<Self> {
-        let forms: Vec<Form> = parts.iter().map(Form::of).collect();
+        let forms: Vec<Form<'_>> = parts.iter().map(Form::of).collect();
         let mut packed = Vec::new();
         let mut from = 0;
-        for run in forms.chunk_by(|a, b| a == b) {
+        for run in forms.chunk_by(Form::joins) {
             let parts = &parts[from..from + run.len()];
             from += run.len();
             packed.push(match run[0] {
                 Form::Float => Self::Float(float(parts)),
                 Form::Int8 => Self::Int8(int8(parts)),
-                Form::Blocks(kind) => Self::Blocks(blocks::pack(parts, kind)),
+                Form::Blocks(_) => {
+                    let sources: Vec<_> = run.iter().filter_map(Form::source).collect();
+                    Self::Blocks(blocks::pack(&sources))
+                }
             });
         }
         packed
