@@ -69,7 +69,7 @@ pub(crate) struct Making {
     #[arg(long, value_name = "N", default_value_t = 512)]
     pub(crate) max_tokens: usize,
     /// 0 always takes the most likely token, 1 draws from the model's own distribution
-    #[arg(long, value_name = "T", default_value_t = 0.0)]
+    #[arg(long, value_name = "T", default_value_t = 0.0, allow_negative_numbers = true)]
     pub(crate) temperature: f32,
     /// Which random numbers are drawn
     #[arg(long, value_name = "N", default_value_t = 0)]

@@ -61,7 +61,10 @@ pub(super) fn run(args: &BenchGenerate) -> anyhow::Result<()> {
     let checkpoint = Checkpoint::open(&path)?.with_compute(args.compute);
     let decoder = Arc::new(Decoder::open(&checkpoint)?);
     let (wanted, context) = (args.prompt_tokens + args.new_tokens, decoder.context());
-    ensure!(wanted <= context, "{wanted} tokens; the model was trained on {context}");
+    ensure!(
+        wanted <= context,
+        "{wanted} tokens, the model holds {context}: lower --prompt-tokens or --new-tokens"
+    );
     let bar = Progress::new("measuring", Some(args.rounds as u64 + 1), Unit::Items, audience);
     // The first round warms up caches and pages.
     round(&decoder, args)?;
