@@ -8,7 +8,8 @@ mod time;
 use std::hint::black_box;
 
 use kvant_kernels::{
-    AttentionScratch, Head, Kernels, Level, Matrix, MatrixMut, PackedF32, PackedI8, RowsI8,
+    AttentionScratch, Head, Kernels, Level, Matrix, MatrixMut, PackedBF16, PackedF32, PackedI8,
+    RowsBF16, RowsI8,
 };
 use kvant_testkit::Random;
 use time::best;
@@ -36,7 +37,8 @@ fn best_ns(run: impl FnMut()) -> f64 {
 }
 
 fn layers(kernels: &Kernels, random: &mut Random) {
-    println!("{:>6} {:>6} {:>6} {:>12} {:>12}", "m", "n", "k", "f32 GFLOP/s", "int8 GOP/s");
+    print!("{:>6} {:>6} {:>6} {:>12} {:>12}", "m", "n", "k", "f32 GFLOP/s", "bf16");
+    println!(" {:>12}", "int8 GOP/s");
     for (m, n, k) in LAYERS {
         let (x, w, bias) = (random.normals(m * k), random.normals(n * k), random.normals(n));
         let x = Matrix::new(&x, m, k);
@@ -44,6 +46,14 @@ fn layers(kernels: &Kernels, random: &mut Random) {
         let packed = PackedF32::new(Matrix::new(&w, n, k));
         let f32_time = best(|| {
             kernels.gemm_f32(x, &packed, Some(&bias), MatrixMut::new(black_box(&mut out), m, n));
+        });
+        let packed = PackedBF16::new(Matrix::new(&w, n, k));
+        let mut rows = RowsBF16::default();
+        rows.reset(m, k);
+        (0..m).for_each(|i| kernels.round_row(x.row(i), i, &mut rows));
+        let bf16_time = best(|| {
+            let out = MatrixMut::new(black_box(&mut out), m, n);
+            kernels.gemm_bf16(&rows, &packed, Some(&bias), out);
         });
         let codes: Vec<i8> = w.iter().map(|w| (w * 40.0) as i8).collect();
         let packed = PackedI8::new(Matrix::new(&codes, n, k), &vec![0.01; n]);
@@ -53,14 +63,15 @@ fn layers(kernels: &Kernels, random: &mut Random) {
             kernels.gemm_i8(&rows, &packed, Some(&bias), MatrixMut::new(black_box(&mut out), m, n));
         });
         let work = 2e-9 * (m * n * k) as f64;
-        println!("{m:>6} {n:>6} {k:>6} {:>12.1} {:>12.1}", work / f32_time, work / i8_time);
+        print!("{m:>6} {n:>6} {k:>6} {:>12.1} {:>12.1}", work / f32_time, work / bf16_time);
+        println!(" {:>12.1}", work / i8_time);
     }
 }
 
 fn heads(kernels: &Kernels, random: &mut Random) {
     const DIM: usize = 32;
     print!("{:>6} {:>10} {:>10} {:>10} {:>10}", "s", "pack k", "q.k", "softmax", "p.v");
-    println!(" {:>10}   us per head", "all in one");
+    println!(" {:>10} {:>10}   us per head", "all in one", "in bf16");
     for s in SEQUENCES {
         let data = random.normals(s * 3 * 384);
         let view = |at: usize| Matrix::strided(&data[at..], s, DIM, 3 * 384);
@@ -87,8 +98,13 @@ fn heads(kernels: &Kernels, random: &mut Random) {
             let out = MatrixMut::new(black_box(&mut out), s, DIM);
             kernels.attention(&head, &mut scratch, out);
         });
+        let brain = best_ns(|| {
+            let out = MatrixMut::new(black_box(&mut out), s, DIM);
+            kernels.attention_bf16(&head, &mut scratch, out);
+        });
         let [pack, qk, softmax, pv, all] = [pack, qk, softmax, pv, all].map(|ns| ns / 1e3);
-        println!("{s:>6} {pack:>10.2} {qk:>10.2} {softmax:>10.2} {pv:>10.2} {all:>10.2}");
+        print!("{s:>6} {pack:>10.2} {qk:>10.2} {softmax:>10.2} {pv:>10.2} {all:>10.2}");
+        println!(" {:>10.2}", brain / 1e3);
     }
 }
 

@@ -1,7 +1,7 @@
 //! Arithmetic on slices: the scalar specification and the SIMD levels chosen once per process.
 //!
-//! Everything Kvant computes in a hot loop is here: distances, matrix products in f32, int8 and
-//! over blocks of 4 or 8 bits, the row functions of a transformer. [`kernels`] returns the table of
+//! Everything Kvant computes in a hot loop is here: distances, matrix products in f32, bf16,
+//! int8 and over blocks of 4 or 8 bits, the row functions of a transformer. [`kernels`] returns the table of
 //! functions of the best level this CPU has (or of `KVANT_SIMD`); callers take `&'static Kernels`
 //! and never ask again.
 //!
@@ -26,6 +26,7 @@ mod x86_64;
 pub use attention::{AttentionScratch, Head};
 pub use level::{Level, LevelError};
 pub use matrix::{Matrix, MatrixMut};
+pub use pack::bf16::{PackedBF16, RowsBF16};
 pub use pack::blocks::{BlockRow, BlockShape, BlocksI8, CodeLevels, Minima, PackedBlocks, Scaling};
 pub use pack::{Operand, Outputs, PackedF32, PackedI8, RowsI8};
 pub use pool::Pool;

@@ -1,5 +1,6 @@
 //! Right-hand operands of the matrix products, in the order the micro-kernels read them.
 
+pub(crate) mod bf16;
 pub(crate) mod blocks;
 
 use std::ops::Range;

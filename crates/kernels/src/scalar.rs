@@ -1,5 +1,6 @@
 //! The portable level: plain loops that compilers vectorise, and the specification of the others.
 
+pub(crate) mod bf16;
 pub(crate) mod blocks;
 pub(crate) mod distance;
 pub(crate) mod gemm;

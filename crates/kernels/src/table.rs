@@ -3,17 +3,19 @@
 use std::ops::Range;
 use std::sync::OnceLock;
 
+use crate::pack::bf16::LineBF16;
 use crate::pack::{LineF32, PANEL};
 #[cfg(target_arch = "x86_64")]
 use crate::x86_64;
 use crate::{
-    BlocksI8, Level, Matrix, MatrixMut, Outputs, PackedBlocks, PackedF32, PackedI8, RowsI8,
-    Scaling, scalar,
+    BlocksI8, Level, Matrix, MatrixMut, Outputs, PackedBF16, PackedBlocks, PackedF32, PackedI8,
+    RowsBF16, RowsI8, Scaling, scalar,
 };
 
 type Pair<T, R> = fn(&[T], &[T]) -> R;
 type GemmF32 = fn(Matrix<'_, f32>, &PackedF32, Option<&[f32]>, Range<usize>, MatrixMut<'_, f32>);
 type GemmBlocks = fn(&BlocksI8, &PackedBlocks, Option<&[f32]>, Range<usize>, MatrixMut<'_, f32>);
+type GemmBF16 = fn(&RowsBF16, &PackedBF16, Option<&[f32]>, Range<usize>, MatrixMut<'_, f32>);
 type GemmI8 = fn(&RowsI8, &PackedI8, Option<&[f32]>, Range<usize>, MatrixMut<'_, f32>);
 
 /// Panels decoded at a time: 1536 columns of 4 are 400 kB of L2.
@@ -39,6 +41,11 @@ pub struct Kernels {
     pub(crate) dot_i8: Pair<i8, i32>,
     pub(crate) gemm_f32: GemmF32,
     pub(crate) gemm_i8: GemmI8,
+    pub(crate) gemm_bf16: GemmBF16,
+    pub(crate) round_row: fn(&[f32], &mut [u32]),
+    pub(crate) shares_bf16: fn(&mut [f32], f32, &mut [u32]) -> f32,
+    pub(crate) pack_bf16: fn(Matrix<'_, f32>, &mut [LineBF16]),
+    pub(crate) pack_bf16_transposed: fn(Matrix<'_, f32>, &mut [LineBF16]),
     pub(crate) gemm_blocks: GemmBlocks,
     pub(crate) expand: fn(&PackedBlocks, usize, &mut [LineF32]),
     pub(crate) transpose: fn(Matrix<'_, f32>, &mut [LineF32]),
@@ -66,6 +73,11 @@ static SCALAR: Kernels = Kernels {
     dot_i8: scalar::distance::dot_i8,
     gemm_f32: scalar::gemm::gemm_f32,
     gemm_i8: scalar::gemm::gemm_i8,
+    gemm_bf16: scalar::bf16::gemm_bf16,
+    round_row: scalar::bf16::round_row,
+    shares_bf16: scalar::bf16::shares,
+    pack_bf16: scalar::bf16::pack,
+    pack_bf16_transposed: scalar::bf16::pack_transposed,
     gemm_blocks: scalar::blocks::gemm_blocks,
     expand: scalar::blocks::expand,
     transpose: scalar::gemm::transpose,
@@ -253,6 +265,45 @@ impl Kernels {
     ) {
         assert!(matches!(block, 16 | 32), "blocks of {block}");
         (self.quantize_blocks)(x, scaling, block, out);
+    }
+
+    /// `out = x · Wᵀ + bias` of operands in bf16, summed in f32: off by at most
+    /// `(k + 3)·u·Σ|x·w| + k·1.2e-38`, with `u = 2⁻²⁴`: what is smaller than a normal number may
+    /// count as zero.
+    pub fn gemm_bf16<'a>(
+        &self,
+        x: &RowsBF16,
+        w: impl Into<Outputs<'a, PackedBF16>>,
+        bias: Option<&[f32]>,
+        out: MatrixMut<'_, f32>,
+    ) {
+        let Outputs { weight: w, outputs } = w.into();
+        assert_eq!(x.cols(), w.k(), "inner lengths differ");
+        assert_eq!((out.rows(), out.cols()), (x.rows(), outputs.len()), "output shape");
+        assert!(bias.is_none_or(|bias| bias.len() == w.n()), "bias length");
+        (self.gemm_bf16)(x, w, bias, outputs, out);
+    }
+
+    /// Rounds `x` to bf16, ties to even, as row `m` of `rows`, whose shape [`RowsBF16::reset`] set.
+    ///
+    /// The same at every level. What is smaller than a normal number becomes zero, NaN stays NaN.
+    pub fn round_row(&self, x: &[f32], m: usize, rows: &mut RowsBF16) {
+        assert!(m < rows.rows() && x.len() == rows.cols(), "row {m} of bf16");
+        let stride = rows.stride();
+        (self.round_row)(x, &mut rows.pairs[m * stride..][..stride]);
+    }
+
+    /// Packs `w` (`n × k`, one row per output) into `packed`, rounded as by
+    /// [`Kernels::round_row`], reusing its allocation.
+    pub fn pack_bf16(&self, w: Matrix<'_, f32>, packed: &mut PackedBF16) {
+        packed.reset(w.rows(), w.cols());
+        (self.pack_bf16)(w, &mut packed.data);
+    }
+
+    /// As [`Kernels::pack_bf16`] from the transpose of `w` (`k × n`, one column per output).
+    pub fn pack_bf16_transposed(&self, w: Matrix<'_, f32>, packed: &mut PackedBF16) {
+        packed.reset(w.cols(), w.rows());
+        (self.pack_bf16_transposed)(w, &mut packed.data);
     }
 
     /// Packs `w` (`n × k`, one row per output) into `packed`, reusing its allocation;

@@ -1,5 +1,6 @@
 //! AVX-512 F/BW/DQ/VL with VNNI: 16 floats or 64 bytes at a time.
 
+mod bf16;
 mod blocks;
 mod distance;
 mod gemm;
@@ -27,6 +28,16 @@ pub(crate) static TABLE: Kernels = Kernels {
     gemm_f32: |x, w, bias, of, out| unsafe { gemm::gemm_f32(x, w, bias, of, out) },
     // SAFETY: the CPU has the features, see above.
     gemm_i8: |x, w, bias, of, out| unsafe { gemm::gemm_i8(x, w, bias, of, out) },
+    // SAFETY: the CPU has the features, see above.
+    gemm_bf16: |x, w, bias, of, out| unsafe { bf16::gemm_bf16(x, w, bias, of, out) },
+    // SAFETY: the CPU has the features, see above.
+    round_row: |row, pairs| unsafe { bf16::round_row(row, pairs) },
+    // SAFETY: the CPU has the features, see above.
+    shares_bf16: |x, scale, pairs| unsafe { bf16::shares(x, scale, pairs) },
+    // SAFETY: the CPU has the features, see above.
+    pack_bf16: |w, lines| unsafe { bf16::pack(w, lines) },
+    // SAFETY: the CPU has the features, see above.
+    pack_bf16_transposed: |w, lines| unsafe { bf16::pack_transposed(w, lines) },
     // SAFETY: the CPU has the features, see above.
     gemm_blocks: |x, w, bias, of, out| unsafe { blocks::gemm_blocks(x, w, bias, of, out) },
     // SAFETY: the CPU has the features, see above.

@@ -2,9 +2,12 @@
 
 use std::ops::Range;
 
+use crate::pack::bf16::LineBF16;
 use crate::pack::blocks::LineU8;
 use crate::pack::{LANE, LineF32, LineI8, PANEL};
-use crate::{BlocksI8, Matrix, MatrixMut, PackedBlocks, PackedF32, PackedI8, RowsI8};
+use crate::{
+    BlocksI8, Matrix, MatrixMut, PackedBF16, PackedBlocks, PackedF32, PackedI8, RowsBF16, RowsI8,
+};
 
 /// Sizes of the cuts, one constant per micro-kernel family.
 pub(super) struct Blocking {
@@ -177,6 +180,49 @@ impl ProductI8<'_> {
     fn check(&self) {
         assert!(self.outputs.end <= self.w.n() && self.outputs.start.is_multiple_of(PANEL));
         assert_eq!((self.out.rows(), self.out.cols()), (self.x.rows(), self.outputs.len()));
+    }
+}
+
+/// The operands of a bf16 product; lengths agree, which [`crate::Kernels::gemm_bf16`] asserts.
+pub(super) struct ProductBF16<'a> {
+    pub(super) x: &'a RowsBF16,
+    pub(super) w: &'a PackedBF16,
+    pub(super) bias: Option<&'a [f32]>,
+    pub(super) outputs: Range<usize>,
+    pub(super) out: MatrixMut<'a, f32>,
+}
+
+impl ProductBF16<'_> {
+    /// How it is cut; a step is one pair, two `k`.
+    pub(super) fn shape(&self) -> Shape {
+        Shape::new(self.x.rows(), &self.outputs, self.x.stride())
+    }
+
+    /// Where `tile` begins: in the pairs, in the lines of its first panel, in the output.
+    ///
+    /// The tile is checked, so these hold for what follows the pointers: `height` rows of `steps`
+    /// pairs, as many apart; `width` panels of `steps` lines, as many apart; `height` rows of
+    /// [`lanes`](Self::lanes) floats, `out.stride()` apart.
+    #[inline]
+    pub(super) fn corner(&mut self, tile: &Tile) -> (*const u32, *const LineBF16, *mut f32) {
+        let shape = self.shape();
+        tile.check(&shape);
+        assert!(tile.steps == (0..shape.steps), "a bf16 sum is not cut");
+        assert!(self.outputs.end <= self.w.n() && self.outputs.start.is_multiple_of(PANEL));
+        assert_eq!((self.out.rows(), self.out.cols()), (self.x.rows(), self.outputs.len()));
+        assert_eq!(self.x.cols(), self.w.k());
+        assert!(self.x.pairs.len() == self.x.rows() * shape.steps);
+        assert!(self.w.data.len() == self.w.n().div_ceil(PANEL) * shape.steps);
+        let x = self.x.pairs[tile.row * shape.steps..].as_ptr();
+        let out = tile.row * self.out.stride() + tile.panel * PANEL - self.outputs.start;
+        let line = self.w.data[tile.panel * shape.steps..].as_ptr();
+        (x, line, self.out.as_mut_ptr().wrapping_add(out))
+    }
+
+    /// How many outputs panel `panel` has, 16 but for the last.
+    #[inline]
+    pub(super) fn lanes(&self, panel: usize) -> usize {
+        PANEL.min(self.outputs.end - panel * PANEL)
     }
 }
 

@@ -4,8 +4,8 @@ use std::arch::x86_64::{
     __m128i, __m256, __m256i, __m512, __m512i, __mmask16, __mmask64, _mm_loadu_si128,
     _mm_mask_storeu_epi8, _mm_storel_epi64, _mm_storeu_si128, _mm256_cvtph_ps, _mm256_loadu_ps,
     _mm256_loadu_si256, _mm256_storeu_ps, _mm256_storeu_si256, _mm512_cvtph_ps, _mm512_loadu_epi8,
-    _mm512_loadu_ps, _mm512_mask_storeu_ps, _mm512_maskz_loadu_epi8, _mm512_maskz_loadu_ps,
-    _mm512_storeu_epi8, _mm512_storeu_ps,
+    _mm512_loadu_ps, _mm512_mask_storeu_epi32, _mm512_mask_storeu_ps, _mm512_maskz_loadu_epi8,
+    _mm512_maskz_loadu_ps, _mm512_storeu_epi8, _mm512_storeu_epi32, _mm512_storeu_ps,
 };
 
 /// 16 floats.
@@ -79,6 +79,22 @@ pub(super) fn put_i8x16(to: &mut [i8; 16], value: __m128i) {
 pub(super) fn put_u8x64(to: &mut [u8; 64], value: __m512i) {
     // SAFETY: the reference covers the 64 bytes written; storeu has no alignment rule.
     unsafe { _mm512_storeu_epi8(to.as_mut_ptr().cast(), value) }
+}
+
+/// Writes 16 numbers of 32 bits.
+#[inline]
+#[target_feature(enable = "avx512f")]
+pub(super) fn put_u32x16(to: &mut [u32; 16], value: __m512i) {
+    // SAFETY: the reference covers the 64 bytes written; storeu has no alignment rule.
+    unsafe { _mm512_storeu_epi32(to.as_mut_ptr().cast(), value) }
+}
+
+/// Writes the first `to.len()` numbers of 32 bits.
+#[inline]
+#[target_feature(enable = "avx512f")]
+pub(super) fn put_u32x16_head(to: &mut [u32], value: __m512i) {
+    // SAFETY: only the lanes in the mask are written, and it has at most `to.len()` of them.
+    unsafe { _mm512_mask_storeu_epi32(to.as_mut_ptr().cast(), mask16(to.len()), value) }
 }
 
 /// The lowest `lanes` of 16 lanes; all of them from 16 on.

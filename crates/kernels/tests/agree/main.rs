@@ -4,6 +4,7 @@
 //! passing over it.
 
 mod attention;
+mod bf16;
 mod blocks;
 mod distance;
 mod product;

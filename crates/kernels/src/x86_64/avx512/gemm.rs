@@ -47,7 +47,7 @@ macro_rules! by_size {
     };
 }
 
-/// All the sizes that [`BLOCKING_F32`] and [`BLOCKING_I8`] give.
+/// All the sizes of tiles of at most 12 × 2 or 3 × 4.
 macro_rules! by_every_size {
     ($kernel:ident, $product:expr, $tile:expr) => {
         by_size!(
@@ -62,6 +62,8 @@ macro_rules! by_every_size {
         )
     };
 }
+
+pub(super) use {by_every_size, by_size};
 
 #[target_feature(enable = "avx512f")]
 pub(super) fn gemm_f32(
@@ -179,7 +181,7 @@ fn tile_i8<const R: usize, const P: usize>(product: &mut ProductI8<'_>, tile: &T
 /// Asks for the output lines of a tile, to be there when its sums are done.
 #[inline]
 #[target_feature(enable = "avx512f")]
-fn prefetch_rows(out: *const f32, rows: usize, stride: usize, panels: usize) {
+pub(super) fn prefetch_rows(out: *const f32, rows: usize, stride: usize, panels: usize) {
     for i in 0..rows {
         for p in 0..panels {
             _mm_prefetch::<_MM_HINT_ET0>(out.wrapping_add(i * stride + p * PANEL).cast());
@@ -220,7 +222,7 @@ pub(super) fn transpose(w: Matrix<'_, f32>, lines: &mut [LineF32]) {
 /// Transposes 16 × 16: within quarters of registers first, then quarters among registers.
 #[inline]
 #[target_feature(enable = "avx512f")]
-fn transpose_square(rows: &[__m512; 16]) -> [__m512; 16] {
+pub(super) fn transpose_square(rows: &[__m512; 16]) -> [__m512; 16] {
     let mut quads = *rows;
     for q in 0..4 {
         let [a, b, c, d] = [0, 1, 2, 3].map(|i| rows[4 * q + i]);

@@ -109,14 +109,19 @@ fn exp(x: __m512) -> __m512 {
     _mm512_maskz_scalef_ps(keep, polynomial(rest, &EXP), turns)
 }
 
+/// The largest value; NaN is passed over.
+#[inline]
+#[target_feature(enable = "avx512f")]
+pub(super) fn largest_value(x: &[f32]) -> f32 {
+    let lowest = _mm512_set1_ps(f32::NEG_INFINITY);
+    let [a, b, c, d] = fold(x, lowest, lowest, |max, x| _mm512_max_ps(x, max));
+    _mm512_reduce_max_ps(_mm512_max_ps(_mm512_max_ps(a, b), _mm512_max_ps(c, d)))
+}
+
 /// `x ← exp(scale · (x − max))`; returns the sum.
 #[target_feature(enable = "avx512f")]
 pub(super) fn exponentials(x: &mut [f32], scale: f32) -> f32 {
-    let lowest = _mm512_set1_ps(f32::NEG_INFINITY);
-    // NaN is passed over here and comes back through the subtraction.
-    let [a, b, c, d] = fold(x, lowest, lowest, |max, x| _mm512_max_ps(x, max));
-    let max = _mm512_max_ps(_mm512_max_ps(a, b), _mm512_max_ps(c, d));
-    let max = _mm512_set1_ps(_mm512_reduce_max_ps(max));
+    let max = _mm512_set1_ps(largest_value(x));
     let scale = _mm512_set1_ps(scale);
     let power = |x| exp(_mm512_mul_ps(_mm512_sub_ps(x, max), scale));
     let (body, tail) = x.as_chunks_mut::<16>();
