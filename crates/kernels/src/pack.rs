@@ -11,7 +11,7 @@ use crate::{Matrix, kernels};
 pub(crate) const PANEL: usize = 16;
 /// Consecutive `k` values that one VNNI lane multiplies.
 pub(crate) const LANE: usize = 4;
-/// What an activation of zero is stored as.
+/// The middle of the codes of activations.
 pub(crate) const ZERO_CODE: i32 = 128;
 
 /// One step of a panel: 64 bytes that start on a cache line, so that no load straddles two.
@@ -164,7 +164,8 @@ impl PackedF32 {
 /// An int8 weight of `n × k` with one f32 scale per row, packed for `y = x · Wᵀ` on int8 dots.
 ///
 /// Layout: `⌈n/16⌉` panels, each `⌈k/4⌉` lines of 16 × 4 bytes: element `(i, t)` of line `j` of
-/// panel `p` is `W[16·p + i][4·j + t]`. `sums[i] = Σ_k W[i][k]` undoes the +128 of the activations.
+/// panel `p` is `W[16·p + i][4·j + t]`. `sums[i] = Σ_k W[i][k]` undoes the
+/// zero of the activations, which is not the code 0.
 #[derive(Clone, Debug, Default)]
 pub struct PackedI8 {
     pub(crate) data: Vec<LineI8>,
@@ -219,7 +220,8 @@ impl PackedI8 {
     }
 }
 
-/// Activations in int8: per row one scale, codes stored as `code + 128` in u8.
+/// Activations in 8 bits: per row a scale and the code of zero, value = `scale · (code − zero)`
+/// with codes of 0 to 255.
 ///
 /// Rows are padded to a multiple of 4 bytes with the code of zero. Made by
 /// [`Kernels::quantize_rows`](crate::Kernels::quantize_rows); reusable between calls.
@@ -227,6 +229,7 @@ impl PackedI8 {
 pub struct RowsI8 {
     pub(crate) codes: Vec<u8>,
     pub(crate) scales: Vec<f32>,
+    pub(crate) zeros: Vec<u8>,
     rows: usize,
     cols: usize,
 }
@@ -247,7 +250,7 @@ impl RowsI8 {
         self.cols.next_multiple_of(LANE)
     }
 
-    /// Scale of row `i`: value = code · scale.
+    /// Scale of row `i`: value = code · scale, codes counted from that of zero.
     ///
     /// # Panics
     /// If there is no such row.
@@ -255,14 +258,27 @@ impl RowsI8 {
         self.scales[i]
     }
 
-    /// Codes of row `i`, each in −127..=127.
+    /// The code of 0 in row `i`.
     ///
     /// # Panics
     /// If there is no such row.
-    pub fn codes(&self, i: usize) -> impl Iterator<Item = i8> + '_ {
+    pub fn zero(&self, i: usize) -> u8 {
+        self.zeros[i]
+    }
+
+    /// What the products of row `i` lack: they begin with `Σ weight · (code − 128)`.
+    pub(crate) fn offset(&self, i: usize) -> f32 {
+        self.scales[i] * (ZERO_CODE - i32::from(self.zeros[i])) as f32
+    }
+
+    /// Codes of row `i`, counted from that of zero, each in −255..=255.
+    ///
+    /// # Panics
+    /// If there is no such row.
+    pub fn codes(&self, i: usize) -> impl Iterator<Item = i16> + '_ {
         assert!(i < self.rows, "row {i} of {}", self.rows);
         let row = &self.codes[i * self.stride()..][..self.cols];
-        row.iter().map(|&code| (i32::from(code) - ZERO_CODE) as i8)
+        row.iter().map(move |&code| i16::from(code) - i16::from(self.zeros[i]))
     }
 
     /// Makes room for `rows × cols`; what the codes are is unspecified until
@@ -272,5 +288,6 @@ impl RowsI8 {
         self.cols = cols;
         self.codes.resize(rows * cols.next_multiple_of(LANE), ZERO_CODE as u8);
         self.scales.resize(rows, 0.0);
+        self.zeros.resize(rows, ZERO_CODE as u8);
     }
 }

@@ -348,8 +348,8 @@ impl Kernels {
         }
     }
 
-    /// Quantizes each row of `x` to int8 by its largest magnitude (`scale = max|x| / 127`, codes
-    /// rounded to even): off by at most half a scale.
+    /// Quantizes each row of `x` to 8 bits by its range, which 0 belongs to (`scale = (max − min) /
+    /// 255`, codes rounded to even): off by at most half a scale, and 0 stays 0.
     ///
     /// The same codes and scales at every level. A row of magnitudes below 1e-30 becomes zeros; one
     /// with NaN or infinity gets that as its scale, so that its products are NaN.

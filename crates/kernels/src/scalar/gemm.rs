@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::pack::{LANE, LineF32, PANEL};
+use crate::pack::{LANE, LineF32, PANEL, ZERO_CODE};
 use crate::{Matrix, MatrixMut, PackedF32, PackedI8, RowsI8};
 
 pub(crate) fn gemm_f32(
@@ -58,9 +58,11 @@ pub(crate) fn gemm_i8(
             let width = PANEL.min(outputs.end - from);
             let target = &mut out.row_mut(m)[from - outputs.start..][..width];
             for (i, value) in target.iter_mut().enumerate() {
-                let exact = sums[i] - 128 * w.sums[from + i];
-                let scale = x.scales[m] * w.scales[from + i];
-                *value = (exact as f32).mul_add(scale, bias.map_or(0.0, |bias| bias[from + i]));
+                let exact = sums[i] - ZERO_CODE * w.sums[from + i];
+                let total = w.sums[from + i] as f32 * w.scales[from + i];
+                let bias = bias.map_or(0.0, |bias| bias[from + i]);
+                let start = x.offset(m).mul_add(total, bias);
+                *value = (exact as f32).mul_add(x.scales[m] * w.scales[from + i], start);
             }
         }
     }

@@ -5,8 +5,10 @@ use std::f32::consts::FRAC_1_SQRT_2;
 use crate::pack::ZERO_CODE;
 use crate::{Matrix, RowsI8};
 
-/// Largest code of an int8 row.
+/// Largest code of a block.
 const CODE_MAX: f32 = 127.0;
+/// Steps between the codes of a row.
+const STEPS: f32 = 255.0;
 /// A row of smaller magnitudes is coded as zeros: `127 / max` would leave the range of f32.
 const MAGNITUDE_MIN: f32 = 1e-30;
 
@@ -88,6 +90,29 @@ pub(crate) fn row_scale(max: u32) -> (f32, f32) {
     }
 }
 
+/// How a row is coded: value = `scale · (code − zero)`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RowCode {
+    pub(crate) scale: f32,
+    /// What values are multiplied by; 0 where there is nothing to code.
+    pub(crate) inverse: f32,
+    pub(crate) zero: u8,
+}
+
+/// The code of a row of values from `low` ≤ 0 to `high` ≥ 0, whose largest magnitude has the bits
+/// `max`. Bits order magnitudes as numbers do and put NaN above all: it reaches the scale.
+pub(crate) fn row_code(low: f32, high: f32, max: u32) -> RowCode {
+    let max = f32::from_bits(max);
+    if !max.is_finite() || max < MAGNITUDE_MIN {
+        let scale = if max.is_finite() { 0.0 } else { max };
+        return RowCode { scale, inverse: 0.0, zero: ZERO_CODE as u8 };
+    }
+    // One after the other: the difference may leave the range of f32.
+    let scale = high / STEPS - low / STEPS;
+    let inverse = 1.0 / scale;
+    RowCode { scale, inverse, zero: (-low * inverse).round_ties_even() as u8 }
+}
+
 pub(crate) fn quantize_rows(x: Matrix<'_, f32>, rows: &mut RowsI8) {
     rows.reset(x.rows(), x.cols());
     for m in 0..x.rows() {
@@ -98,11 +123,13 @@ pub(crate) fn quantize_rows(x: Matrix<'_, f32>, rows: &mut RowsI8) {
 pub(crate) fn quantize_row(row: &[f32], m: usize, rows: &mut RowsI8) {
     let stride = rows.stride();
     let max = row.iter().fold(0, |max, v| v.abs().to_bits().max(max));
-    let (scale, inverse) = row_scale(max);
-    rows.scales[m] = scale;
+    let (low, high) =
+        row.iter().fold((0.0f32, 0.0f32), |(low, high), &v| (low.min(v), high.max(v)));
+    let RowCode { scale, inverse, zero } = row_code(low, high, max);
+    (rows.scales[m], rows.zeros[m]) = (scale, zero);
     let (codes, padding) = rows.codes[m * stride..][..stride].split_at_mut(row.len());
     for (code, &value) in codes.iter_mut().zip(row) {
-        *code = ((value * inverse).round_ties_even() as i32 + ZERO_CODE) as u8;
+        *code = ((value * inverse).round_ties_even() as i32 + i32::from(zero)).clamp(0, 255) as u8;
     }
-    padding.fill(ZERO_CODE as u8);
+    padding.fill(zero);
 }

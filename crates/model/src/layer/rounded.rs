@@ -23,6 +23,8 @@ pub(crate) struct Rounded {
 const BLOCK: usize = 32;
 /// Largest code of 8 bits.
 const TOP: f32 = 127.0;
+/// Steps between the codes of a token.
+const STEPS: f32 = 255.0;
 
 impl Rounded {
     /// The codes of `x`, smoothed, with a scale per row.
@@ -76,7 +78,7 @@ impl Rounded {
                     *value = half::bf16::from_f32(*value).to_f32();
                 }
             }
-            Rounding::Token => values.chunks_mut(cols.max(1)).for_each(to_eight_bits),
+            Rounding::Token => values.chunks_mut(cols.max(1)).for_each(to_range),
             Rounding::Block => {
                 let rows = values.chunks_mut(cols.max(1));
                 rows.flat_map(|row| row.chunks_mut(BLOCK)).for_each(to_eight_bits);
@@ -109,6 +111,19 @@ fn to_eight_bits(values: &mut [f32]) {
     if scale > 0.0 {
         for value in values {
             *value = snap(*value, scale);
+        }
+    }
+}
+
+/// Rounds to 256 steps over the range of the values and 0.
+fn to_range(values: &mut [f32]) {
+    let low = values.iter().fold(0.0f32, |low, v| low.min(*v));
+    let high = values.iter().fold(0.0f32, |high, v| high.max(*v));
+    let scale = high / STEPS - low / STEPS;
+    if scale > 0.0 {
+        let zero = (-low / scale).round_ties_even();
+        for value in values {
+            *value = (((*value / scale).round_ties_even() + zero).clamp(0.0, STEPS) - zero) * scale;
         }
     }
 }

@@ -126,34 +126,35 @@ fn tile_i8<const R: usize>(product: &mut ProductI8<'_>, tile: &Tile) {
         }
     }
     let lanes = product.lanes(tile.panel);
-    let (offsets, scales) = panel_scales(product.w, tile.panel * PANEL);
+    let (offsets, scales, totals) = panel_scales(product.w, tile.panel * PANEL);
     let bias = product
         .bias
         .map_or([_mm256_setzero_ps(); 2], |bias| halves(&bias[tile.panel * PANEL..][..lanes]));
     for i in 0..R {
         let row_scale = _mm256_set1_ps(product.x.scales[tile.row + i]);
+        let row_offset = _mm256_set1_ps(product.x.offset(tile.row + i));
         let value = array::from_fn(|half| {
             let sums = _mm256_hadd_epi32(sums[i][2 * half], sums[i][2 * half + 1]);
             let sums = _mm256_permute4x64_epi64::<0b11_01_10_00>(sums);
             let exact = _mm256_cvtepi32_ps(_mm256_sub_epi32(sums, offsets[half]));
-            _mm256_fmadd_ps(exact, _mm256_mul_ps(row_scale, scales[half]), bias[half])
+            let start = _mm256_fmadd_ps(row_offset, totals[half], bias[half]);
+            _mm256_fmadd_ps(exact, _mm256_mul_ps(row_scale, scales[half]), start)
         });
         // SAFETY: `corner`: row `i < height` of the output has `lanes` floats.
         unsafe { put_lanes(out.add(i * out_stride), lanes, value) };
     }
 }
 
-/// `128 · Σ w` and the scales of the 16 outputs from `from`.
+/// `128 · Σ w` of the 16 outputs from `from`, their scales, and `Σ w` at these scales.
 #[inline]
 #[target_feature(enable = "avx2")]
-fn panel_scales(w: &PackedI8, from: usize) -> ([__m256i; 2], [__m256; 2]) {
+fn panel_scales(w: &PackedI8, from: usize) -> ([__m256i; 2], [__m256; 2], [__m256; 2]) {
     let (sums, scales) = (&w.sums[from..from + PANEL], &w.scales[from..from + PANEL]);
-    let sums = array::from_fn(|half| {
-        // SAFETY: the slice was just cut to 16 elements.
-        let eight = unsafe { _mm256_loadu_si256(sums.as_ptr().add(8 * half).cast()) };
-        _mm256_slli_epi32::<7>(eight)
-    });
-    (sums, halves(scales))
+    // SAFETY: the slice was just cut to 16 elements.
+    let sums = [0, 8].map(|at| unsafe { _mm256_loadu_si256(sums.as_ptr().add(at).cast()) });
+    let scales = halves(scales);
+    let totals = array::from_fn(|half| _mm256_mul_ps(_mm256_cvtepi32_ps(sums[half]), scales[half]));
+    (sums.map(|sums| _mm256_slli_epi32::<7>(sums)), scales, totals)
 }
 
 /// The at most 16 floats of `from` in two registers, then zeros.

@@ -1,9 +1,9 @@
 //! Functions over one row of activations.
 
 use std::arch::x86_64::{
-    __m128i, __m256, _CMP_LT_OQ, _CMP_NLT_UQ, _MM_FROUND_NO_EXC, _MM_FROUND_TO_NEAREST_INT,
-    _mm_packus_epi16, _mm_packus_epi32, _mm256_add_epi32, _mm256_add_ps, _mm256_and_ps,
-    _mm256_and_si256, _mm256_andnot_ps, _mm256_castps_si256, _mm256_castsi256_ps,
+    __m128i, __m256, __m256i, _CMP_LT_OQ, _CMP_NLT_UQ, _MM_FROUND_NO_EXC,
+    _MM_FROUND_TO_NEAREST_INT, _mm_packs_epi32, _mm_packus_epi16, _mm256_add_epi32, _mm256_add_ps,
+    _mm256_and_ps, _mm256_and_si256, _mm256_andnot_ps, _mm256_castps_si256, _mm256_castsi256_ps,
     _mm256_castsi256_si128, _mm256_cmp_ps, _mm256_cvtps_epi32, _mm256_div_ps,
     _mm256_extracti128_si256, _mm256_fmadd_ps, _mm256_fnmadd_ps, _mm256_max_epu32, _mm256_max_ps,
     _mm256_min_ps, _mm256_mul_ps, _mm256_round_ps, _mm256_set1_epi32, _mm256_set1_ps,
@@ -11,8 +11,7 @@ use std::arch::x86_64::{
 };
 
 use super::distance::add_lanes;
-use crate::pack::ZERO_CODE;
-use crate::scalar::row::row_scale;
+use crate::scalar::row::{RowCode, row_code};
 use crate::series::{EXP, EXP_MIN, GELU, GELU_END, LN2_HIGH, LN2_LOW, SWIGLU_END};
 use crate::x86_64::load::{
     f32x8, f32x8_head, f32x8_lanes, i32x8_lanes, put_f32x8, put_f32x8_head, put_u8x8_head,
@@ -211,26 +210,50 @@ pub(super) fn quantize_rows(x: Matrix<'_, f32>, rows: &mut RowsI8) {
 #[target_feature(enable = "avx2,fma")]
 pub(super) fn quantize_row(row: &[f32], m: usize, rows: &mut RowsI8) {
     let stride = rows.stride();
-    let (scale, inverse) = row_scale(largest(row));
-    rows.scales[m] = scale;
-    let codes = rows.codes[m * stride..][..stride].chunks_mut(8);
+    let (low, high) = range(row);
+    let RowCode { scale, inverse, zero } = row_code(low, high, largest(row));
+    (rows.scales[m], rows.zeros[m]) = (scale, zero);
+    let codes = &mut rows.codes[m * stride..][..stride];
+    if inverse == 0.0 {
+        // All zeros, or not finite: then the scale tells.
+        codes.fill(zero);
+        return;
+    }
+    let (inverse, zero) = (_mm256_set1_ps(inverse), _mm256_set1_epi32(i32::from(zero)));
+    let codes = codes.chunks_mut(8);
     let (body, tail) = row.as_chunks::<8>();
     let tail = (!tail.is_empty()).then(|| f32x8_head(tail, 0.0));
     for (codes, values) in codes.zip(body.iter().map(|v| f32x8(v)).chain(tail)) {
-        put_u8x8_head(codes, code(values, _mm256_set1_ps(inverse)));
+        put_u8x8_head(codes, code(values, inverse, zero));
     }
 }
 
-/// Codes of 8 values in the low half. NaN becomes `i32::MIN`, whose low byte is that of zero.
+/// Codes of 8 values in the low half.
 #[inline]
 #[target_feature(enable = "avx2,fma")]
-fn code(values: __m256, inverse: __m256) -> __m128i {
+fn code(values: __m256, inverse: __m256, zero: __m256i) -> __m128i {
     let codes = _mm256_cvtps_epi32(_mm256_mul_ps(values, inverse));
-    let codes = _mm256_add_epi32(codes, _mm256_set1_epi32(ZERO_CODE));
-    let codes = _mm256_and_si256(codes, _mm256_set1_epi32(255));
+    let codes = _mm256_add_epi32(codes, zero);
     let (low, high) = (_mm256_castsi256_si128(codes), _mm256_extracti128_si256::<1>(codes));
-    let words = _mm_packus_epi32(low, high);
+    // Both saturate: what is out of the range of bytes becomes the nearest one.
+    let words = _mm_packs_epi32(low, high);
     _mm_packus_epi16(words, words)
+}
+
+/// The lowest and the highest value and 0; NaN is passed over.
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+fn range(row: &[f32]) -> (f32, f32) {
+    let (body, tail) = row.as_chunks::<8>();
+    let (mut low, mut high) = (_mm256_setzero_ps(), _mm256_setzero_ps());
+    for values in body {
+        let values = f32x8(values);
+        // Where an operand is NaN, min and max give their second one.
+        (low, high) = (_mm256_min_ps(values, low), _mm256_max_ps(values, high));
+    }
+    let low = f32x8_lanes(low).into_iter().chain(tail.iter().copied()).fold(0.0, f32::min);
+    let high = f32x8_lanes(high).into_iter().chain(tail.iter().copied()).fold(0.0, f32::max);
+    (low, high)
 }
 
 /// Bits of the largest magnitude, NaN above all.

@@ -138,7 +138,7 @@ pub(super) fn gemm_i8(
     });
 }
 
-/// `R` rows × `P` panels; codes are `value + 128`, which `128 · Σ w` undoes exactly.
+/// `R` rows × `P` panels; sums are of codes less 128, exactly, and a row's offset adds the rest.
 #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
 fn tile_i8<const R: usize, const P: usize>(product: &mut ProductI8<'_>, tile: &Tile) {
     assert!(tile.height == R && tile.width == P, "tile size");
@@ -147,7 +147,7 @@ fn tile_i8<const R: usize, const P: usize>(product: &mut ProductI8<'_>, tile: &T
     let steps = tile.steps.len();
     prefetch_rows(out, R, out_stride, P);
     let panels: [_; P] = array::from_fn(|p| panel_scales(product.w, (tile.panel + p) * PANEL));
-    let mut sums = [panels.map(|(start, _)| start); R];
+    let mut sums = [panels.map(|(start, ..)| start); R];
     for j in 0..steps {
         // SAFETY: `corner`: panel `p < width` has line `j < steps`; a line is aligned to 64.
         let lines: [__m512i; P] =
@@ -163,13 +163,15 @@ fn tile_i8<const R: usize, const P: usize>(product: &mut ProductI8<'_>, tile: &T
     }
     for p in 0..P {
         let lanes = product.lanes(tile.panel + p);
-        let (mask, scales) = (mask16(lanes), panels[p].1);
+        let (mask, (_, scales, totals)) = (mask16(lanes), panels[p]);
         let bias = product.bias.map_or(_mm512_setzero_ps(), |bias| {
             f32x16_head(&bias[(tile.panel + p) * PANEL..][..lanes])
         });
         for i in 0..R {
             let scale = _mm512_mul_ps(_mm512_set1_ps(product.x.scales[tile.row + i]), scales);
-            let value = _mm512_fmadd_ps(_mm512_cvtepi32_ps(sums[i][p]), scale, bias);
+            let offset = _mm512_set1_ps(product.x.offset(tile.row + i));
+            let start = _mm512_fmadd_ps(offset, totals, bias);
+            let value = _mm512_fmadd_ps(_mm512_cvtepi32_ps(sums[i][p]), scale, start);
             // SAFETY: `corner`: row `i < height` of the output has the lanes of the mask.
             unsafe {
                 _mm512_mask_storeu_ps(out.add(i * out_stride + p * PANEL), mask, value);
@@ -189,16 +191,18 @@ pub(super) fn prefetch_rows(out: *const f32, rows: usize, stride: usize, panels:
     }
 }
 
-/// What the sums of the 16 outputs from `from` begin with, `−128 · Σ w`, and their scales.
+/// What the sums of the 16 outputs from `from` begin with, `−128 · Σ w`, their scales, and `Σ w` at
+/// these scales.
 #[inline]
 #[target_feature(enable = "avx512f")]
-fn panel_scales(w: &PackedI8, from: usize) -> (__m512i, __m512) {
+fn panel_scales(w: &PackedI8, from: usize) -> (__m512i, __m512, __m512) {
     let (sums, scales) = (&w.sums[from..from + PANEL], &w.scales[from..from + PANEL]);
     // SAFETY: both slices were just cut to 16 elements.
     let (sums, scales) =
         unsafe { (_mm512_loadu_epi32(sums.as_ptr()), _mm512_loadu_ps(scales.as_ptr())) };
     let offsets = _mm512_slli_epi32::<7>(sums);
-    (_mm512_sub_epi32(_mm512_setzero_si512(), offsets), scales)
+    let totals = _mm512_mul_ps(_mm512_cvtepi32_ps(sums), scales);
+    (_mm512_sub_epi32(_mm512_setzero_si512(), offsets), scales, totals)
 }
 
 /// See [`crate::scalar::gemm::transpose`]: squares of 16 × 16.

@@ -3,17 +3,16 @@
 use std::arch::x86_64::{
     __m512, __m512i, _CMP_LT_OQ, _CMP_NLT_UQ, _MM_FROUND_NO_EXC, _MM_FROUND_TO_NEAREST_INT,
     _mm512_abs_ps, _mm512_add_epi32, _mm512_add_ps, _mm512_and_si512, _mm512_castps_si512,
-    _mm512_cmp_ps_mask, _mm512_cvtepi32_epi8, _mm512_cvtps_epi32, _mm512_div_ps, _mm512_fmadd_ps,
+    _mm512_cmp_ps_mask, _mm512_cvtps_epi32, _mm512_cvtusepi32_epi8, _mm512_div_ps, _mm512_fmadd_ps,
     _mm512_fnmadd_ps, _mm512_mask_mov_ps, _mm512_mask3_fnmadd_ps, _mm512_maskz_mov_ps,
-    _mm512_maskz_scalef_ps, _mm512_max_epu32, _mm512_max_ps, _mm512_min_ps, _mm512_mul_ps,
-    _mm512_packs_epi16, _mm512_packs_epi32, _mm512_permutexvar_epi32, _mm512_reduce_add_ps,
-    _mm512_reduce_max_epu32, _mm512_reduce_max_ps, _mm512_roundscale_ps, _mm512_set_epi32,
-    _mm512_set1_epi8, _mm512_set1_epi32, _mm512_set1_ps, _mm512_setzero_ps, _mm512_setzero_si512,
-    _mm512_sub_ps, _mm512_xor_si512,
+    _mm512_maskz_scalef_ps, _mm512_max_epi32, _mm512_max_epu32, _mm512_max_ps, _mm512_min_ps,
+    _mm512_mul_ps, _mm512_packs_epi32, _mm512_packus_epi16, _mm512_permutexvar_epi32,
+    _mm512_reduce_add_ps, _mm512_reduce_max_epu32, _mm512_reduce_max_ps, _mm512_reduce_min_ps,
+    _mm512_roundscale_ps, _mm512_set_epi32, _mm512_set1_epi32, _mm512_set1_ps, _mm512_setzero_ps,
+    _mm512_setzero_si512, _mm512_sub_ps,
 };
 
-use crate::pack::ZERO_CODE;
-use crate::scalar::row::row_scale;
+use crate::scalar::row::{RowCode, row_code};
 use crate::series::{EXP, EXP_MIN, GELU, GELU_END, LN2_HIGH, LN2_LOW, SWIGLU_END};
 use crate::x86_64::load::{
     f32x16, f32x16_head, mask16, put_f32x16, put_f32x16_head, put_u8x16_head, put_u8x64,
@@ -220,40 +219,57 @@ pub(super) fn quantize_rows(x: Matrix<'_, f32>, rows: &mut RowsI8) {
 /// Row `m` of `rows` from `row`.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
 pub(super) fn quantize_row(row: &[f32], m: usize, rows: &mut RowsI8) {
-    let (scale, inverse) = row_scale(largest(row));
-    rows.scales[m] = scale;
+    let (low, high) = range(row);
+    let RowCode { scale, inverse, zero } = row_code(low, high, largest(row));
+    (rows.scales[m], rows.zeros[m]) = (scale, zero);
     let stride = rows.stride();
     let codes = &mut rows.codes[m * stride..][..stride];
     if inverse == 0.0 {
         // All zeros, or not finite: then the scale tells.
-        codes.fill(ZERO_CODE as u8);
+        codes.fill(zero);
         return;
     }
     let inverse = _mm512_set1_ps(inverse);
     let (codes, codes_tail) = codes.split_at_mut(row.len() / 64 * 64);
     let (values, values_tail) = row.as_chunks::<16>();
     let (values, values_rest) = values.as_chunks::<4>();
-    let code = |lanes| _mm512_cvtps_epi32(_mm512_mul_ps(lanes, inverse));
+    let zero = _mm512_set1_epi32(i32::from(zero));
+    let code = |lanes| _mm512_add_epi32(_mm512_cvtps_epi32(_mm512_mul_ps(lanes, inverse)), zero);
     for (codes, values) in codes.as_chunks_mut().0.iter_mut().zip(values) {
         let [a, b, c, d] = [0, 1, 2, 3].map(|i| code(f32x16(&values[i])));
         put_u8x64(codes, narrow(a, b, c, d));
     }
     let tail = values_rest.iter().map(|v| f32x16(v)).chain([f32x16_head(values_tail)]);
     for (codes, lanes) in codes_tail.chunks_mut(16).zip(tail) {
-        let code = _mm512_add_epi32(code(lanes), _mm512_set1_epi32(ZERO_CODE));
-        put_u8x16_head(codes, _mm512_cvtepi32_epi8(code));
+        let code = _mm512_max_epi32(code(lanes), _mm512_setzero_si512());
+        put_u8x16_head(codes, _mm512_cvtusepi32_epi8(code));
     }
 }
 
-/// 64 numbers in −127..=127 as bytes of code + 128, in order.
+/// 64 numbers as bytes, in order; what is out of their range becomes the nearest one.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw")]
 fn narrow(a: __m512i, b: __m512i, c: __m512i, d: __m512i) -> __m512i {
     // Packing goes by quarters: quarter q of the result holds quarter q of a, b, c and d.
     let order = _mm512_set_epi32(15, 11, 7, 3, 14, 10, 6, 2, 13, 9, 5, 1, 12, 8, 4, 0);
-    let packed = _mm512_packs_epi16(_mm512_packs_epi32(a, b), _mm512_packs_epi32(c, d));
-    let ordered = _mm512_permutexvar_epi32(order, packed);
-    _mm512_xor_si512(ordered, _mm512_set1_epi8(i8::MIN))
+    let packed = _mm512_packus_epi16(_mm512_packs_epi32(a, b), _mm512_packs_epi32(c, d));
+    _mm512_permutexvar_epi32(order, packed)
+}
+
+/// The lowest and the highest value and 0; NaN is passed over.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn range(row: &[f32]) -> (f32, f32) {
+    let (body, tail) = row.as_chunks::<16>();
+    let (mut low, mut high) = (_mm512_setzero_ps(), _mm512_setzero_ps());
+    for lanes in body {
+        let lanes = f32x16(lanes);
+        // Where an operand is NaN, min and max give their second one.
+        (low, high) = (_mm512_min_ps(lanes, low), _mm512_max_ps(lanes, high));
+    }
+    let tail = f32x16_head(tail);
+    let (low, high) = (_mm512_min_ps(tail, low), _mm512_max_ps(tail, high));
+    (_mm512_reduce_min_ps(low), _mm512_reduce_max_ps(high))
 }
 
 /// Bits of the largest magnitude, NaN above all.
