@@ -45,7 +45,7 @@ pub use recipe::{Action, Budget, BudgetError, PRESETS, Recipe, RecipeError, Rule
 pub use report::{REPORT_FILE, Report, TensorReport};
 pub use run::{compress, report_of};
 pub use select::{Reason, Select, Tables};
-pub use site::{Absorber, Share, Site, sites};
+pub use site::{Absorber, Origin, Share, Site, sites};
 pub use transform::{
     AwqOptions, LowRank, Rest, Rotate, Scaled, SmoothOptions, Transform, awq, rotate, smooth,
 };

@@ -8,12 +8,25 @@ use crate::{Draft, PassError};
 /// An input of linear layers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Site {
+    /// What the input is.
+    pub origin: Origin,
     /// The weights that are multiplied with it, by name.
     pub readers: Vec<String>,
     /// What comes just before and could multiply its channels for free; none where the channels
     /// are also read by something that cannot undo a scale (the states of post-norm networks,
     /// which the residual sum reads) or come out of a nonlinearity.
     pub absorber: Option<Absorber>,
+}
+
+/// What an input of linear layers is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// The states of tokens, as a norm leaves them.
+    States,
+    /// Values that attention has mixed.
+    Values,
+    /// What a nonlinearity gives.
+    Inner,
 }
 
 /// What can take a scale for the channels of a [`Site`]: its slots are multiplied, and with them
@@ -245,7 +258,8 @@ impl Parts {
             let untied = self.untied(draft);
             let reader = if untied { &self.head } else { &self.words };
             let absorber = untied.then(|| absorber(draft, &self.norm, Share::None));
-            sites.push(Site { readers: vec![reader.clone()], absorber });
+            let origin = Origin::States;
+            sites.push(Site { origin, readers: vec![reader.clone()], absorber });
         }
         sites
     }
@@ -267,10 +281,23 @@ impl Parts {
         let up = layer.up().filter(|_| gated);
         let one = |name: &String| vec![name.clone()];
         sites.extend([
-            Site { readers: layer.qkv.to_vec(), absorber: norm(&layer.attention_norm) },
-            Site { readers: one(&layer.o), absorber: Some(absorber(draft, layer.value(), share)) },
-            Site { readers: layer.inner.clone(), absorber: norm(&layer.inner_norm) },
             Site {
+                origin: Origin::States,
+                readers: layer.qkv.to_vec(),
+                absorber: norm(&layer.attention_norm),
+            },
+            Site {
+                origin: Origin::Values,
+                readers: one(&layer.o),
+                absorber: Some(absorber(draft, layer.value(), share)),
+            },
+            Site {
+                origin: Origin::States,
+                readers: layer.inner.clone(),
+                absorber: norm(&layer.inner_norm),
+            },
+            Site {
+                origin: Origin::Inner,
                 readers: one(&layer.down),
                 absorber: up.map(|up| absorber(draft, up, Share::None)),
             },

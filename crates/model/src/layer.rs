@@ -3,6 +3,7 @@
 pub(crate) mod attention;
 pub(crate) mod blocks;
 pub(crate) mod causal;
+pub(crate) mod codes;
 pub(crate) mod embedding;
 pub(crate) mod linear;
 pub(crate) mod norm;
@@ -43,7 +44,7 @@ pub(crate) struct Scratch {
     pub(crate) codes: Rounded,
     /// Batches are shared out among threads, not what is inside them.
     pub(crate) alone: Pool,
-    /// Inputs of linear layers in int8, where all of them read such.
+    /// Inputs of linear layers coded token by token, where all of them read such.
     pub(crate) coded: Coded,
 }
 

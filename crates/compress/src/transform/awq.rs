@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use kvant_quant::Scheme;
 
 use super::scale::{Choice, Loss, Rest, Scaled, scale_sites, slots};
-use crate::site::Share;
+use crate::site::{Share, Site};
 use crate::{Calibration, Draft, Method, PassError, Task};
 
 /// Exponents tried: 0.05, 0.10, … 0.95; none is 0.
@@ -49,7 +49,8 @@ pub fn awq(
     let schemes: HashMap<&str, Scheme> =
         named.map(|task| (task.name.as_str(), task.quantizer.scheme)).collect();
     let encoded = |name: &str| schemes.get(name).copied();
-    scale_sites(draft, calibration, options.threads, (&encoded, options.rest), &choose)
+    let taken = |site: &Site| site.absorber.is_some() || options.rest == Rest::Store;
+    scale_sites(draft, calibration, options.threads, (&encoded, &taken), &choose)
 }
 
 fn choose(loss: &Loss<'_>, share: Share) -> Choice {

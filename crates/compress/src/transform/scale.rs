@@ -70,6 +70,8 @@ impl Choice {
 
 /// What a weight is going to be encoded in, by its name; `None`: it keeps its values.
 pub(super) type Encoded<'a> = &'a (dyn Fn(&str) -> Option<Scheme> + Sync);
+/// Whether a site takes a scale.
+pub(super) type Taken<'a> = &'a dyn Fn(&Site) -> bool;
 
 /// Chooses scales for every site that can take them, has statistics and a reader that is going to
 /// be encoded, and folds them into the weights of `draft` and the statistics of `calibration`.
@@ -80,10 +82,9 @@ pub(super) fn scale_sites(
     draft: &mut Draft,
     calibration: &mut Calibration,
     threads: usize,
-    (encoded, rest): (Encoded<'_>, Rest),
+    (encoded, taken): (Encoded<'_>, Taken<'_>),
     choose: &(dyn Fn(&Loss<'_>, Share) -> Choice + Sync),
 ) -> Result<Vec<Scaled>, PassError> {
-    let taken = |site: &Site| site.absorber.is_some() || rest == Rest::Store;
     let work: Vec<Site> = sites(draft)?
         .into_iter()
         .filter(|site| site.readers.iter().any(|name| encoded(name).is_some()))

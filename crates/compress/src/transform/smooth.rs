@@ -3,7 +3,7 @@
 use kvant_quant::Scheme;
 
 use super::scale::{Choice, Loss, Rest, Scaled, scale_sites, slots};
-use crate::site::Share;
+use crate::site::{Origin, Share, Site};
 use crate::{Calibration, Draft, PassError};
 
 /// Exponents tried: 0.05, 0.10, … 1.
@@ -32,9 +32,13 @@ impl Default for SmoothOptions {
 /// For every input that has something before it to take the scale,
 /// `s = max|x|^α / max|w|^(1−α)`, and of 20 exponents the one with the least expected squared
 /// error of the products: `tr(ΔW·H·ΔWᵀ)` for the weights, and for the activations the noise
-/// `d²/12·‖W‖²` of rounding to a step `d = peak/127`, where a token's peak is taken as the
+/// `d²/12·‖W‖²` of rounding to a step `d = peak/127` (twice the peak by 255), where a token's peak is taken as the
 /// largest `√(max|x| · rms x)` over the channels: between what is usual and what was seen once.
 /// What the network computes stays the same up to rounding; `calibration` follows.
+///
+/// With [`Rest::Store`] the states of tokens take one too, but not what comes out of a nonlinearity:
+/// it is nearly one-sided, so that a code over its range loses little, and flattening its few large
+/// channels would cost the weights more.
 ///
 /// # Errors
 /// [`PassError`] if a tensor does not load or the network is of no known family.
@@ -44,7 +48,9 @@ pub fn smooth(
     options: &SmoothOptions,
 ) -> Result<Vec<Scaled>, PassError> {
     let encoded = |_: &str| Some(Scheme::Int8);
-    scale_sites(draft, calibration, options.threads, (&encoded, options.rest), &choose)
+    let stored = |site: &Site| options.rest == Rest::Store && site.origin == Origin::States;
+    let taken = |site: &Site| site.absorber.is_some() || stored(site);
+    scale_sites(draft, calibration, options.threads, (&encoded, &taken), &choose)
 }
 
 fn choose(loss: &Loss<'_>, share: Share) -> Choice {

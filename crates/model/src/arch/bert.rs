@@ -4,8 +4,9 @@ mod coded;
 
 use kvant_kernels::{Kernels, Matrix, MatrixMut};
 
+use crate::activation::Rounding;
 use crate::config::Config;
-use crate::layer::attention::Attention;
+use crate::layer::attention::{Attention, Precision};
 use crate::layer::embedding::Embedding;
 use crate::layer::linear::{Linear, Part};
 use crate::layer::norm::Norm;
@@ -43,7 +44,11 @@ impl Bert {
         let embedding = source.embedding(&config)?;
         let layers = (0..config.layers).map(|index| source.layer(&config, index));
         let layers = layers.collect::<Result<Vec<_>, _>>()?;
-        let attention = Attention { heads: config.heads, width: config.hidden / config.heads };
+        // Where inputs of linear layers are rounded to bf16 or coarser, so may be those of attention.
+        let rounded = layers.iter().any(|layer| layer.qkv.rounding() != Rounding::None);
+        let precision = if rounded { Precision::Brain } else { Precision::Float };
+        let (heads, width) = (config.heads, config.hidden / config.heads);
+        let attention = Attention { heads, width, precision };
         Ok(Self { config, embedding, attention, layers })
     }
 

@@ -9,6 +9,14 @@ use super::{Scratch, resize};
 pub(crate) struct Attention {
     pub(crate) heads: usize,
     pub(crate) width: usize,
+    pub(crate) precision: Precision,
+}
+
+/// What queries, keys and values are multiplied in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Precision {
+    Float,
+    Brain,
 }
 
 impl Attention {
@@ -45,6 +53,9 @@ impl Attention {
         let from = start * hidden + head * width;
         let out = MatrixMut::strided(&mut context[from..], length, width, hidden);
         let head = Head { query: part(0), key: part(1), value: part(2), scale: 1.0 };
-        kernels.attention(&head, memory, out);
+        match self.precision {
+            Precision::Float => kernels.attention(&head, memory, out),
+            Precision::Brain => kernels.attention_bf16(&head, memory, out),
+        }
     }
 }

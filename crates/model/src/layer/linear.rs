@@ -1,8 +1,9 @@
 //! `y = x · Wᵀ + b` with a weight in any format.
 
-use kvant_kernels::{Kernels, Matrix, MatrixMut, Pool, RowsI8};
+use kvant_kernels::{Kernels, Matrix, MatrixMut, Pool};
 
-use crate::activation::Input;
+use crate::activation::{Input, Rounding};
+use crate::layer::codes::{CodeForm, Codes};
 use crate::layer::packed::Packed;
 use crate::layer::resize;
 use crate::layer::rounded::Rounded;
@@ -21,13 +22,13 @@ pub(crate) struct Linear {
     names: Vec<String>,
 }
 
-/// Inputs in int8, a scale per token, for layers that [read such](Linear::reads_codes).
+/// Inputs coded token by token, for layers that [read such](Linear::reads_codes).
 #[derive(Debug, Default)]
 pub(crate) struct Coded {
     /// Inputs of the layer at hand.
-    pub(crate) rows: RowsI8,
+    pub(crate) rows: Codes,
     /// Inputs that wait for their layer, some tokens each.
-    pub(crate) waiting: Vec<RowsI8>,
+    pub(crate) waiting: Vec<Codes>,
     /// One token, smoothed.
     pub(crate) token: Vec<f32>,
 }
@@ -65,9 +66,12 @@ impl Linear {
         Self { weights: Packed::pack(parts), bias, input: first.clone(), factors, names }
     }
 
-    /// Whether it multiplies inputs in int8 with a scale per token.
-    pub(crate) fn reads_codes(&self) -> bool {
-        matches!(&self.weights[..], [weight] if weight.as_int8().is_some())
+    /// The form of its inputs where it multiplies them coded token by token.
+    pub(crate) fn reads_codes(&self) -> Option<CodeForm> {
+        match &self.weights[..] {
+            [weight] => weight.codes(),
+            _ => None,
+        }
     }
 
     /// Writes the codes of `x`, one token's inputs, to row `m` of `rows`; `token` is memory.
@@ -75,21 +79,31 @@ impl Linear {
         &self,
         kernels: &Kernels,
         x: &[f32],
-        (m, rows): (usize, &mut RowsI8),
+        (m, rows): (usize, &mut Codes),
         token: &mut Vec<f32>,
     ) {
         if self.factors.is_empty() {
-            return kernels.quantize_row(x, m, rows);
+            return rows.set(kernels, m, x);
         }
         let token = resize(token, x.len());
         kernels.multiply(x, &self.factors, token);
-        kernels.quantize_row(token, m, rows);
+        rows.set(kernels, m, token);
+    }
+
+    /// Makes room for `tokens` of its inputs, which [`Linear::code`] writes.
+    ///
+    /// # Panics
+    /// If it does not [read such](Linear::reads_codes).
+    pub(crate) fn reset(&self, rows: &mut Codes, tokens: usize) {
+        let form = self.reads_codes();
+        assert!(form.is_some(), "a layer that reads codes");
+        rows.reset(form.unwrap_or_default(), tokens, self.cols());
     }
 
     /// Writes the codes of `x` (`tokens × inputs`) to `coded.rows`.
     pub(crate) fn code_all(&self, kernels: &Kernels, x: &[f32], coded: &mut Coded) {
         let Coded { rows, token, .. } = coded;
-        rows.reset(x.len() / self.cols(), self.cols());
+        self.reset(rows, x.len() / self.cols());
         for (m, x) in x.chunks_exact(self.cols()).enumerate() {
             self.code(kernels, x, (m, rows), token);
         }
@@ -99,13 +113,10 @@ impl Linear {
     ///
     /// # Panics
     /// If it does not [read them](Linear::reads_codes).
-    pub(crate) fn forward_codes(&self, kernels: &Kernels, x: &RowsI8, out: &mut [f32]) {
-        let weight = self.weights[0].as_int8();
-        assert!(weight.is_some() && self.weights.len() == 1, "int8 weights");
-        if let Some(weight) = weight {
-            let out = MatrixMut::new(out, x.rows(), self.rows());
-            kernels.gemm_i8(x, weight, Some(&self.bias), out);
-        }
+    pub(crate) fn forward_codes(&self, kernels: &Kernels, x: &Codes, out: &mut [f32]) {
+        assert!(self.weights.len() == 1, "one weight");
+        let out = MatrixMut::new(out, x.rows(), self.rows());
+        self.weights[0].forward_codes(kernels, x, &self.bias, out);
     }
 
     /// Hands `x` (`tokens × inputs`), which this layer reads, to `tap`.
@@ -113,6 +124,11 @@ impl Linear {
         let Some(tap) = tap else { return };
         let names: Vec<&str> = self.names.iter().map(String::as_str).collect();
         tap.input(&names, Matrix::new(x, x.len() / self.cols(), self.cols()));
+    }
+
+    /// In what precision it reads its inputs.
+    pub(crate) fn rounding(&self) -> Rounding {
+        self.input.rounding
     }
 
     /// Outputs of a token.

@@ -3,12 +3,15 @@
 use std::mem::discriminant;
 use std::sync::Mutex;
 
-use kvant_kernels::{Kernels, Matrix, MatrixMut, Outputs, PackedBlocks, PackedF32, PackedI8, Pool};
+use kvant_kernels::{
+    Kernels, Matrix, MatrixMut, Outputs, PackedBF16, PackedBlocks, PackedF32, PackedI8, Pool,
+};
 use kvant_quant::Coded;
 
 use crate::Weight;
 use crate::activation::{Input, Rounding};
 use crate::layer::blocks::{self, Source};
+use crate::layer::codes::{CodeForm, Codes};
 use crate::layer::linear::Part;
 use crate::layer::rounded::Rounded;
 use crate::worker::lock;
@@ -23,6 +26,8 @@ const SHARE: usize = 2 * Outputs::<PackedF32>::STEP;
 pub(crate) enum Packed {
     /// Full precision, and the formats that are decoded at load.
     Float(PackedF32),
+    /// bf16, for inputs in bf16.
+    Brain(PackedBF16),
     /// int8 codes, for inputs in int8 with a scale per row.
     Int8(PackedI8),
     /// Codes of 4 or 8 bits with a scale for every 16 or 32 columns.
@@ -33,6 +38,7 @@ pub(crate) enum Packed {
 #[derive(Debug)]
 enum Form<'a> {
     Float,
+    Brain,
     Int8,
     Blocks(Box<Source<'a>>),
 }
@@ -44,12 +50,20 @@ impl<'a> Form<'a> {
         {
             return Self::Int8;
         }
-        Source::of(part).map_or(Self::Float, |source| Self::Blocks(Box::new(source)))
+        let whole = matches!(&part.weight, Weight::Dense(_) | Weight::Coded(Coded::Int8(_)));
+        if whole && part.input.rounding == Rounding::Brain {
+            return Self::Brain;
+        }
+        let source = Source::of(part).map(|source| Self::Blocks(Box::new(source)));
+        source.unwrap_or(match part.input.rounding {
+            Rounding::Brain => Self::Brain,
+            _ => Self::Float,
+        })
     }
 
     fn source(&self) -> Option<&Source<'a>> {
         match self {
-            Self::Float | Self::Int8 => None,
+            Self::Float | Self::Brain | Self::Int8 => None,
             Self::Blocks(source) => Some(source.as_ref()),
         }
     }
@@ -71,7 +85,8 @@ impl Packed {
             let parts = &parts[from..from + run.len()];
             from += run.len();
             packed.push(match run[0] {
-                Form::Float => Self::Float(float(parts)),
+                Form::Float => Self::Float(float(parts, PackedF32::new)),
+                Form::Brain => Self::Brain(float(parts, PackedBF16::new)),
                 Form::Int8 => Self::Int8(int8(parts)),
                 Form::Blocks(_) => {
                     let sources: Vec<_> = run.iter().filter_map(Form::source).collect();
@@ -86,6 +101,7 @@ impl Packed {
     pub(crate) fn rows(&self) -> usize {
         match self {
             Self::Float(weight) => weight.n(),
+            Self::Brain(weight) => weight.n(),
             Self::Int8(weight) => weight.n(),
             Self::Blocks(weight) => weight.n(),
         }
@@ -95,6 +111,7 @@ impl Packed {
     pub(crate) fn cols(&self) -> usize {
         match self {
             Self::Float(weight) => weight.k(),
+            Self::Brain(weight) => weight.k(),
             Self::Int8(weight) => weight.k(),
             Self::Blocks(weight) => weight.k(),
         }
@@ -104,16 +121,37 @@ impl Packed {
     pub(crate) fn size_bytes(&self) -> usize {
         match self {
             Self::Float(weight) => weight.size_bytes(),
+            Self::Brain(weight) => weight.size_bytes(),
             Self::Int8(weight) => weight.size_bytes(),
             Self::Blocks(weight) => weight.size_bytes(),
         }
     }
 
-    /// The weight, if it is multiplied by int8 inputs with a scale per token.
-    pub(crate) fn as_int8(&self) -> Option<&PackedI8> {
+    /// The form of the inputs that are coded token by token, if it reads such.
+    pub(crate) fn codes(&self) -> Option<CodeForm> {
         match self {
-            Self::Int8(weight) => Some(weight),
+            Self::Brain(_) => Some(CodeForm::Brain),
+            Self::Int8(_) => Some(CodeForm::Int8),
             Self::Float(_) | Self::Blocks(_) => None,
+        }
+    }
+
+    /// Writes `out = x · Wᵀ + bias` from the codes of `x`.
+    ///
+    /// # Panics
+    /// If it does not read such.
+    pub(crate) fn forward_codes(
+        &self,
+        kernels: &Kernels,
+        x: &Codes,
+        bias: &[f32],
+        out: MatrixMut<'_, f32>,
+    ) {
+        assert!(self.codes().is_some(), "a weight that reads codes");
+        match self {
+            Self::Int8(weight) => kernels.gemm_i8(x.int8(), weight, Some(bias), out),
+            Self::Brain(weight) => kernels.gemm_bf16(x.brain(), weight, Some(bias), out),
+            Self::Float(_) | Self::Blocks(_) => {}
         }
     }
 
@@ -133,6 +171,12 @@ impl Packed {
                 let x = memory.values(x, input);
                 out.share_columns(pool, step, &|_, of, out| {
                     kernels.gemm_f32(x, Outputs::new(weight, of), bias, out);
+                });
+            }
+            Self::Brain(weight) => {
+                let x = memory.brain(kernels, x, input);
+                out.share_columns(pool, step, &|_, of, out| {
+                    kernels.gemm_bf16(x, Outputs::new(weight, of), bias, out);
                 });
             }
             Self::Int8(weight) => {
@@ -181,9 +225,10 @@ fn int8(parts: &[Part]) -> PackedI8 {
     PackedI8::new(Matrix::new(&codes, scales.len(), cols), &scales)
 }
 
-fn float(parts: &[Part]) -> PackedF32 {
+/// The decoded weights, packed by `pack`.
+fn float<T>(parts: &[Part], pack: impl Fn(Matrix<'_, f32>) -> T) -> T {
     if let [Part { weight: Weight::Dense(dense), scale: 1.0, .. }] = parts {
-        return PackedF32::new(dense.matrix());
+        return pack(dense.matrix());
     }
     let rows = parts.iter().map(|part| part.weight.rows()).sum();
     let cols = parts.first().map_or(0, |part| part.weight.cols());
@@ -199,5 +244,5 @@ fn float(parts: &[Part]) -> PackedF32 {
             rest = tail;
         }
     }
-    PackedF32::new(Matrix::new(&values, rows, cols))
+    pack(Matrix::new(&values, rows, cols))
 }

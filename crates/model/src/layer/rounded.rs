@@ -2,7 +2,7 @@
 
 use std::sync::Mutex;
 
-use kvant_kernels::{BlocksI8, Kernels, Matrix, PackedF32, RowsI8, Scaling};
+use kvant_kernels::{BlocksI8, Kernels, Matrix, PackedF32, RowsBF16, RowsI8, Scaling};
 
 use crate::activation::{Input, Rounding};
 use crate::layer::resize;
@@ -12,6 +12,8 @@ use crate::layer::resize;
 pub(crate) struct Rounded {
     /// Activations in int8, for int8 weights.
     pub(crate) codes: RowsI8,
+    /// Activations in bf16, for weights in bf16.
+    brain: RowsBF16,
     /// Activations in int8 for weights in blocks.
     blocks: BlocksI8,
     /// Weights in blocks, decoded a few at a time, for each thread.
@@ -42,6 +44,23 @@ impl Rounded {
             kernels.quantize_rows(Matrix::new(values, rows, cols), &mut self.codes);
         }
         &self.codes
+    }
+
+    /// `x`, smoothed, in bf16.
+    pub(crate) fn brain(
+        &mut self,
+        kernels: &Kernels,
+        x: Matrix<'_, f32>,
+        input: &Input,
+    ) -> &RowsBF16 {
+        self.brain.reset(x.rows(), x.cols());
+        let smooth = !input.smooth.is_empty();
+        let x = match smooth {
+            true => Matrix::new(smoothed(&mut self.values, x, &input.smooth), x.rows(), x.cols()),
+            false => x,
+        };
+        (0..x.rows()).for_each(|m| kernels.round_row(x.row(m), m, &mut self.brain));
+        &self.brain
     }
 
     /// The codes of `x`, smoothed, for weights in blocks of so many columns.

@@ -1,10 +1,11 @@
-//! A layer whose linears all read int8 codes: a few tokens at a time, so that states are coded
+//! A layer whose linears all read inputs coded token by token, in int8 or bf16: a few tokens at a time, so that states are coded
 //! while they are in the cache and inner states hardly leave it.
 
-use kvant_kernels::{Kernels, RowsI8};
+use kvant_kernels::Kernels;
 
 use super::{Bert, Layer};
 use crate::config::Config;
+use crate::layer::codes::Codes;
 use crate::layer::linear::Coded;
 use crate::layer::{Scratch, resize};
 
@@ -13,9 +14,11 @@ use crate::layer::{Scratch, resize};
 const TOKENS: usize = 24;
 
 impl Layer {
-    /// Whether all its linears multiply inputs in int8 with a scale per token.
+    /// Whether all its linears multiply inputs coded token by token.
     pub(super) fn reads_codes(&self) -> bool {
-        [&self.qkv, &self.output, &self.inner, &self.outer].iter().all(|l| l.reads_codes())
+        [&self.qkv, &self.output, &self.inner, &self.outer]
+            .iter()
+            .all(|l| l.reads_codes().is_some())
     }
 }
 
@@ -55,7 +58,7 @@ impl Bert {
         let blocks = tokens.div_ceil(TOKENS);
         let mut waiting = std::mem::take(&mut coded.waiting);
         if waiting.len() < blocks {
-            waiting.resize_with(blocks, RowsI8::default);
+            waiting.resize_with(blocks, Codes::default);
         }
         let states = states[..tokens * hidden].chunks_mut(TOKENS * hidden);
         let context = context[..tokens * hidden].chunks(TOKENS * hidden);
@@ -68,7 +71,7 @@ impl Bert {
             let middle = resize(middle, states.len() / hidden * inner);
             let Coded { rows, token, .. } = &mut *coded;
             layer.inner.forward_codes(kernels, rows, middle);
-            codes.reset(rows.rows(), inner);
+            layer.outer.reset(codes, rows.rows());
             for (m, row) in middle.chunks_exact_mut(inner).enumerate() {
                 kernels.gelu(row);
                 layer.outer.code(kernels, row, (m, codes), token);
