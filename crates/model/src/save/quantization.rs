@@ -119,7 +119,7 @@ pub(super) fn inputs(activations: Activations) -> Value {
         Activations::Static => ("tensor", false, None),
     };
     json!({
-        "num_bits": 8, "type": "int", "symmetric": true, "strategy": strategy,
-        "group_size": group, "dynamic": dynamic, "actorder": null, "observer": null,
+        "num_bits": 8, "type": "int", "symmetric": activations != Activations::Token,
+        "strategy": strategy, "group_size": group, "dynamic": dynamic, "actorder": null, "observer": null,
     })
 }
