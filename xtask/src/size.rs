@@ -17,7 +17,7 @@ const BUDGETS: [(&str, usize); 10] = [
     ("kernels", 6000),
     ("storage", 3000),
     ("quant", 6000),
-    ("model", 13500),
+    ("model", 14500),
     ("index", 6000),
     ("compress", 7000),
     ("db", 8000),

@@ -1,9 +1,9 @@
 //! Arithmetic on slices: the scalar specification and the SIMD levels chosen once per process.
 //!
 //! Everything Kvant computes in a hot loop is here: distances, matrix products in f32, bf16,
-//! int8 and over blocks of 4 or 8 bits, the row functions of a transformer. [`kernels`] returns the table of
-//! functions of the best level this CPU has (or of `KVANT_SIMD`); callers take `&'static Kernels`
-//! and never ask again.
+//! int8 and over blocks of 4 or 8 bits, the row functions of a transformer. [`kernels`] returns the
+//! table of functions of the best level this CPU has (or of `KVANT_SIMD`); callers take
+//! `&'static Kernels` and never ask again.
 //!
 //! **Invariant:** this crate imports nothing of the house, does no IO, allocates only packed
 //! operands, and returns no errors: lengths are asserted before any pointer is formed.

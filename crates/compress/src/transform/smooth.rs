@@ -32,13 +32,14 @@ impl Default for SmoothOptions {
 /// For every input that has something before it to take the scale,
 /// `s = max|x|^α / max|w|^(1−α)`, and of 20 exponents the one with the least expected squared
 /// error of the products: `tr(ΔW·H·ΔWᵀ)` for the weights, and for the activations the noise
-/// `d²/12·‖W‖²` of rounding to a step `d = peak/127` (twice the peak by 255), where a token's peak is taken as the
-/// largest `√(max|x| · rms x)` over the channels: between what is usual and what was seen once.
+/// `d²/12·‖W‖²` of rounding to a step `d = peak/127` (twice the peak by 255), where a token's peak
+/// is taken as the largest `√(max|x| · rms x)` over the channels: between what is usual and what
+/// was seen once.
 /// What the network computes stays the same up to rounding; `calibration` follows.
 ///
-/// With [`Rest::Store`] the states of tokens take one too, but not what comes out of a nonlinearity:
-/// it is nearly one-sided, so that a code over its range loses little, and flattening its few large
-/// channels would cost the weights more.
+/// With [`Rest::Store`] the states of tokens take one too, but not what comes out of a
+/// nonlinearity: it is nearly one-sided, so that a code over its range loses little, and flattening
+/// its few large channels would cost the weights more.
 ///
 /// # Errors
 /// [`PassError`] if a tensor does not load or the network is of no known family.

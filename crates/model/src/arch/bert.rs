@@ -4,7 +4,6 @@ mod coded;
 
 use kvant_kernels::{Kernels, Matrix, MatrixMut};
 
-use crate::activation::Rounding;
 use crate::config::Config;
 use crate::layer::attention::{Attention, Precision};
 use crate::layer::embedding::Embedding;
@@ -44,8 +43,8 @@ impl Bert {
         let embedding = source.embedding(&config)?;
         let layers = (0..config.layers).map(|index| source.layer(&config, index));
         let layers = layers.collect::<Result<Vec<_>, _>>()?;
-        // Where inputs of linear layers are rounded to bf16 or coarser, so may be those of attention.
-        let rounded = layers.iter().any(|layer| layer.qkv.rounding() != Rounding::None);
+        // Where inputs of linear layers are rounded, so may be those of attention.
+        let rounded = layers.iter().any(|layer| layer.qkv.rounds());
         let precision = if rounded { Precision::Brain } else { Precision::Float };
         let (heads, width) = (config.heads, config.hidden / config.heads);
         let attention = Attention { heads, width, precision };

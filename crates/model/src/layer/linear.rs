@@ -126,9 +126,13 @@ impl Linear {
         tap.input(&names, Matrix::new(x, x.len() / self.cols(), self.cols()));
     }
 
-    /// In what precision it reads its inputs.
-    pub(crate) fn rounding(&self) -> Rounding {
-        self.input.rounding
+    /// Whether its inputs lose precision before they are multiplied.
+    pub(crate) fn rounds(&self) -> bool {
+        match self.input.rounding {
+            Rounding::None => false,
+            Rounding::Format => self.weights.iter().any(|w| matches!(w, Packed::Blocks(_))),
+            Rounding::Brain | Rounding::Token | Rounding::Block | Rounding::Static(_) => true,
+        }
     }
 
     /// Outputs of a token.

@@ -54,10 +54,10 @@ impl Rounded {
         input: &Input,
     ) -> &RowsBF16 {
         self.brain.reset(x.rows(), x.cols());
-        let smooth = !input.smooth.is_empty();
-        let x = match smooth {
-            true => Matrix::new(smoothed(&mut self.values, x, &input.smooth), x.rows(), x.cols()),
-            false => x,
+        let x = if input.smooth.is_empty() {
+            x
+        } else {
+            Matrix::new(smoothed(&mut self.values, x, &input.smooth), x.rows(), x.cols())
         };
         (0..x.rows()).for_each(|m| kernels.round_row(x.row(m), m, &mut self.brain));
         &self.brain

@@ -120,6 +120,7 @@ pub(super) fn inputs(activations: Activations) -> Value {
     };
     json!({
         "num_bits": 8, "type": "int", "symmetric": activations != Activations::Token,
-        "strategy": strategy, "group_size": group, "dynamic": dynamic, "actorder": null, "observer": null,
+        "strategy": strategy, "group_size": group, "dynamic": dynamic, "actorder": null,
+        "observer": null,
     })
 }

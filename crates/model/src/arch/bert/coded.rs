@@ -1,5 +1,5 @@
-//! A layer whose linears all read inputs coded token by token, in int8 or bf16: a few tokens at a time, so that states are coded
-//! while they are in the cache and inner states hardly leave it.
+//! A layer whose linears all read inputs coded token by token, in int8 or bf16: a few tokens at a
+//! time, so that states are coded while they are in the cache and inner states hardly leave it.
 
 use kvant_kernels::Kernels;
 
