@@ -23,7 +23,7 @@ const BUDGETS: [(&str, usize); 10] = [
     ("db", 8000),
     ("eval", 5000),
     ("server", 3000),
-    ("cli", 4800),
+    ("cli", 5400),
 ];
 
 /// Whether the file holds only tests, benches or examples.

@@ -2,6 +2,7 @@
 
 mod bench;
 mod generate;
+mod score;
 
 use std::path::PathBuf;
 
@@ -9,6 +10,7 @@ use clap::{Args, Parser, Subcommand};
 
 pub(crate) use bench::BenchEmbed;
 pub(crate) use generate::{Bench, BenchGenerate, Chat, Format, Generate, Making, Measured};
+pub(crate) use score::{Classify, Rerank, Scoring};
 
 /// Compress a model, embed texts, store and search the vectors, say what it cost.
 #[derive(Debug, Parser)]
@@ -28,6 +30,8 @@ pub(crate) enum Command {
     Embed(Embed),
     Import(Import),
     Search(Search),
+    Rerank(Rerank),
+    Classify(Classify),
     Delete(Delete),
     Info(Info),
     Eval(Eval),

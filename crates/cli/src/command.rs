@@ -3,6 +3,7 @@
 mod bench;
 mod calibrate;
 mod chat;
+mod classify;
 mod completions;
 mod compress;
 mod convert;
@@ -16,7 +17,10 @@ mod inspect;
 mod measure;
 mod perplexity;
 mod pull;
+mod rerank;
+mod score;
 mod search;
+mod text;
 mod writer;
 
 use crate::args::{Cli, Command};
@@ -35,6 +39,8 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Embed(args) => embed::run(&args),
         Command::Import(args) => import::run(&args),
         Command::Search(args) => search::run(&args),
+        Command::Rerank(args) => rerank::run(&args),
+        Command::Classify(args) => classify::run(&args),
         Command::Delete(args) => delete::run(&args),
         Command::Info(args) => info::run(&args),
         Command::Eval(args) => eval::run(&args),

@@ -130,9 +130,12 @@ pub enum ForwardError {
     },
 }
 
-/// A text that could not be embedded.
+/// A text that could not be embedded or classified.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum EmbedError {
+    /// [`EmbedOptions::cancel`](crate::EmbedOptions::cancel) was set.
+    #[error("cancelled")]
+    Cancelled,
     /// A weight is NaN or infinite, or so large that the sums are.
     #[error(
         "{path}: the network gives NaN or infinity for text {index}; its weights are broken, \

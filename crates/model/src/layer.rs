@@ -22,8 +22,28 @@ use rounded::Rounded;
 pub(crate) struct Batch {
     /// All tokens.
     pub(crate) tokens: Vec<u32>,
+    /// The type of every token.
+    pub(crate) types: Vec<u8>,
     /// Tokens of each sequence.
     pub(crate) lengths: Vec<usize>,
+}
+
+impl Batch {
+    /// Takes out all sequences.
+    pub(crate) fn clear(&mut self) {
+        self.tokens.clear();
+        self.types.clear();
+        self.lengths.clear();
+    }
+
+    /// Adds a sequence; without `types` all its tokens are of type 0.
+    pub(crate) fn push(&mut self, tokens: &[u32], types: &[u8]) {
+        assert!(types.is_empty() || types.len() == tokens.len(), "one type for each token");
+        self.tokens.extend_from_slice(tokens);
+        self.types.extend_from_slice(types);
+        self.types.resize(self.tokens.len(), 0);
+        self.lengths.push(tokens.len());
+    }
 }
 
 /// The memory of a forward pass, kept from one batch to the next.

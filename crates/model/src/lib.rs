@@ -2,9 +2,9 @@
 //!
 //! [`Checkpoint`] opens a safetensors directory or a GGUF file without decoding anything,
 //! [`Summary`] says what is inside, [`Encoder`] turns texts into vectors with a BERT-like
-//! network, [`Decoder`] tokens into logits with a Llama-like one, [`Network`] is either of them
-//! with a [`Tap`] on what its weights read, [`save`] writes a compressed copy of a model that
-//! loads the same way.
+//! network, [`Classifier`] texts and pairs of them into scores of labels, [`Decoder`] tokens into
+//! logits with a Llama-like network, [`Network`] is an encoder or a decoder with a [`Tap`] on what
+//! its weights read, [`save`] writes a compressed copy of a model that loads the same way.
 //!
 //! **Invariant:** this crate trains nothing and knows no index; bytes of foreign files never
 //! panic and never make it allocate more than a small multiple of the file.
@@ -14,6 +14,7 @@ mod arch;
 mod cache;
 mod cancel;
 mod checkpoint;
+mod classifier;
 mod config;
 mod decoder;
 mod encoder;
@@ -33,6 +34,7 @@ mod summary;
 mod tap;
 mod template;
 mod tokenizer;
+mod trunk;
 mod view;
 mod weight;
 mod worker;
@@ -42,6 +44,7 @@ pub use arch::llama::{Step, Workspace};
 pub use cache::{Cache, CacheFormat, CacheFormatError};
 pub use cancel::Cancel;
 pub use checkpoint::{Checkpoint, HeaderError, TensorInfo};
+pub use classifier::{Classifier, Squash, Texts};
 pub use decoder::{Decoder, ForwardOptions};
 pub use encoder::{EmbedOptions, Encoder};
 pub use error::{EmbedError, ForwardError, LoadError};

@@ -28,6 +28,8 @@ pub(crate) const HIDDEN: usize = 16_384;
 pub(crate) const LAYERS: usize = 512;
 /// Entries of a vocabulary.
 pub(crate) const VOCABULARY: usize = 1 << 22;
+/// Labels of a classifier.
+pub(crate) const LABELS: usize = 1 << 16;
 /// Tokens of a sequence; attention weights of one head take 4 bytes for each pair of them.
 pub(crate) const POSITIONS: usize = 1 << 14;
 /// Tokens of the longest sequence of a language model.

@@ -1,6 +1,7 @@
 //! Text to tokens, cut to the length the network takes.
 
 mod gguf;
+mod pair;
 
 use std::path::Path;
 
@@ -12,6 +13,7 @@ use crate::save::gguf::MAX_TOKENS;
 use crate::{LoadError, file};
 
 pub(crate) use gguf::{BEGIN, WORDS, describe, from_gguf, word_piece};
+pub(crate) use pair::{Sequence, TYPES};
 
 /// Characters per token that a first look takes; a second one looks at twice as many.
 const GLANCE: usize = 20;
@@ -28,13 +30,19 @@ pub(crate) struct Tokenizer {
     before: Vec<u32>,
     after: Vec<u32>,
     max_tokens: usize,
+    /// Where two texts stand in a sequence, or why they cannot.
+    pair: Result<pair::Frame, String>,
 }
 
 impl Tokenizer {
     /// Reads `tokenizer.json` and the limits beside it. The longest sequence is the
-    /// `max_seq_length` of `sentence_bert_config.json`, else the truncation of
+    /// `max_seq_length` of `sentence_bert_config.json`, else `stated`, else the truncation of
     /// `tokenizer.json`, else `positions`; never more than `positions`.
-    pub(crate) fn read(dir: &Path, positions: usize) -> Result<Self, LoadError> {
+    pub(crate) fn read(
+        dir: &Path,
+        positions: usize,
+        stated: Option<usize>,
+    ) -> Result<Self, LoadError> {
         let path = dir.join("tokenizer.json");
         let fail = |why: String| LoadError::Config { path: path.clone(), why };
         let mut inner = parse(dir)?;
@@ -47,7 +55,7 @@ impl Tokenizer {
         let sentence = |key: &str| sentence.as_ref().and_then(|config| config.get(key));
         let limit = sentence("max_seq_length").and_then(Value::as_u64).map(|n| n as usize);
         let lowercase = sentence("do_lower_case").and_then(Value::as_bool).unwrap_or(false);
-        let max_tokens = limit.or(own_limit).unwrap_or(positions).min(positions);
+        let max_tokens = limit.or(stated).or(own_limit).unwrap_or(positions).min(positions);
         Self::new(inner, lowercase, max_tokens).map_err(fail)
     }
 
@@ -70,7 +78,19 @@ impl Tokenizer {
         if max_tokens <= before.len() + after.len() {
             return Err(format!("sequences of {max_tokens} tokens have no room for text"));
         }
-        Ok(Self { inner, lowercase, before, after, max_tokens })
+        let pair = Err("this model reads one text at a time".to_owned());
+        Ok(Self { inner, lowercase, before, after, max_tokens, pair })
+    }
+
+    /// Takes pairs too, for a network that knows `types` types of tokens. A tokenizer that joins
+    /// none still takes single texts.
+    pub(crate) fn with_pairs(mut self, types: usize) -> Self {
+        self.pair = pair::Frame::of(&self.inner, types).and_then(|frame| {
+            let fits = self.max_tokens > frame.special() + 1;
+            let why = || format!("sequences of {} tokens have no room for two", self.max_tokens);
+            fits.then_some(frame).ok_or_else(why)
+        });
+        self
     }
 
     /// Tokens of the longest sequence, special ones included.
@@ -84,15 +104,38 @@ impl Tokenizer {
     /// as that needs. Of a text only the first [`TEXT_BYTES`] are looked at. Linear in what is
     /// read.
     pub(crate) fn encode(&self, text: &str) -> Result<Vec<u32>, String> {
-        let text = head(text, TEXT_BYTES);
         let limit = self.max_tokens - self.before.len() - self.after.len();
+        let (tokens, _) = self.beginning(text, limit)?;
+        let kept = &tokens[..tokens.len().min(limit)];
+        Ok([&self.before, kept, &self.after].concat())
+    }
+
+    /// The tokens of `first` and `second` with the special ones, at most [`Tokenizer::max_tokens`]:
+    /// of two texts that are too long together the longer one is cut, to the length of the other
+    /// if need be and then both (`longest_first` of transformers). Reads as much as that needs.
+    pub(crate) fn encode_pair(&self, first: &str, second: &str) -> Result<Sequence, String> {
+        let frame = self.pair.as_ref().map_err(Clone::clone)?;
+        let limit = self.max_tokens - frame.special();
+        let (mut one, one_cut) = self.beginning(first, limit)?;
+        let (mut two, two_cut) = self.beginning(second, limit)?;
+        if one_cut && two_cut && limit % 2 == 1 {
+            // Which of them is longer decides whose token the odd one is.
+            one = self.pieces(head(first, TEXT_BYTES))?;
+            two = self.pieces(head(second, TEXT_BYTES))?;
+        }
+        let (first, second) = pair::shares(one.len(), two.len(), limit);
+        Ok(frame.join(&one[..first], &two[..second]))
+    }
+
+    /// The tokens of `text`, or the first of them, more than `limit`, and whether there are others.
+    fn beginning(&self, text: &str, limit: usize) -> Result<(Vec<u32>, bool), String> {
+        let text = head(text, TEXT_BYTES);
         let mut glance = GLANCE * limit;
         loop {
             let end = pause(text, glance);
             let tokens = self.pieces(&text[..end])?;
             if end == text.len() || tokens.len() >= limit + MARGIN {
-                let kept = &tokens[..tokens.len().min(limit)];
-                return Ok([&self.before, kept, &self.after].concat());
+                return Ok((tokens, end < text.len()));
             }
             glance = end.saturating_mul(2);
         }

@@ -369,7 +369,7 @@ fn products_in_int8_give_what_rounded_inputs_give() {
         assert!(cosine > 0.9999, "{cosine}");
     }
     for (threads, batch_tokens) in [(1, 1), (2, 7), (3, 100)] {
-        let options = EmbedOptions { threads, batch_tokens, progress: None };
+        let options = EmbedOptions { threads, batch_tokens, ..EmbedOptions::default() };
         assert_eq!(smoothed_int8(&toy, &texts, true, &options), found, "{options:?}");
     }
 }
@@ -383,7 +383,8 @@ fn progress_counts_every_text_once() {
     let count = |n| {
         done.fetch_add(n, std::sync::atomic::Ordering::Relaxed);
     };
-    let options = EmbedOptions { threads: 2, batch_tokens: 16, progress: Some(&count) };
+    let options =
+        EmbedOptions { threads: 2, batch_tokens: 16, progress: Some(&count), cancel: None };
     encoder.embed(&texts, &options).unwrap();
     assert_eq!(done.into_inner(), 50);
 }

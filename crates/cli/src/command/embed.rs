@@ -1,23 +1,20 @@
 //! `kvant embed --model MODEL [TEXT…]`.
 
-use std::io::{IsTerminal, Read};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, bail, ensure};
-use kvant_db::source::{Fields, Format, Record, Source, npy};
+use anyhow::{bail, ensure};
+use kvant_db::source::{Format, Record, npy};
 use kvant_model::{Checkpoint, EmbedOptions, Encoder};
 use serde::Serialize;
-use serde_json::{Map, Value};
 
+use super::text::Origin;
 use crate::args::Embed;
 use crate::progress::{Audience, Progress, Unit};
 use crate::{place, print, pull};
 
 /// Texts embedded, and printed, at a time.
 const CHUNK: usize = 4096;
-/// Bytes of standard input.
-const STDIN_BYTES_MAX: u64 = 4 << 30;
 
 /// What `--json` prints about `--out`.
 #[derive(Serialize)]
@@ -49,7 +46,9 @@ pub(super) fn run(args: &Embed) -> anyhow::Result<()> {
     let began = Instant::now();
     let audience = Audience::of(args.json);
     let form = form(args)?;
-    let mut records = records(args)?;
+    let (file, field) = (args.from.as_deref(), args.text_field.as_str());
+    let origin = Origin { texts: &args.texts, file, flag: "--from", field };
+    let mut records = origin.records()?;
     let total = records.total.map(|total| total as u64);
     let checkpoint = Checkpoint::open(&pull::model(&args.model, audience)?)?;
     let encoder = Encoder::open(&checkpoint.with_compute(args.compute))?;
@@ -59,6 +58,7 @@ pub(super) fn run(args: &Embed) -> anyhow::Result<()> {
         threads: args.threads.get(),
         batch_tokens: args.batch_tokens.unwrap_or(EmbedOptions::default().batch_tokens),
         progress: Some(&told),
+        ..EmbedOptions::default()
     };
     let mut output =
         Output { form, out: args.out.as_deref(), numbers: Vec::new(), lines: String::new() };
@@ -78,7 +78,7 @@ pub(super) fn run(args: &Embed) -> anyhow::Result<()> {
         output.take(chunk, vectors, encoder.dim())?;
     }
     drop(bar);
-    ensure!(count > 0, "no texts; give them as arguments, with --from or on standard input");
+    ensure!(count > 0, origin.nothing());
     let Some(out) = &args.out else { return Ok(()) };
     output.write(out, encoder.dim())?;
     let seconds = began.elapsed().as_secs_f64();
@@ -101,71 +101,6 @@ fn form(args: &Embed) -> anyhow::Result<Form> {
         Some(Format::Jsonl) => Ok(Form::Objects),
         Some(_) | None => bail!("{}: vectors are written as .npy or .jsonl", out.display()),
     }
-}
-
-/// The texts, from wherever they come.
-struct Records {
-    inner: Box<dyn Iterator<Item = anyhow::Result<Record>>>,
-    total: Option<usize>,
-}
-
-impl Iterator for Records {
-    type Item = anyhow::Result<Record>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        self.inner.next()
-    }
-}
-
-fn records(args: &Embed) -> anyhow::Result<Records> {
-    if !args.texts.is_empty() {
-        ensure!(args.texts.iter().all(|text| !text.trim().is_empty()), "a text is empty");
-        let texts = args.texts.clone();
-        let total = Some(texts.len());
-        return Ok(Records { inner: Box::new(texts.into_iter().map(|t| Ok(record(t)))), total });
-    }
-    let fields = Fields { text: args.text_field.clone(), ..Fields::default() };
-    let source = match &args.from {
-        Some(path) => Source::open(path, &fields)?,
-        None => stdin(&fields)?,
-    };
-    let total = source.len_hint();
-    let field = args.text_field.clone();
-    let mut source = source;
-    let inner = std::iter::from_fn(move || {
-        let record = source.next()?;
-        let named = |record: Record| {
-            let shown = || {
-                format!(
-                    "{}: {}: no text in field {field:?}",
-                    source.path().display(),
-                    source.place()
-                )
-            };
-            ensure!(record.text.is_some(), "{}; name the field with --text-field", shown());
-            Ok(record)
-        };
-        Some(record.map_err(Into::into).and_then(named))
-    });
-    Ok(Records { inner: Box::new(inner), total })
-}
-
-fn record(text: String) -> Record {
-    let mut payload = Map::new();
-    payload.insert("text".into(), Value::String(text.clone()));
-    Record { text: Some(text), payload, ..Record::default() }
-}
-
-/// Lines of standard input, unless somebody sits there and types.
-fn stdin(fields: &Fields) -> anyhow::Result<Source> {
-    if std::io::stdin().is_terminal() {
-        bail!("no texts; give them as arguments, with --from or on standard input");
-    }
-    let mut bytes = Vec::new();
-    let read = std::io::stdin().lock().take(STDIN_BYTES_MAX + 1).read_to_end(&mut bytes);
-    read.context("standard input: cannot read")?;
-    ensure!(bytes.len() as u64 <= STDIN_BYTES_MAX, "standard input: more than 4 GiB; use --from");
-    Ok(Source::from_bytes(Path::new("standard input"), Format::Text, bytes.into(), fields)?)
 }
 
 /// Vectors on their way out.

@@ -10,4 +10,5 @@ mod hub;
 mod model;
 mod perplexity;
 mod pypi;
+mod score;
 mod vector;

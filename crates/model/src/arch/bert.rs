@@ -1,9 +1,13 @@
 //! BERT: post-norm transformer encoder (Devlin et al., 2018).
 
 mod coded;
+mod head;
+
+pub(crate) use head::Head;
 
 use kvant_kernels::{Kernels, Matrix, MatrixMut};
 
+use crate::activation::Input;
 use crate::config::Config;
 use crate::layer::attention::{Attention, Precision};
 use crate::layer::embedding::Embedding;
@@ -33,14 +37,15 @@ struct Layer {
 }
 
 impl Bert {
-    /// Takes the weights out of `checkpoint`, whose names may start with `bert.`.
-    pub(crate) fn load(checkpoint: &Checkpoint, config: Config) -> Result<Self, LoadError> {
-        let prefix = match checkpoint.tensor("bert.embeddings.word_embeddings.weight") {
-            Some(_) => "bert.",
-            None => "",
-        };
-        let source = Source { checkpoint, prefix };
-        let embedding = source.embedding(&config)?;
+    /// Takes the weights out of `checkpoint`, whose names may start with `bert.`; of the token
+    /// types the first `types`, or all if there are fewer.
+    pub(crate) fn load(
+        checkpoint: &Checkpoint,
+        config: Config,
+        types: usize,
+    ) -> Result<Self, LoadError> {
+        let source = Source::of(checkpoint);
+        let embedding = source.embedding(&config, types)?;
         let layers = (0..config.layers).map(|index| source.layer(&config, index));
         let layers = layers.collect::<Result<Vec<_>, _>>()?;
         // Where inputs of linear layers are rounded, so may be those of attention.
@@ -149,7 +154,15 @@ struct Source<'a> {
     prefix: &'static str,
 }
 
-impl Source<'_> {
+impl<'a> Source<'a> {
+    fn of(checkpoint: &'a Checkpoint) -> Self {
+        let prefix = match checkpoint.tensor("bert.embeddings.word_embeddings.weight") {
+            Some(_) => "bert.",
+            None => "",
+        };
+        Self { checkpoint, prefix }
+    }
+
     /// What the checkpoint calls `name`.
     fn named(&self, name: &str) -> String {
         let gguf = self.checkpoint.gguf().and_then(|_| Family::Bert.to_gguf(name));
@@ -189,41 +202,53 @@ impl Source<'_> {
         Ok(Norm { gain, bias, eps: config.eps })
     }
 
-    fn embedding(&self, config: &Config) -> Result<Embedding, LoadError> {
+    fn embedding(&self, config: &Config, types: usize) -> Result<Embedding, LoadError> {
         let hidden = config.hidden;
         let table = |name: &str, rows: usize| {
             self.weight(&format!("embeddings.{name}_embeddings.weight"), rows, hidden)
         };
         let words = table("word", config.vocabulary)?;
         let places = table("position", config.positions)?;
-        let types = table("token_type", config.types)?;
-        let mut first = vec![0.0; hidden];
-        types.decode_row(0, &mut first);
-        let mut positions = vec![0.0; config.positions * hidden];
-        for (index, row) in positions.chunks_exact_mut(hidden).enumerate() {
-            places.decode_row(index, row);
-            row.iter_mut().zip(&first).for_each(|(value, add)| *value += add);
-        }
+        let kinds = table("token_type", config.types)?;
+        let mut state = vec![0.0; hidden];
+        let folded = |kind: usize| {
+            kinds.decode_row(kind, &mut state);
+            let mut positions = vec![0.0; config.positions * hidden];
+            for (index, row) in positions.chunks_exact_mut(hidden).enumerate() {
+                places.decode_row(index, row);
+                row.iter_mut().zip(&state).for_each(|(value, add)| *value += add);
+            }
+            positions
+        };
+        let positions = (0..types.min(config.types)).map(folded).collect();
         Ok(Embedding { words, positions, norm: self.norm("embeddings.LayerNorm", config)? })
     }
 
-    fn part(&self, name: &str, rows: usize, cols: usize) -> Result<Part, LoadError> {
+    /// A linear layer; `input` says how the input of the weight of a name is read.
+    fn part(
+        &self,
+        name: &str,
+        (rows, cols): (usize, usize),
+        input: impl FnOnce(&str) -> Result<Input, LoadError>,
+    ) -> Result<Part, LoadError> {
         let (bias, name) = (format!("{name}.bias"), format!("{name}.weight"));
         let weight = self.weight(&name, rows, cols)?;
         let bias = self.vector([&bias, &bias], rows)?;
         let name = self.named(&name);
-        let input = self.checkpoint.input(&name, cols)?;
+        let input = input(&name)?;
         Ok(Part { name, weight, bias, scale: 1.0, input })
     }
 
     fn layer(&self, config: &Config, index: usize) -> Result<Layer, LoadError> {
         let Config { hidden, inner, heads, .. } = *config;
         let at = |name: &str| format!("encoder.layer.{index}.{name}");
-        let linear = |name: &str, rows: usize, cols: usize| {
-            Ok::<_, LoadError>(Linear::prepare(&[self.part(&at(name), rows, cols)?]))
+        let part = |name: &str, rows: usize, cols: usize| {
+            self.part(&at(name), (rows, cols), |name| self.checkpoint.input(name, cols))
         };
-        let project =
-            |name: &str| self.part(&at(&format!("attention.self.{name}")), hidden, hidden);
+        let linear = |name: &str, rows: usize, cols: usize| {
+            Ok::<_, LoadError>(Linear::prepare(&[part(name, rows, cols)?]))
+        };
+        let project = |name: &str| part(&format!("attention.self.{name}"), hidden, hidden);
         // Scaling the queries once saves scaling every score.
         let scale = 1.0 / ((hidden / heads) as f32).sqrt();
         let queries = Part { scale, ..project("query")? };

@@ -1,4 +1,4 @@
-//! Token states before the first layer: word plus position.
+//! Token states before the first layer: word plus position plus type.
 
 use kvant_kernels::Kernels;
 
@@ -12,8 +12,8 @@ use crate::Weight;
 pub(crate) struct Embedding {
     /// `vocabulary × hidden`.
     pub(crate) words: Weight,
-    /// `positions × hidden`, the state of token type 0 already added.
-    pub(crate) positions: Vec<f32>,
+    /// For each token type `positions × hidden`, the state of the type already added.
+    pub(crate) positions: Vec<Vec<f32>>,
     pub(crate) norm: Norm,
 }
 
@@ -21,14 +21,15 @@ impl Embedding {
     /// Writes the states of every token of `batch`; positions start anew with each sequence.
     ///
     /// # Panics
-    /// If a token or a length is outside the tables.
+    /// If a token, a type or a length is outside the tables.
     pub(crate) fn forward(&self, kernels: &Kernels, batch: &Batch, states: &mut [f32]) {
         let width = self.words.cols();
         let positions = batch.lengths.iter().flat_map(|&length| 0..length);
-        let rows = states.chunks_exact_mut(width).zip(&batch.tokens).zip(positions);
-        for ((row, &token), position) in rows {
+        let tokens = batch.tokens.iter().zip(&batch.types);
+        let rows = states.chunks_exact_mut(width).zip(tokens).zip(positions);
+        for ((row, (&token, &kind)), position) in rows {
             self.words.decode_row(token as usize, row);
-            let place = &self.positions[position * width..][..width];
+            let place = &self.positions[usize::from(kind)][position * width..][..width];
             for (state, value) in row.iter_mut().zip(place) {
                 *state += value;
             }
@@ -38,6 +39,7 @@ impl Embedding {
 
     /// Bytes held.
     pub(crate) fn size_bytes(&self) -> usize {
-        self.words.size_bytes() + self.positions.len() * 4 + self.norm.size_bytes()
+        let positions: usize = self.positions.iter().map(Vec::len).sum();
+        self.words.size_bytes() + positions * 4 + self.norm.size_bytes()
     }
 }
