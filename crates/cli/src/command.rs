@@ -9,6 +9,7 @@ mod compress;
 mod convert;
 mod delete;
 mod embed;
+mod encoder;
 mod eval;
 mod generate;
 mod import;

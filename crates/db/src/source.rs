@@ -93,9 +93,9 @@ impl fmt::Display for Place {
 /// What a file is written in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
-    /// One JSON object a line: `.jsonl`, `.ndjson`.
+    /// One JSON object a line, blank lines are passed over: `.jsonl`, `.ndjson`.
     Jsonl,
-    /// One text a line: `.txt`.
+    /// One text a line, blank lines are passed over: `.txt`.
     Text,
     /// One `NumPy` array of shape (rows, dim), C order, `<f2`, `<f4` or `<f8`: `.npy`.
     Npy,

@@ -107,6 +107,12 @@ impl Encoder {
         self.trunk.tokenizer.max_tokens()
     }
 
+    /// Whether the model says how states become a vector. Else it is their mean, not normalised,
+    /// which may not be what the model was trained for.
+    pub fn is_pooling_stated(&self) -> bool {
+        self.pooling.is_stated()
+    }
+
     /// Multiply-adds of a forward pass over one text of `tokens` tokens.
     pub fn macs(&self, tokens: usize) -> u64 {
         self.trunk.network.macs(tokens)

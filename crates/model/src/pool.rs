@@ -23,6 +23,8 @@ pub(crate) struct Pooling {
     mode: Mode,
     /// Whether vectors are scaled to length 1.
     normalized: bool,
+    /// Whether the model says so, or nothing does.
+    stated: bool,
 }
 
 const SUPPORTED: &str = "mean, cls and max pooling, followed by Normalize";
@@ -35,11 +37,11 @@ impl Pooling {
     pub(crate) fn read(dir: &Path) -> Result<Self, LoadError> {
         let path = dir.join("modules.json");
         let Some(modules) = file::json_if_there(&path)? else {
-            return Ok(Self { mode: mode(&dir.join("1_Pooling/config.json"))?, normalized: false });
+            return Ok(Self::of(mode(&dir.join("1_Pooling/config.json"))?));
         };
         let fail = |why: String| LoadError::Config { path: path.clone(), why };
         let modules = modules.as_array().ok_or_else(|| fail("not a list of modules".into()))?;
-        let mut pooling = Self { mode: Mode::Mean, normalized: false };
+        let mut pooling = Self::of(None);
         for module in modules {
             let kind = module.get("type").and_then(Value::as_str).unwrap_or_default();
             match kind.rsplit('.').next().unwrap_or_default() {
@@ -50,7 +52,8 @@ impl Pooling {
                         let folder = crate::checkpoint::printable(folder);
                         return Err(fail(format!("module path '{folder}' is no plain name")));
                     }
-                    pooling.mode = mode(&dir.join(folder).join("config.json"))?;
+                    let mode = mode(&dir.join(folder).join("config.json"))?;
+                    pooling = Self { normalized: pooling.normalized, ..Self::of(mode) };
                 }
                 "Normalize" => pooling.normalized = true,
                 other => {
@@ -60,6 +63,17 @@ impl Pooling {
             }
         }
         Ok(pooling)
+    }
+
+    /// The mean where no mode is stated; not normalised.
+    fn of(stated: Option<Mode>) -> Self {
+        let mode = stated.unwrap_or(Mode::Mean);
+        Self { mode, normalized: false, stated: stated.is_some() }
+    }
+
+    /// Whether the model says how, and it is not the mean for want of a better.
+    pub(crate) fn is_stated(self) -> bool {
+        self.stated
     }
 
     /// How the states become one vector.
@@ -80,7 +94,8 @@ impl Pooling {
             Some(2) => Mode::First,
             Some(other) => return Err(unsupported(path, format!("pooling of type {other}"))),
         };
-        Ok(Self { mode, normalized: header.flag(NORMALIZED).unwrap_or(true) })
+        let normalized = header.flag(NORMALIZED).unwrap_or(true);
+        Ok(Self { mode, normalized, stated: true })
     }
 
     /// Writes the vector of a sequence from its states (`tokens × width`).
@@ -138,18 +153,18 @@ fn unsupported(path: &Path, what: String) -> LoadError {
     LoadError::Unsupported { path: path.to_path_buf(), what, supported: SUPPORTED }
 }
 
-/// The one mode that a pooling configuration switches on; mean if there is none.
-fn mode(path: &Path) -> Result<Mode, LoadError> {
-    let Some(config) = file::json_if_there(path)? else { return Ok(Mode::Mean) };
+/// The one mode that a pooling configuration switches on, if there is one.
+fn mode(path: &Path) -> Result<Option<Mode>, LoadError> {
+    let Some(config) = file::json_if_there(path)? else { return Ok(None) };
     let named = config.get("pooling_mode").and_then(Value::as_str);
     let flags = config.as_object().into_iter().flatten();
     let flags = flags.filter(|(_, value)| **value == Value::Bool(true));
     let flags = flags.filter_map(|(key, _)| key.strip_prefix("pooling_mode_"));
     let names: Vec<&str> = named.into_iter().chain(flags).collect();
     match names[..] {
-        ["mean_tokens" | "mean"] => Ok(Mode::Mean),
-        ["cls_token" | "cls"] => Ok(Mode::First),
-        ["max_tokens" | "max"] => Ok(Mode::Max),
+        ["mean_tokens" | "mean"] => Ok(Some(Mode::Mean)),
+        ["cls_token" | "cls"] => Ok(Some(Mode::First)),
+        ["max_tokens" | "max"] => Ok(Some(Mode::Max)),
         [] => Err(unsupported(path, "no pooling mode".into())),
         _ => {
             let names = crate::checkpoint::printable(&names.join(" + "));

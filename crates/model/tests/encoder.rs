@@ -299,6 +299,12 @@ fn without_modules_it_is_the_mean_of_the_states() {
     let expected = one(&toy.load().unwrap(), "many bits");
     fs::remove_file(toy.path().join("modules.json")).unwrap();
     assert_eq!(one(&toy.load().unwrap(), "many bits"), expected);
+    assert!(toy.load().unwrap().is_pooling_stated(), "by 1_Pooling");
+    fs::remove_file(toy.path().join("1_Pooling/config.json")).unwrap();
+    assert_eq!(one(&toy.load().unwrap(), "many bits"), expected);
+    assert!(!toy.load().unwrap().is_pooling_stated());
+    toy.put("modules.json", &json!([{ "type": "x.Pooling", "path": "1_Pooling" }]));
+    assert!(!toy.load().unwrap().is_pooling_stated(), "modules.json names a file that is not here");
 }
 
 #[test]

@@ -5,9 +5,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{bail, ensure};
 use kvant_db::source::{Format, Record, npy};
-use kvant_model::{Checkpoint, EmbedOptions, Encoder};
+use kvant_model::{Checkpoint, EmbedOptions};
 use serde::Serialize;
 
+use super::encoder;
 use super::text::Origin;
 use crate::args::Embed;
 use crate::progress::{Audience, Progress, Unit};
@@ -51,7 +52,7 @@ pub(super) fn run(args: &Embed) -> anyhow::Result<()> {
     let mut records = origin.records()?;
     let total = records.total.map(|total| total as u64);
     let checkpoint = Checkpoint::open(&pull::model(&args.model, audience)?)?;
-    let encoder = Encoder::open(&checkpoint.with_compute(args.compute))?;
+    let encoder = encoder::open(&checkpoint.with_compute(args.compute))?;
     let bar = Progress::new("embedding", total, Unit::Items, audience);
     let told = |count: usize| bar.advance(count as u64);
     let options = EmbedOptions {

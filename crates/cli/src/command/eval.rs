@@ -10,6 +10,7 @@ use kvant_eval::task::{Kind, Task};
 use kvant_eval::{Embed, Failure, Options, Report, Side, cost, report};
 use kvant_model::{Checkpoint, Compute, EmbedOptions, Encoder, Summary};
 
+use super::encoder;
 use crate::args::Eval;
 use crate::progress::{Audience, Progress, Unit};
 use crate::{place, print, pull};
@@ -131,7 +132,7 @@ fn subjects(args: &Eval, audience: Audience) -> anyhow::Result<Vec<Subject>> {
             label = format!("{label} ({})", subjects.len() + 1);
         }
         let compute = if subjects.is_empty() { Compute::Auto } else { args.compute };
-        let encoder = Network(Encoder::open(&Checkpoint::open(&path)?.with_compute(compute))?);
+        let encoder = Network(encoder::open(&Checkpoint::open(&path)?.with_compute(compute))?);
         subjects.push(Subject { label, path, encoder });
     }
     Ok(subjects)

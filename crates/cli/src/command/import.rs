@@ -12,6 +12,7 @@ use kvant_model::{EmbedOptions, Encoder};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+use super::encoder;
 use crate::args::Import;
 use crate::progress::{Audience, Progress, Unit};
 use crate::{place, print, pull};
@@ -222,7 +223,7 @@ impl Job<'_> {
 
     fn load(&self) -> anyhow::Result<Encoder> {
         let model = self.model.as_deref().context("no model")?;
-        let encoder = Encoder::load(&pull::model(model, self.audience)?)?;
+        let encoder = encoder::load(&pull::model(model, self.audience)?)?;
         if let Some(collection) = &self.collection {
             let (dim, got) = (collection.settings().dim, encoder.dim());
             ensure!(dim == got, "{model}: gives {got} components, the collection has {dim}");

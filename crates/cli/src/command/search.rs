@@ -3,10 +3,11 @@
 use anyhow::{Context, bail};
 use kvant_db::{Collection, Filter, Found, PointId, Query};
 use kvant_index::Effort;
-use kvant_model::{EmbedOptions, Encoder};
+use kvant_model::EmbedOptions;
 use serde::Serialize;
 use serde_json::Value;
 
+use super::encoder;
 use crate::args::Search;
 use crate::print::{self, Lean, Table};
 use crate::progress::Audience;
@@ -78,7 +79,7 @@ fn vector(
     }
     let path = pull::model(model, Audience::of(args.json))
         .with_context(|| format!("{shown}: its model is not to be had"))?;
-    Ok(Encoder::load(&path)?.embed(&[query], &EmbedOptions::default())?)
+    Ok(encoder::load(&path)?.embed(&[query], &EmbedOptions::default())?)
 }
 
 /// Score, identifier and text, or what else the payload holds.

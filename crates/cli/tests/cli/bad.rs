@@ -107,7 +107,8 @@ fn broken_data_files() {
         ("text.jsonl", b"{\"text\": \"a\"}", "text.jsonl: line 1: a text without a vector"),
         ("none.jsonl", b"{\"a\": 1}", "none.jsonl: line 1: neither text nor vector"),
         ("long.jsonl", long.as_bytes(), "long.jsonl: line 1: the line is longer than"),
-        ("blank.txt", b"\nb", "blank.txt: line 1: the text is empty"),
+        ("blank.txt", b"\n \n\n", "blank.txt: no records"),
+        ("lines.txt", b"\n\nb", "lines.txt: line 3: a text without a vector"),
         ("latin.txt", b"caf\xE9", "latin.txt: line 1: not UTF-8"),
         (
             "ids.jsonl",

@@ -106,6 +106,26 @@ fn compressed_models_still_score() {
     assert!(line.contains("classifier") && line.contains("GGUF"), "{line}");
 }
 
+/// Nothing in the directory says how states become a vector.
+#[test]
+fn a_model_without_a_pooling_configuration_is_warned_about() {
+    let house = with_models();
+    house.write("texts.txt", "few bits\n\nthe cat\n");
+    let run = |args: &[&str]| {
+        let output = house.command(args).output().expect("runs");
+        assert!(output.status.success(), "{output:?}");
+        crate::house::said(&output)
+    };
+    let (out, err) = run(&["embed", "--model", "cross", "--from", "texts.txt"]);
+    assert_eq!(out.lines().count(), 2);
+    for words in ["warning: ", "cross", "1_Pooling/config.json", "mean"] {
+        assert!(err.contains(words) && err.lines().count() == 1, "{err}");
+    }
+    let pooling = json!({ "pooling_mode_mean_tokens": true });
+    house.write("cross/1_Pooling/config.json", pooling.to_string());
+    assert_eq!(run(&["embed", "--model", "cross", "--from", "texts.txt"]), (out, String::new()));
+}
+
 #[test]
 fn models_and_texts_that_do_not_fit() {
     let house = with_models();

@@ -29,25 +29,12 @@ impl Reader {
 
     /// The next object as a record.
     pub(super) fn read(&mut self) -> Option<Result<Record, RecordProblem>> {
-        loop {
-            match self.lines.read()? {
-                Err(problem) => return Some(Err(problem)),
-                Ok(line) if line.trim().is_empty() => {}
-                Ok(line) => return Some(record(line, &self.fields)),
-            }
-        }
+        Some(self.lines.read()?.and_then(|line| record(line, &self.fields)))
     }
 
     /// Passes over up to `count` objects without parsing them.
     pub(super) fn skip(&mut self, count: usize) -> usize {
-        let mut passed = 0;
-        while passed < count {
-            match self.lines.read() {
-                None => break,
-                Some(line) => passed += usize::from(!line.is_ok_and(|l| l.trim().is_empty())),
-            }
-        }
-        passed
+        self.lines.skip(count)
     }
 }
 

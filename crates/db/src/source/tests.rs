@@ -141,9 +141,31 @@ fn text_keeps_every_line_in_the_payload() {
     let texts: Vec<_> = records.iter().map(|record| record.text.as_deref()).collect();
     assert_eq!(texts, [Some("one"), Some("two")]);
     assert_eq!(Value::Object(records[1].payload.clone()), json!({"text": "two"}));
-    let error = all(Format::Text, "one\n\nthree\n").expect_err("a blank line");
-    assert!(error.contains("some/file: line 2: the text is empty"), "{error}");
     assert_eq!(all(Format::Text, ""), Ok(vec![]));
+}
+
+/// A blank line once ended a `.txt`, while a `.jsonl` passed it over.
+#[test]
+fn blank_lines_are_passed_over_and_counted() {
+    let read = |format, bytes: &str| {
+        let mut source = source(format, bytes.as_bytes().to_vec()).expect("opens");
+        let mut read = Vec::new();
+        while let Some(record) = source.next() {
+            read.push((record.expect("good").text.expect("text"), source.place()));
+        }
+        read
+    };
+    let expected = [("one".to_owned(), Place::Line(2)), ("two".to_owned(), Place::Line(5))];
+    assert_eq!(read(Format::Text, "\none\r\n\r\n \t \ntwo\n\n"), expected);
+    let jsonl = "\n{\"text\": \"one\"}\r\n\r\n \t \n{\"text\": \"two\"}\n\n";
+    assert_eq!(read(Format::Jsonl, jsonl), expected);
+    for blank in ["\n", " \r\n\n", "\u{feff}\n", "\u{a0}"] {
+        assert_eq!(all(Format::Text, blank), Ok(vec![]), "{blank:?}");
+    }
+    let error = all(Format::Text, b"\n\ncaf\xE9\n".to_vec()).expect_err("not UTF-8");
+    assert!(error.contains("some/file: line 3: not UTF-8"), "{error}");
+    let error = all(Format::Jsonl, "{\"text\": \" \"}").expect_err("a text without a word");
+    assert!(error.contains("line 1: the text is empty"), "{error}");
 }
 
 #[test]
@@ -250,7 +272,7 @@ fn the_extension_names_the_format() {
 fn skipping_counts_records_and_resumes_at_the_next() {
     let cases = [
         (Format::Jsonl, b"{}\n\n{}\n{\"id\": 9}\n".to_vec()),
-        (Format::Text, b"a\nb\nc".to_vec()),
+        (Format::Text, b"a\n\nb\n \nc".to_vec()),
         (Format::Npy, npy::encode(&[1.0, 2.0, 3.0], 1)),
         (Format::Fvecs, fvecs_file(&[&[1.0], &[2.0], &[3.0]])),
     ];

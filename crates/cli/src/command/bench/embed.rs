@@ -7,9 +7,10 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, ensure};
 use kvant_db::source::{Fields, Source};
 use kvant_eval::cost::Meter;
-use kvant_model::{Checkpoint, Compute, EmbedOptions, Encoder};
+use kvant_model::{Checkpoint, Compute, EmbedOptions};
 use serde::Serialize;
 
+use super::super::encoder;
 use super::median;
 use super::probe::{Arithmetic, Probe};
 use crate::args::BenchEmbed;
@@ -57,7 +58,7 @@ pub(super) fn run(args: &BenchEmbed) -> anyhow::Result<()> {
     let meter = Meter::start();
     let checkpoint = Checkpoint::open(&pull::model(&args.model, audience)?)?;
     let arithmetic = arithmetic(&checkpoint, args.compute);
-    let encoder = Encoder::open(&checkpoint.with_compute(args.compute))?;
+    let encoder = encoder::open(&checkpoint.with_compute(args.compute))?;
     let threads = args.threads.get();
     let options = EmbedOptions { threads, ..EmbedOptions::default() };
     let batch_tokens = args.batch_tokens.unwrap_or(options.batch_tokens);
