@@ -10,7 +10,7 @@ use crate::checkpoint::gguf::Header;
 use crate::checkpoint::printable;
 use crate::config::Config;
 use crate::pool::Pooling;
-use crate::tokenizer::Tokenizer;
+use crate::tokenizer::{Sequence, Tokenizer};
 use crate::trunk::{Trunk, Work};
 use crate::{Cancel, Checkpoint, EmbedError, LoadError, Tap, Texts};
 
@@ -173,6 +173,22 @@ impl Encoder {
             self.trunk.observe((from, &sequences), options, tap)?;
         }
         Ok(())
+    }
+
+    /// The vectors of `sequences`, whatever values they have.
+    pub(crate) fn rows(
+        &self,
+        sequences: &[Sequence],
+        out: &mut [f32],
+        options: &EmbedOptions<'_>,
+    ) -> Result<(), EmbedError> {
+        let pool = |_: &Kernels, work: &mut Work| self.pool(work);
+        self.trunk.rows(sequences, out, options, &pool)
+    }
+
+    /// The network and its tokenizer.
+    pub(crate) fn trunk(&self) -> &Trunk {
+        &self.trunk
     }
 
     fn pool(&self, work: &mut Work) {

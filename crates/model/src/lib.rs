@@ -30,6 +30,7 @@ mod outline;
 mod pool;
 mod sample;
 mod save;
+mod schedule;
 mod summary;
 mod tap;
 mod template;
@@ -61,6 +62,7 @@ pub use save::{
     Container, ContainerError, ConvertOptions, FloatFormat, SaveError, SaveOptions, SavedTensor,
     convert, save, save_gguf,
 };
+pub use schedule::{EmbedId, Embedded, Schedule, ScheduleOptions, SubmitError};
 pub use summary::{Summary, TokenizerSummary};
 pub use tap::Tap;
 pub use template::{Answer, Message, Template, TemplateError};

@@ -24,6 +24,13 @@ pub(crate) struct BenchEmbed {
     /// Times through the file
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = at_least_one)]
     pub(crate) rounds: usize,
+    /// Instead measure how long texts wait that come one at a time, drawn from the file, so many a
+    /// second on average: with the scheduler, and in plain calls of what came meanwhile
+    #[arg(long, value_name = "RATE", value_parser = rate)]
+    pub(crate) arrivals: Option<f64>,
+    /// Which random arrivals
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) seed: u64,
     /// Compute in auto (as the model was compressed to), f32, bf16 or int8
     #[arg(long, value_name = "PRECISION", default_value = "auto")]
     pub(crate) compute: kvant_model::Compute,
@@ -32,4 +39,9 @@ pub(crate) struct BenchEmbed {
     /// Print one JSON object
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+fn rate(text: &str) -> Result<f64, String> {
+    let rate = text.parse().ok().filter(|rate| (1e-3..=1e6).contains(rate));
+    rate.ok_or_else(|| "expected a number from 0.001 to 1000000".to_owned())
 }

@@ -1,5 +1,6 @@
 //! `kvant bench`: speed, one file for each thing that is measured.
 
+mod arrival;
 mod embed;
 mod generate;
 mod probe;

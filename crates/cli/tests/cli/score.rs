@@ -124,6 +124,15 @@ fn a_model_without_a_pooling_configuration_is_warned_about() {
     let pooling = json!({ "pooling_mode_mean_tokens": true });
     house.write("cross/1_Pooling/config.json", pooling.to_string());
     assert_eq!(run(&["embed", "--model", "cross", "--from", "texts.txt"]), (out, String::new()));
+    let bench = "bench embed cross --texts texts.txt --rounds 2 --arrivals 500 --seed 3 --json";
+    let waits: Value = serde_json::from_str(&house.run(bench)).expect("JSON");
+    assert_eq!((&waits["texts"], &waits["seed"]), (&json!(4), &json!(3)));
+    let class = &waits["classes"][0];
+    assert_eq!(class["texts"], 4);
+    for how in ["plain", "scheduled"] {
+        assert!(class[how]["p99_ms"].as_f64() >= class[how]["p50_ms"].as_f64(), "{class}");
+        assert!(class[how]["p50_ms"].as_f64() > Some(0.0), "{class}");
+    }
 }
 
 #[test]

@@ -11,8 +11,8 @@ use kvant_model::{Checkpoint, Compute, EmbedOptions};
 use serde::Serialize;
 
 use super::super::encoder;
-use super::median;
 use super::probe::{Arithmetic, Probe};
+use super::{arrival, median};
 use crate::args::BenchEmbed;
 use crate::progress::{Audience, Progress, Unit};
 use crate::{print, pull};
@@ -59,6 +59,9 @@ pub(super) fn run(args: &BenchEmbed) -> anyhow::Result<()> {
     let checkpoint = Checkpoint::open(&pull::model(&args.model, audience)?)?;
     let arithmetic = arithmetic(&checkpoint, args.compute);
     let encoder = encoder::open(&checkpoint.with_compute(args.compute))?;
+    if let Some(rate) = args.arrivals {
+        return arrival::run(args, rate, &texts, encoder);
+    }
     let threads = args.threads.get();
     let options = EmbedOptions { threads, ..EmbedOptions::default() };
     let batch_tokens = args.batch_tokens.unwrap_or(options.batch_tokens);
