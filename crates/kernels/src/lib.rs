@@ -13,6 +13,7 @@ mod level;
 #[expect(unsafe_code, reason = "a view cut by columns is a pointer and a stride")]
 mod matrix;
 mod pack;
+mod pick;
 #[expect(unsafe_code, reason = "a job borrows from its caller, workers outlive it")]
 mod pool;
 mod scalar;
@@ -29,5 +30,6 @@ pub use matrix::{Matrix, MatrixMut};
 pub use pack::bf16::{PackedBF16, RowsBF16};
 pub use pack::blocks::{BlockRow, BlockShape, BlocksI8, CodeLevels, Minima, PackedBlocks, Scaling};
 pub use pack::{Operand, Outputs, PackedF32, PackedI8, RowsI8};
+pub use pick::{Half, PackedQuery, Packing, Picked, PlaneQuery, Sum};
 pub use pool::Pool;
 pub use table::{Kernels, WidenScales, kernels};

@@ -4,5 +4,6 @@ pub(crate) mod bf16;
 pub(crate) mod blocks;
 pub(crate) mod distance;
 pub(crate) mod gemm;
+pub(crate) mod pick;
 pub(crate) mod row;
 pub(crate) mod widen;

@@ -4,6 +4,7 @@ mod bf16;
 mod blocks;
 mod distance;
 mod gemm;
+mod pick;
 mod row;
 mod widen;
 
@@ -70,4 +71,5 @@ pub(crate) static TABLE: Kernels = Kernels {
     quantize_rows: |x, rows| unsafe { row::quantize_rows(x, rows) },
     // SAFETY: the CPU has the features, see above.
     quantize_row: |x, m, rows| unsafe { row::quantize_row(x, m, rows) },
+    pick: &pick::TABLE,
 };

@@ -1,11 +1,13 @@
 //! Loads and stores of vectors: the pointers behind them are formed here from checked references.
 
 use std::arch::x86_64::{
-    __m128i, __m256, __m256i, __m512, __m512i, __mmask16, __mmask64, _mm_loadu_si128,
-    _mm_mask_storeu_epi8, _mm_storel_epi64, _mm_storeu_si128, _mm256_cvtph_ps, _mm256_loadu_ps,
-    _mm256_loadu_si256, _mm256_storeu_ps, _mm256_storeu_si256, _mm512_cvtph_ps, _mm512_loadu_epi8,
-    _mm512_loadu_ps, _mm512_mask_storeu_epi32, _mm512_mask_storeu_ps, _mm512_maskz_loadu_epi8,
-    _mm512_maskz_loadu_ps, _mm512_storeu_epi8, _mm512_storeu_epi32, _mm512_storeu_ps,
+    __m128, __m128i, __m256, __m256i, __m512, __m512i, __mmask16, __mmask64, _mm_loadu_si128,
+    _mm_mask_storeu_epi8, _mm_storel_epi64, _mm_storeu_ps, _mm_storeu_si128, _mm256_castsi256_ps,
+    _mm256_cvtepu16_epi32, _mm256_cvtph_ps, _mm256_loadu_ps, _mm256_loadu_si256, _mm256_slli_epi32,
+    _mm256_storeu_ps, _mm256_storeu_si256, _mm512_castsi512_ps, _mm512_cvtepu16_epi32,
+    _mm512_cvtph_ps, _mm512_loadu_epi8, _mm512_loadu_ps, _mm512_mask_storeu_epi32,
+    _mm512_mask_storeu_ps, _mm512_maskz_loadu_epi8, _mm512_maskz_loadu_ps, _mm512_slli_epi32,
+    _mm512_storeu_epi8, _mm512_storeu_epi32, _mm512_storeu_ps,
 };
 
 /// 16 floats.
@@ -188,4 +190,80 @@ pub(super) fn f16x16(from: &[u16; 16]) -> __m512 {
 pub(super) fn f16x8(from: &[u16; 8]) -> __m256 {
     // SAFETY: the reference covers the 16 bytes read; loadu has no alignment rule.
     _mm256_cvtph_ps(unsafe { _mm_loadu_si128(from.as_ptr().cast()) })
+}
+
+/// 64 bytes.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw")]
+pub(super) fn u8x64(from: &[u8; 64]) -> __m512i {
+    // SAFETY: the reference covers the 64 bytes read; loadu has no alignment rule.
+    unsafe { _mm512_loadu_epi8(from.as_ptr().cast()) }
+}
+
+/// The at most 64 first bytes of `from`, then zeros.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw")]
+pub(super) fn u8x64_head(from: &[u8]) -> __m512i {
+    let lanes: __mmask64 = if from.len() < 64 { (1 << from.len()) - 1 } else { u64::MAX };
+    // SAFETY: only the lanes in the mask are read, and the mask has at most `from.len()` of them.
+    unsafe { _mm512_maskz_loadu_epi8(lanes, from.as_ptr().cast()) }
+}
+
+/// 16 bytes.
+#[inline]
+#[target_feature(enable = "sse2")]
+pub(super) fn u8x16(from: &[u8; 16]) -> __m128i {
+    // SAFETY: the reference covers the 16 bytes read; loadu has no alignment rule.
+    unsafe { _mm_loadu_si128(from.as_ptr().cast()) }
+}
+
+/// 16 numbers of f16, in f32.
+#[inline]
+#[target_feature(enable = "avx512f")]
+pub(super) fn f16x16_bytes(from: &[u8; 32]) -> __m512 {
+    // SAFETY: the reference covers the 32 bytes read; loadu has no alignment rule.
+    _mm512_cvtph_ps(unsafe { _mm256_loadu_si256(from.as_ptr().cast()) })
+}
+
+/// 16 numbers of bf16, in f32.
+#[inline]
+#[target_feature(enable = "avx512f")]
+pub(super) fn bf16x16(from: &[u8; 32]) -> __m512 {
+    // SAFETY: the reference covers the 32 bytes read; loadu has no alignment rule.
+    let halves = _mm512_cvtepu16_epi32(unsafe { _mm256_loadu_si256(from.as_ptr().cast()) });
+    _mm512_castsi512_ps(_mm512_slli_epi32::<16>(halves))
+}
+
+/// 8 numbers of f16, in f32.
+#[inline]
+#[target_feature(enable = "avx,f16c")]
+pub(super) fn f16x8_bytes(from: &[u8; 16]) -> __m256 {
+    _mm256_cvtph_ps(u8x16(from))
+}
+
+/// 8 numbers of bf16, in f32.
+#[inline]
+#[target_feature(enable = "avx2")]
+pub(super) fn bf16x8(from: &[u8; 16]) -> __m256 {
+    _mm256_castsi256_ps(_mm256_slli_epi32::<16>(_mm256_cvtepu16_epi32(u8x16(from))))
+}
+
+/// The 4 lanes in memory.
+#[inline]
+#[target_feature(enable = "sse2")]
+pub(super) fn f32x4_lanes(value: __m128) -> [f32; 4] {
+    let mut lanes = [0.0; 4];
+    // SAFETY: the array covers the 16 bytes written; storeu has no alignment rule.
+    unsafe { _mm_storeu_ps(lanes.as_mut_ptr(), value) }
+    lanes
+}
+
+/// The 4 lanes in memory.
+#[inline]
+#[target_feature(enable = "sse2")]
+pub(super) fn i32x4_lanes(value: __m128i) -> [i32; 4] {
+    let mut lanes = [0; 4];
+    // SAFETY: the array covers the 16 bytes written; storeu has no alignment rule.
+    unsafe { _mm_storeu_si128(lanes.as_mut_ptr().cast(), value) }
+    lanes
 }

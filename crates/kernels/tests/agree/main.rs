@@ -7,6 +7,7 @@ mod attention;
 mod bf16;
 mod blocks;
 mod distance;
+mod pick;
 mod product;
 mod row;
 
