@@ -1,4 +1,6 @@
-//! The one place where shapes are told apart at run time.
+//! The one place where shapes and codes are told apart at run time.
+
+pub(crate) mod rows;
 
 use crate::file::{self, Reader, Shape};
 use crate::{BuildOptions, FileError, Flat, Hit, Hnsw, Rows, SearchOptions, Spec};

@@ -11,7 +11,7 @@ const VERSION: u16 = 1;
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum FileError {
     /// Not an index at all.
-    #[error("not an index file: it does not begin with KVIX")]
+    #[error("not an index file: it begins with neither KVIX nor KVXC")]
     Magic,
     /// Written by a later release.
     #[error("index format version {got}, this release reads {VERSION}: upgrade kvant")]
@@ -68,9 +68,6 @@ pub(crate) enum Shape {
     Hnsw,
 }
 
-/// Bytes of a header.
-const HEADER: usize = 16;
-
 /// The header of `len` rows in `shape`.
 pub(crate) fn header(shape: Shape, len: usize) -> Vec<u8> {
     let code = match shape {
@@ -92,28 +89,30 @@ pub(crate) struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    /// Reads the header and checks that it speaks of `len` rows.
-    pub(crate) fn open(bytes: &'a [u8], len: usize) -> Result<(Shape, Self), FileError> {
+    /// Behind the magic and the version, which must be these.
+    pub(crate) fn new(bytes: &'a [u8], magic: [u8; 4], version: u16) -> Result<Self, FileError> {
         let mut reader = Self { rest: bytes, read: 0 };
-        if !bytes.starts_with(&MAGIC) {
+        if !bytes.starts_with(&magic) {
             return Err(FileError::Magic);
         }
-        let header = reader.take(HEADER)?;
-        let version = u16::from_le_bytes([header[4], header[5]]);
-        if version != VERSION {
-            return Err(FileError::Version { got: version });
-        }
-        let shape = match header[6] {
+        reader.take(magic.len())?;
+        let got = u16::from_le_bytes(reader.array()?);
+        if got == version { Ok(reader) } else { Err(FileError::Version { got }) }
+    }
+
+    /// Reads the header and checks that it speaks of `len` rows.
+    pub(crate) fn open(bytes: &'a [u8], len: usize) -> Result<(Shape, Self), FileError> {
+        let mut reader = Self::new(bytes, MAGIC, VERSION)?;
+        let [shape, reserved] = reader.array()?;
+        let shape = match shape {
             0 => Shape::Flat,
             1 => Shape::Hnsw,
             got => return Err(FileError::Shape { got }),
         };
-        if header[7] != 0 {
-            return Err(FileError::Header { name: "reserved byte", got: header[7].into() });
+        if reserved != 0 {
+            return Err(FileError::Header { name: "reserved byte", got: reserved.into() });
         }
-        let mut rows = [0; 8];
-        rows.copy_from_slice(&header[8..]);
-        let got = u64::from_le_bytes(rows);
+        let got = u64::from_le_bytes(reader.array()?);
         if got != len as u64 {
             return Err(FileError::Rows { expected: len as u64, got });
         }
@@ -131,11 +130,16 @@ impl<'a> Reader<'a> {
         Ok(taken)
     }
 
+    /// The next `N` bytes.
+    pub(crate) fn array<const N: usize>(&mut self) -> Result<[u8; N], FileError> {
+        let mut array = [0; N];
+        array.copy_from_slice(self.take(N)?);
+        Ok(array)
+    }
+
     /// The next number.
     pub(crate) fn number(&mut self) -> Result<u32, FileError> {
-        let mut number = [0; 4];
-        number.copy_from_slice(self.take(4)?);
-        Ok(u32::from_le_bytes(number))
+        self.array().map(u32::from_le_bytes)
     }
 
     /// The bytes of `lists` lists of `width` numbers.

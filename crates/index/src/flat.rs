@@ -5,7 +5,8 @@ use crate::{Bitmap, Hit, Row, Rows, Scorer, SearchOptions, Top};
 /// Rows measured per call of the scorer: enough to hide the call, few enough to stay in L1.
 const BATCH: usize = 256;
 
-/// No structure: a search measures every allowed row. Exact, O(n) a query.
+/// No structure: a search measures every allowed row. Exact in the distances of the code, O(n) a
+/// query.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Flat {
     len: usize,
@@ -43,18 +44,41 @@ impl Flat {
     }
 }
 
-/// Measures every allowed row.
+/// Measures every allowed row, or as many as the code needs to be sure.
 pub(crate) fn scan<R: Rows>(rows: &R, query: &R::Query, options: &SearchOptions<'_>) -> Vec<Hit> {
     assert_fits(options.allowed, rows.len());
     if options.k == 0 {
         return Vec::new();
     }
-    let scorer = &mut rows.scorer(query);
-    let every = (0..rows.len() as u32).map(Row);
-    match options.allowed {
-        None => best(scorer, every, options.k),
-        Some(allowed) => best(scorer, allowed.iter(), options.k),
+    if let Some(hits) = rows.nearest(query, options) {
+        return hits;
     }
+    let mut top = Top::new(rows.candidates(options.k));
+    each(rows, query, options.allowed, |row, distance| top.offer(row, distance));
+    let mut hits = top.into_hits();
+    rows.refine(query, &mut hits);
+    hits.truncate(options.k);
+    hits
+}
+
+/// Every allowed row at most `radius` from `query`, closest first.
+///
+/// # Panics
+/// As [`Flat::search`].
+pub(crate) fn range<R: Rows>(
+    rows: &R,
+    query: &R::Query,
+    (radius, allowed): (f32, Option<&Bitmap>),
+) -> Vec<Hit> {
+    assert_fits(allowed, rows.len());
+    let mut hits = Vec::new();
+    each(rows, query, allowed, |row, distance| {
+        if distance <= radius {
+            hits.push(Hit { row, distance });
+        }
+    });
+    hits.sort_unstable_by_key(|hit| crate::key::key(hit.distance, hit.row));
+    hits
 }
 
 /// A set over another number of rows belongs to another index.
@@ -62,18 +86,31 @@ pub(crate) fn assert_fits(allowed: Option<&Bitmap>, len: usize) {
     assert!(allowed.is_none_or(|allowed| allowed.len() == len), "allowed set of another index");
 }
 
-fn best(scorer: &mut impl Scorer, mut rows: impl Iterator<Item = Row>, k: usize) -> Vec<Hit> {
-    let mut top = Top::new(k);
+/// Gives the distance of every allowed row, in rising order of rows.
+fn each<R: Rows>(rows: &R, query: &R::Query, allowed: Option<&Bitmap>, give: impl FnMut(Row, f32)) {
+    let scorer = &mut rows.scorer(query);
+    let every = (0..rows.len() as u32).map(Row);
+    match allowed {
+        None => measure(scorer, every, give),
+        Some(allowed) => measure(scorer, allowed.iter(), give),
+    }
+}
+
+fn measure(
+    scorer: &mut impl Scorer,
+    mut rows: impl Iterator<Item = Row>,
+    mut give: impl FnMut(Row, f32),
+) {
     let mut batch = Vec::with_capacity(BATCH);
     let mut out = [0.0; BATCH];
     loop {
         batch.clear();
         batch.extend(rows.by_ref().take(BATCH));
         if batch.is_empty() {
-            return top.into_hits();
+            return;
         }
         let out = &mut out[..batch.len()];
         scorer.score(&batch, out);
-        batch.iter().zip(out).for_each(|(&row, distance)| top.offer(row, *distance));
+        batch.iter().zip(out).for_each(|(&row, distance)| give(row, *distance));
     }
 }

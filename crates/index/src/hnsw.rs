@@ -9,7 +9,6 @@ mod build;
 mod graph;
 mod reach;
 mod search;
-mod spread;
 
 use graph::Graph;
 use search::{Gate, Scratch};
@@ -73,10 +72,12 @@ impl Hnsw {
         flat::assert_fits(options.allowed, self.len());
         let eligible = options.allowed.map_or(self.len(), crate::Bitmap::count);
         let k = options.k.min(eligible);
+        // A code that measures again wants more to choose from.
+        let found = rows.candidates(k).min(eligible);
         let ef = match options.effort {
             Effort::Exact => usize::MAX,
-            Effort::Default => k.saturating_mul(EF_PER_K).max(EF_LEAST),
-            Effort::Ef(ef) => ef.max(k),
+            Effort::Default => k.saturating_mul(EF_PER_K).max(EF_LEAST).max(found),
+            Effort::Ef(ef) => ef.max(found),
         };
         // A walk meets one allowed row in `len / eligible`, and measures about `m` rows for each it
         // keeps (seen: 10 to 17 with m = 16). When that is as many as are allowed, measuring those
@@ -88,9 +89,13 @@ impl Hnsw {
         let gate = Gate { allowed: options.allowed, budget: eligible };
         let mut scratch = self.checkout();
         let hits = scratch.search(&self.graph, &mut rows.scorer(query), ef, &gate);
-        let hits = hits.filter(|hits| hits.len() >= k).map(|hits| hits.take(k).collect());
+        let hits = hits.filter(|hits| hits.len() >= k);
+        let hits: Option<Vec<Hit>> = hits.map(|hits| hits.take(found).collect());
         self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(scratch);
-        hits.unwrap_or_else(|| flat::scan(rows, query, options))
+        let Some(mut hits) = hits else { return flat::scan(rows, query, options) };
+        rows.refine(query, &mut hits);
+        hits.truncate(k);
+        hits
     }
 
     fn checkout(&self) -> Scratch {

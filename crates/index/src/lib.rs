@@ -1,39 +1,55 @@
 //! Shapes that say which rows to look at (`Flat`, HNSW), over codes that say what a row is.
 //!
 //! A code implements [`Rows`]; a shape asks it only for distances, so every shape works over every
-//! code. [`AnyShape`] is the one place where shapes are told apart at run time. Inside, lower is
-//! closer; [`Metric::score`] turns a distance round for people.
+//! code, and [`Reranked`] makes one code of two. [`AnyShape`] and [`AnyRows`] are the one place
+//! where shapes and codes are told apart at run time; [`Index`] holds one of each, named by an
+//! [`IndexSpec`]. Inside, lower is closer; [`Metric::score`] turns a distance round for people.
 //!
-//! **Invariant:** this crate opens no path, owns no vectors, spawns only the threads it is asked
-//! for, and gives the same answer and the same bytes for the same rows, seed and options.
+//! **Invariant:** this crate opens no path, owns codes but no vectors, spawns only the threads it
+//! is asked for, and gives the same answer and the same bytes for the same rows, seed and options.
 
 mod any;
+mod batch;
+mod best;
 mod bitmap;
 mod build;
 mod code;
 mod file;
 mod flat;
 mod hnsw;
+mod index;
 mod key;
 mod limit;
 mod metric;
 mod row;
 mod rows;
 mod search;
+mod seed;
 mod spec;
+mod spread;
 mod top;
 
 pub use any::AnyShape;
+pub use any::rows::{AnyRows, AnyScorer};
 pub use bitmap::Bitmap;
 pub use build::BuildOptions;
+pub use code::CodeError;
+pub use code::bit::{BitMetric, BitRows, BitScorer, SignRows};
+pub use code::bound::{BoundRows, ProvenRows};
 pub use code::float::{FloatRows, FloatScorer};
+pub use code::half::{HalfRows, HalfScorer};
+pub use code::int8::{Int8Rows, Int8Scorer};
+pub use code::rerank::{Reranked, RerankedScorer};
+pub use code::rotated::{RotatedRows, RotatedScorer, Width};
 pub use file::FileError;
 pub use flat::Flat;
 pub use hnsw::Hnsw;
-pub use limit::{LEVEL_MAX, M_MAX, M_MIN, ROWS_MAX};
+pub use index::Index;
+pub use kvant_kernels::{Half, Packing};
+pub use limit::{DIM_MAX, LEVEL_MAX, M_MAX, M_MIN, ROWS_MAX};
 pub use metric::{Metric, MetricError};
 pub use row::Row;
 pub use rows::{Rows, Scorer};
-pub use search::{Effort, Hit, SearchOptions};
-pub use spec::{Spec, SpecError};
+pub use search::{Certainty, Effort, Hit, SearchError, SearchOptions, SearchResult};
+pub use spec::{CodeSpec, IndexSpec, RerankSpec, Spec, SpecError};
 pub use top::Top;

@@ -8,3 +8,5 @@ pub const M_MIN: usize = 4;
 pub const M_MAX: usize = 128;
 /// Highest level of an HNSW node.
 pub const LEVEL_MAX: usize = 15;
+/// Most dimensions of a row in a code: sums of products of bytes stay in 32 bits.
+pub const DIM_MAX: usize = 65_535;

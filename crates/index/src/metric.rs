@@ -66,6 +66,15 @@ impl Metric {
     }
 }
 
+/// One over the length of a query measured by its cosine, 0 for a zero query; 1 for the rest.
+pub(crate) fn scale_of(metric: Metric, query: &[f32]) -> f32 {
+    if metric != Metric::Cosine {
+        return 1.0;
+    }
+    let norm = norm(query);
+    if norm > 0.0 { (1.0 / norm) as f32 } else { 0.0 }
+}
+
 /// Euclidean length, summed in f64.
 pub(crate) fn norm(vector: &[f32]) -> f64 {
     vector.iter().map(|&x| f64::from(x) * f64::from(x)).sum::<f64>().sqrt()

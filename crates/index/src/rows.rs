@@ -1,6 +1,6 @@
 //! The seam between shapes and codes: how rows are measured.
 
-use crate::Row;
+use crate::{Hit, Row, SearchOptions};
 
 /// Vectors in some code. A shape never sees them, only distances to them.
 pub trait Rows: Sync {
@@ -27,6 +27,42 @@ pub trait Rows: Sync {
     /// Its distances are symmetric and behave as those of a metric space; they may differ from
     /// those of [`scorer`](Self::scorer) where the measure itself does not (inner product).
     fn scorer_of(&self, row: Row) -> Self::Scorer<'_>;
+
+    /// How many rows a shape should find for [`refine`](Self::refine) to choose the best `k` of;
+    /// `k` where distances are final.
+    fn candidates(&self, k: usize) -> usize {
+        k
+    }
+
+    /// Measures what was found once more by something better, and puts it in order. A shape keeps
+    /// the first `k` of it.
+    fn refine(&self, query: &Self::Query, hits: &mut Vec<Hit>) {
+        let _ = (query, hits);
+    }
+
+    /// Whether distances are those of the rows as they were given, up to the rounding of a sum in
+    /// f32 (after [`refine`](Self::refine) too, where every row is a candidate).
+    fn is_exact(&self) -> bool {
+        false
+    }
+
+    /// The true nearest allowed rows, where the code can prove it without measuring each of them
+    /// as closely; `None` where it cannot.
+    fn nearest(&self, query: &Self::Query, options: &SearchOptions<'_>) -> Option<Vec<Hit>> {
+        let _ = (query, options);
+        None
+    }
+
+    /// What a scan of every row gives for each query, where many at once are faster than one by
+    /// one; `None` where they are not.
+    fn nearest_all(
+        &self,
+        queries: &[&Self::Query],
+        options: &SearchOptions<'_>,
+    ) -> Option<Vec<Vec<Hit>>> {
+        let _ = (queries, options);
+        None
+    }
 }
 
 /// Distances to one query, many rows a call: lower is closer.

@@ -1,5 +1,7 @@
 //! What a search takes and gives.
 
+use thiserror::Error;
+
 use crate::{Bitmap, Row};
 
 /// How hard a search tries.
@@ -39,4 +41,53 @@ pub struct Hit {
     pub row: Row,
     /// Its distance to the query: lower is closer.
     pub distance: f32,
+}
+
+/// How sure an answer is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Certainty {
+    /// The true nearest of the rows as they were given: every allowed row was measured in full, or
+    /// proven to be farther.
+    Exact,
+    /// The best of what the effort allowed to look at, or of what a code can tell.
+    Bounded,
+}
+
+/// What a search found.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SearchResult {
+    /// The rows, closest first.
+    pub hits: Vec<Hit>,
+    /// How sure that is.
+    pub certainty: Certainty,
+}
+
+/// Why a search is refused.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum SearchError {
+    /// No rows were asked for.
+    #[error("k is 0: ask for at least one row")]
+    Nothing,
+    /// A query of another dimension.
+    #[error("query of {got} dimensions, the index has {expected}")]
+    Dimension {
+        /// Of the index.
+        expected: usize,
+        /// Of the query.
+        got: usize,
+    },
+    /// A value that is no finite number.
+    #[error("value {at} of the query is not a finite number")]
+    NotFinite {
+        /// Which value.
+        at: usize,
+    },
+    /// A set over another number of rows.
+    #[error("allowed set over {got} rows, the index has {expected}")]
+    Allowed {
+        /// Of the index.
+        expected: usize,
+        /// Of the set.
+        got: usize,
+    },
 }

@@ -1,11 +1,12 @@
-//! The name of a shape and its parameters: `flat`, `hnsw`, `hnsw32`.
+//! Names: of a shape and its parameters (`flat`, `hnsw32`), of a code (`rq4`), and of a whole
+//! index, which composes a shape, a code and what measures again (`hnsw32,rq4,rerank8`).
 
 use std::fmt;
 use std::str::FromStr;
 
 use thiserror::Error;
 
-use crate::{M_MAX, M_MIN};
+use crate::{Half, M_MAX, M_MIN, Packing, Width};
 
 /// Links per node of a plain `hnsw`.
 const M_DEFAULT: usize = 16;
@@ -38,6 +39,20 @@ pub enum SpecError {
     /// A number of links that is not supported.
     #[error("index '{0}': links per node must be {M_MIN} to {M_MAX}")]
     Links(String),
+    /// No code of this name.
+    #[error(
+        "unknown code '{0}': use f32, f16, bf16, int8, rq1, rq2, rq4, rq8, sign, bound2 or bound4"
+    )]
+    Code(String),
+    /// Nothing that measures again has this name.
+    #[error(
+        "unknown rerank '{0}': use rerank8, rerank16, rerank32, or so with 1 to {FACTOR_MAX} \
+             candidates per row, as rerank8x4"
+    )]
+    Rerank(String),
+    /// More parts than an index has.
+    #[error("index '{0}': use shape, shape,code or shape,code,rerank, as hnsw32,rq4,rerank8")]
+    Parts(String),
 }
 
 impl fmt::Display for Spec {
@@ -54,20 +69,164 @@ impl FromStr for Spec {
     type Err = SpecError;
 
     fn from_str(text: &str) -> Result<Self, SpecError> {
-        let shown = || text.chars().take(32).collect();
         if text == "flat" {
             return Ok(Self::Flat);
         }
-        let links = text.strip_prefix("hnsw").ok_or_else(|| SpecError::Unknown(shown()))?;
+        let links = text.strip_prefix("hnsw").ok_or_else(|| SpecError::Unknown(shown(text)))?;
         if links.is_empty() {
             return Ok(Self::default());
         }
         if !links.bytes().all(|byte| byte.is_ascii_digit()) {
-            return Err(SpecError::Unknown(shown()));
+            return Err(SpecError::Unknown(shown(text)));
         }
         let m = links.parse().ok().filter(|m| (M_MIN..=M_MAX).contains(m));
-        m.map(|m| Self::Hnsw { m }).ok_or_else(|| SpecError::Links(shown()))
+        m.map(|m| Self::Hnsw { m }).ok_or_else(|| SpecError::Links(shown(text)))
     }
+}
+
+/// What a row is held as.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum CodeSpec {
+    /// As it came: `f32`.
+    #[default]
+    Float,
+    /// 16-bit floats: `f16`, `bf16`.
+    Half(Half),
+    /// Bytes: `int8`.
+    Int8,
+    /// Rotated codes of few bits: `rq1`, `rq2`, `rq4`, `rq8`.
+    Rotated(Width),
+    /// Signs alone: `sign`.
+    Sign,
+    /// The rows as they came, with codes of few bits that bound distances, so that searches of
+    /// every row need not read it: `bound2`, `bound4`.
+    Bound(Packing),
+}
+
+impl CodeSpec {
+    /// Candidates per row wanted when something better measures again.
+    fn factor(self) -> usize {
+        match self {
+            Self::Rotated(Width::One) | Self::Sign => 10,
+            Self::Rotated(Width::Two) => 4,
+            Self::Rotated(Width::Four) => 3,
+            Self::Float
+            | Self::Half(_)
+            | Self::Int8
+            | Self::Rotated(Width::Eight)
+            | Self::Bound(_) => 2,
+        }
+    }
+}
+
+impl fmt::Display for CodeSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Float => f.write_str("f32"),
+            Self::Half(Half::F16) => f.write_str("f16"),
+            Self::Half(Half::Bf16) => f.write_str("bf16"),
+            Self::Int8 => f.write_str("int8"),
+            Self::Rotated(width) => write!(f, "rq{}", width.bits()),
+            Self::Sign => f.write_str("sign"),
+            Self::Bound(packing) => write!(f, "bound{}", packing.bits()),
+        }
+    }
+}
+
+impl FromStr for CodeSpec {
+    type Err = SpecError;
+
+    fn from_str(text: &str) -> Result<Self, SpecError> {
+        let same = |code: &Self| code.to_string() == text;
+        crate::AnyRows::CODES.into_iter().find(same).ok_or_else(|| SpecError::Code(shown(text)))
+    }
+}
+
+/// What measures the candidates of a code again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum RerankSpec {
+    /// 8 bits a dimension, by the code that loses least: `rerank8`.
+    Eight,
+    /// f16: `rerank16`.
+    Sixteen,
+    /// The rows as they came: `rerank32`.
+    Float,
+}
+
+impl RerankSpec {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Eight, Self::Sixteen, Self::Float];
+}
+
+impl fmt::Display for RerankSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Eight => "rerank8",
+            Self::Sixteen => "rerank16",
+            Self::Float => "rerank32",
+        })
+    }
+}
+
+/// Most candidates per row wanted.
+const FACTOR_MAX: usize = 1000;
+
+/// A whole index: `shape[,code[,rerank[x candidates per row]]]`. `Display` and `FromStr` are
+/// inverse to one another; a part of its default value is not shown.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct IndexSpec {
+    /// Which rows to look at.
+    pub shape: Spec,
+    /// What a row is.
+    pub code: CodeSpec,
+    /// What measures again, and how many candidates per row wanted.
+    pub rerank: Option<(RerankSpec, usize)>,
+}
+
+impl fmt::Display for IndexSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.shape.fmt(f)?;
+        if self.code != CodeSpec::Float || self.rerank.is_some() {
+            write!(f, ",{}", self.code)?;
+        }
+        match self.rerank {
+            None => Ok(()),
+            Some((rerank, factor)) if factor == self.code.factor() => write!(f, ",{rerank}"),
+            Some((rerank, factor)) => write!(f, ",{rerank}x{factor}"),
+        }
+    }
+}
+
+impl FromStr for IndexSpec {
+    type Err = SpecError;
+
+    fn from_str(text: &str) -> Result<Self, SpecError> {
+        let mut parts = text.split(',');
+        let shape = parts.next().unwrap_or_default().parse()?;
+        let code: CodeSpec = parts.next().map_or(Ok(CodeSpec::Float), str::parse)?;
+        let rerank = parts.next().map(|part| rerank(part, code)).transpose()?;
+        match parts.next() {
+            None => Ok(Self { shape, code, rerank }),
+            Some(_) => Err(SpecError::Parts(shown(text))),
+        }
+    }
+}
+
+fn rerank(text: &str, code: CodeSpec) -> Result<(RerankSpec, usize), SpecError> {
+    let (name, factor) = match text.split_once('x') {
+        None => (text, Some(code.factor())),
+        Some((name, digits)) if digits.bytes().all(|byte| byte.is_ascii_digit()) => {
+            (name, digits.parse().ok().filter(|factor| (1..=FACTOR_MAX).contains(factor)))
+        }
+        Some((name, _)) => (name, None),
+    };
+    let known = RerankSpec::ALL.into_iter().find(|rerank| rerank.to_string() == name);
+    known.zip(factor).ok_or_else(|| SpecError::Rerank(shown(text)))
+}
+
+/// Enough of a text to recognise it.
+fn shown(text: &str) -> String {
+    text.chars().take(32).collect()
 }
 
 #[cfg(test)]
@@ -91,5 +250,30 @@ mod tests {
             let error = text.parse::<Spec>().unwrap_err();
             assert!(error.to_string().contains("4 to 128"), "{error}");
         }
+    }
+
+    #[test]
+    fn whole_indexes_round_trip() {
+        let texts = ["flat", "hnsw32,rq4", "flat,int8", "hnsw,rq4,rerank8", "flat,f32,rerank16"];
+        for text in texts.into_iter().chain(["hnsw,rq1,rerank32x50", "flat,sign,rerank8x1"]) {
+            assert_eq!(text.parse::<IndexSpec>().unwrap().to_string(), text);
+        }
+        let same = "flat,rq4,rerank8x3".parse::<IndexSpec>().unwrap();
+        assert_eq!(same.to_string(), "flat,rq4,rerank8");
+        assert_eq!("hnsw16,f32".parse(), Ok(IndexSpec::default()));
+    }
+
+    #[test]
+    fn refusals_of_parts_say_what_exists() {
+        for text in ["flat,", "flat,rq3", "flat,RQ4", "hnsw,rerank8"] {
+            let error = text.parse::<IndexSpec>().unwrap_err();
+            assert!(error.to_string().contains("use f32, f16, bf16, int8, rq1"), "{error}");
+        }
+        for part in ["rerank", "rerank8x0", "rerank8x1001", "rerank8x+4", "rerank4", "x8"] {
+            let error = format!("flat,rq1,{part}").parse::<IndexSpec>().unwrap_err();
+            assert!(error.to_string().contains("use rerank8, rerank16, rerank32"), "{error}");
+        }
+        let error = "flat,rq1,rerank8,rq4".parse::<IndexSpec>().unwrap_err();
+        assert!(matches!(error, SpecError::Parts(_)), "{error}");
     }
 }

@@ -1,11 +1,12 @@
 //! Rows as plain f32 vectors.
 
-use std::sync::OnceLock;
+use kvant_kernels::{Kernels, Picked, kernels};
 
-use kvant_kernels::{Kernels, kernels};
-
-use crate::metric::norm;
-use crate::{Metric, ROWS_MAX, Row, Rows, Scorer};
+use super::by_numbers;
+use super::half::finish;
+use super::lift::{Lift, Lifted};
+use crate::metric::{norm, scale_of};
+use crate::{Hit, Metric, ROWS_MAX, Row, Rows, Scorer, SearchOptions, batch};
 
 /// Dense f32 rows borrowed from their owner, `len × dim`, row-major.
 ///
@@ -27,8 +28,7 @@ pub struct FloatRows<'a> {
     dim: usize,
     len: usize,
     metric: Metric,
-    /// The added coordinate of each row, computed when a graph over inner products is built.
-    lift: OnceLock<Vec<f32>>,
+    lift: Lift,
 }
 
 impl<'a> FloatRows<'a> {
@@ -41,7 +41,7 @@ impl<'a> FloatRows<'a> {
         assert!(dim > 0 && data.len().is_multiple_of(dim), "{} values, dim {dim}", data.len());
         let len = data.len() / dim;
         assert!(len <= ROWS_MAX, "{len} rows, at most {ROWS_MAX}");
-        Self { data, dim, len, metric, lift: OnceLock::new() }
+        Self { data, dim, len, metric, lift: Lift::default() }
     }
 
     /// Values per row.
@@ -56,21 +56,27 @@ impl<'a> FloatRows<'a> {
 
     /// The `dim` values of `row`.
     pub fn vector(&self, row: Row) -> &'a [f32] {
-        vector(self.data, self.dim, row)
+        &self.data[row.position() * self.dim..][..self.dim]
     }
 
-    fn lift(&self) -> &[f32] {
-        self.lift.get_or_init(|| {
-            let norms: Vec<f64> = self.data.chunks_exact(self.dim).map(norm).collect();
-            let mut sorted = norms.clone();
-            sorted.sort_unstable_by(f64::total_cmp);
-            let most = sorted.get(norms.len() * 95 / 100).copied().unwrap_or(0.0);
-            norms.iter().map(|n| (most * most - n * n).max(0.0).sqrt() as f32).collect()
-        })
+    /// The same rows once more.
+    pub(crate) fn view(&self) -> Self {
+        Self { lift: Lift::default(), ..*self }
     }
 
-    fn with<'q>(&'q self, query: &'q [f32], measure: Measure<'q>) -> FloatScorer<'q> {
-        FloatScorer { kernels: kernels(), data: self.data, dim: self.dim, query, measure }
+    /// All values.
+    pub(crate) fn data(&self) -> &'a [f32] {
+        self.data
+    }
+
+    fn with<'q>(
+        &'q self,
+        query: &'q [f32],
+        scale: f32,
+        lifted: Option<Lifted<'q>>,
+    ) -> FloatScorer<'q> {
+        let (data, dim, metric) = (self.data, self.dim, self.metric);
+        FloatScorer { kernels: kernels(), data, dim, query, metric, scale, lifted }
     }
 }
 
@@ -87,29 +93,36 @@ impl Rows for FloatRows<'_> {
 
     fn scorer<'q>(&'q self, query: &'q [f32]) -> FloatScorer<'q> {
         assert_eq!(query.len(), self.dim, "query of another dimension");
-        let measure = match self.metric {
-            Metric::Cosine => {
-                let norm = norm(query);
-                Measure::Cosine { scale: if norm > 0.0 { (1.0 / norm) as f32 } else { 0.0 } }
-            }
-            Metric::Dot => Measure::Dot,
-            Metric::Euclid => Measure::Euclid,
-            Metric::Manhattan => Measure::Manhattan,
+        self.with(query, scale_of(self.metric, query), None)
+    }
+
+    fn is_exact(&self) -> bool {
+        true
+    }
+
+    fn nearest_all(
+        &self,
+        queries: &[&[f32]],
+        options: &SearchOptions<'_>,
+    ) -> Option<Vec<Vec<Hit>>> {
+        if !batch::fits(self, queries, options) {
+            return None;
+        }
+        let scorers: Vec<FloatScorer<'_>> =
+            queries.iter().map(|query| self.scorer(query)).collect();
+        let measure = |query: usize, row: u32| {
+            let mut distance = [0.0];
+            scorers[query].measure(&[row], &mut distance);
+            f64::from(distance[0])
         };
-        self.with(query, measure)
+        let best = batch::search(self, queries, options, (self.metric, &measure));
+        Some(batch::finish(best, |_, distance| distance as f32))
     }
 
     fn scorer_of(&self, row: Row) -> FloatScorer<'_> {
-        let measure = match self.metric {
-            Metric::Cosine => Measure::Cosine { scale: 1.0 },
-            Metric::Dot => {
-                let lift = self.lift();
-                Measure::Lifted { lift, own: lift[row.position()] }
-            }
-            Metric::Euclid => Measure::Euclid,
-            Metric::Manhattan => Measure::Manhattan,
-        };
-        self.with(self.vector(row), measure)
+        let norms = || self.data.chunks_exact(self.dim).map(norm).collect();
+        let lifted = (self.metric == Metric::Dot).then(|| Lifted::new(self.lift.of(norms), row));
+        self.with(self.vector(row), 1.0, lifted)
     }
 }
 
@@ -120,47 +133,24 @@ pub struct FloatScorer<'a> {
     data: &'a [f32],
     dim: usize,
     query: &'a [f32],
-    measure: Measure<'a>,
+    metric: Metric,
+    /// One over the length of the query where the measure is the cosine.
+    scale: f32,
+    lifted: Option<Lifted<'a>>,
 }
 
-#[derive(Clone, Copy, Debug)]
-enum Measure<'a> {
-    /// `scale` is one over the norm of the query.
-    Cosine {
-        scale: f32,
-    },
-    Dot,
-    /// Inner product with the added coordinate: `own` of the query row, `lift` of all rows.
-    Lifted {
-        lift: &'a [f32],
-        own: f32,
-    },
-    Euclid,
-    Manhattan,
+impl FloatScorer<'_> {
+    fn measure(&self, numbers: &[u32], out: &mut [f32]) {
+        let picked = Picked::new(self.data, self.dim, numbers);
+        self.kernels.pick_f32(self.metric.sum(), picked, self.query, out);
+        finish(self.metric, (self.scale, self.lifted), numbers, out);
+    }
 }
 
 impl Scorer for FloatScorer<'_> {
     fn score(&mut self, rows: &[Row], out: &mut [f32]) {
-        assert_eq!(rows.len(), out.len(), "one distance per row");
-        let (kernels, query) = (self.kernels, self.query);
-        let (data, dim) = (self.data, self.dim);
-        let pairs = rows.iter().zip(out).map(|(&row, out)| (row, vector(data, dim, row), out));
-        match self.measure {
-            Measure::Cosine { scale } => {
-                pairs.for_each(|(_, v, out)| *out = 1.0 - kernels.dot_f32(query, v) * scale);
-            }
-            Measure::Dot => pairs.for_each(|(_, v, out)| *out = -kernels.dot_f32(query, v)),
-            Measure::Lifted { lift, own } => pairs.for_each(|(row, v, out)| {
-                *out = -kernels.dot_f32(query, v) - own * lift[row.position()];
-            }),
-            Measure::Euclid => pairs.for_each(|(_, v, out)| *out = kernels.l2_f32(query, v)),
-            Measure::Manhattan => pairs.for_each(|(_, v, out)| *out = kernels.l1_f32(query, v)),
-        }
+        by_numbers(rows, out, |numbers, out| self.measure(numbers, out));
     }
-}
-
-fn vector(data: &[f32], dim: usize, row: Row) -> &[f32] {
-    &data[row.position() * dim..][..dim]
 }
 
 #[cfg(test)]

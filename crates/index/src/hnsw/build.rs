@@ -5,12 +5,13 @@
 //! graph as it was before the batch; then the new links are applied, grouped by the row they lead
 //! to. What one row or one group gives depends on nothing that runs beside it.
 
+use crate::seed::mix;
+use crate::spread::spread;
 use crate::{BuildOptions, Row, Rows, Scorer};
 
 use super::graph::{Graph, NONE, Slack};
 use super::reach;
 use super::search::{Gate, Scratch, Walk};
-use super::spread::spread;
 
 /// A batch is at most this part of the rows inserted so far …
 const BATCH_OF_INSERTED: usize = 8;
@@ -66,14 +67,6 @@ pub(super) fn level(bits: u64, m: usize) -> u8 {
         level += 1;
     }
     level
-}
-
-/// The output function of `SplitMix64` (Steele et al., 2014).
-fn mix(state: u64) -> u64 {
-    let mut z = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
-    z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-    z ^ (z >> 31)
 }
 
 /// The neighbours a new row chose on each of its levels, from the highest it shares with the graph.

@@ -9,7 +9,7 @@ const BLOCK: usize = 16;
 ///
 /// Which thread does a piece is left to chance, so `work` must give the same whatever state it is
 /// handed.
-pub(super) fn spread<S: Send, T: Send>(
+pub(crate) fn spread<S: Send, T: Send>(
     states: &mut [S],
     count: usize,
     work: impl Fn(&mut S, usize) -> T + Sync,

@@ -1,0 +1,289 @@
+//! Rows in any code.
+
+use crate::code::bit::{BitScorer, SignRows};
+use crate::code::bound::{BoundRows, ProvenRows};
+use crate::{
+    CodeError, CodeSpec, FileError, FloatRows, FloatScorer, Half, HalfRows, HalfScorer, Hit,
+    IndexSpec, Int8Rows, Int8Scorer, Metric, Packing, RerankSpec, Reranked, RotatedRows,
+    RotatedScorer, Row, Rows, Scorer, SearchOptions, Width,
+};
+
+/// Dense rows in any code, or in two of them; `B` holds the bytes of a code.
+#[derive(Debug)]
+pub enum AnyRows<'a, B = Vec<u8>> {
+    /// As they came.
+    Float(FloatRows<'a>),
+    /// 16-bit floats.
+    Half(HalfRows<B>),
+    /// Bytes.
+    Int8(Int8Rows<B>),
+    /// Rotated codes.
+    Rotated(RotatedRows<B>),
+    /// Signs.
+    Sign(SignRows<B>),
+    /// As they came, with bounds.
+    Proven(ProvenRows<'a, B>),
+    /// A code to find with and a better one to choose with.
+    Reranked(Box<Reranked<Self, Self>>),
+}
+
+/// Distances of [`AnyRows`]: the code is told apart once per list of rows.
+#[derive(Debug)]
+#[expect(missing_docs, reason = "a variant for each of the codes")]
+pub enum AnyScorer<'q, B = Vec<u8>> {
+    Float(FloatScorer<'q>),
+    Half(HalfScorer<'q, B>),
+    Int8(Int8Scorer<'q, B>),
+    Rotated(RotatedScorer<'q, B>),
+    Sign(BitScorer<'q, B>),
+}
+
+impl<'a> AnyRows<'a> {
+    /// Every code there is; each goes with every shape and with every rerank.
+    pub const CODES: [CodeSpec; 11] = [
+        CodeSpec::Float,
+        CodeSpec::Half(Half::F16),
+        CodeSpec::Half(Half::Bf16),
+        CodeSpec::Int8,
+        CodeSpec::Rotated(Width::One),
+        CodeSpec::Rotated(Width::Two),
+        CodeSpec::Rotated(Width::Four),
+        CodeSpec::Rotated(Width::Eight),
+        CodeSpec::Sign,
+        CodeSpec::Bound(Packing::Two),
+        CodeSpec::Bound(Packing::Four),
+    ];
+
+    /// Holds `rows` as `spec` says; its shape makes no difference.
+    ///
+    /// # Errors
+    /// If a code cannot hold them: a value that is not finite, too many dimensions, or a measure
+    /// that it does not know. `f32` holds everything.
+    pub fn encode(spec: &IndexSpec, rows: FloatRows<'a>, seed: u64) -> Result<Self, CodeError> {
+        let again = rows.view();
+        let fast = match spec.code {
+            CodeSpec::Float => Self::Float(rows),
+            CodeSpec::Half(half) => Self::Half(HalfRows::encode(&rows, half)?),
+            CodeSpec::Int8 => Self::Int8(Int8Rows::encode(&rows)?),
+            CodeSpec::Rotated(width) => Self::Rotated(RotatedRows::encode(&rows, width, seed)?),
+            CodeSpec::Sign => Self::Sign(SignRows::encode(&rows)?),
+            CodeSpec::Bound(packing) => {
+                Self::Proven(ProvenRows::new(BoundRows::encode(&rows, packing)?, rows))
+            }
+        };
+        let Some((rerank, factor)) = spec.rerank else { return Ok(fast) };
+        let exact = match rerank {
+            RerankSpec::Float => Self::Float(again),
+            RerankSpec::Sixteen => Self::Half(HalfRows::encode(&again, Half::F16)?),
+            RerankSpec::Eight => Self::eight_bits(&again, seed)?,
+        };
+        Ok(Self::Reranked(Box::new(Reranked::new(fast, exact, factor))))
+    }
+
+    /// Bytes where they lose nothing or nothing else is measured so, else rotated codes: their
+    /// error on text embeddings is a sixth.
+    fn eight_bits(rows: &FloatRows<'a>, seed: u64) -> Result<Self, CodeError> {
+        let bytes = Int8Rows::encode(rows)?;
+        if bytes.is_uniform() || rows.metric() == Metric::Manhattan {
+            return Ok(Self::Int8(bytes));
+        }
+        RotatedRows::encode(rows, Width::Eight, seed).map(Self::Rotated)
+    }
+}
+
+impl<'a, B: AsRef<[u8]> + Sync> AnyRows<'a, B> {
+    /// The rows of `spec` whose codes are `code` and `rerank`, as [`sections`](Self::sections)
+    /// gave them, over the rows they were made from; f32 needs no bytes.
+    ///
+    /// # Errors
+    /// If bytes are missing, or are not such codes of as many rows of the same dimension and
+    /// measure.
+    pub fn open(
+        spec: &IndexSpec,
+        rows: FloatRows<'a>,
+        (code, rerank): (Option<B>, Option<B>),
+    ) -> Result<Self, FileError> {
+        let len = rows.len();
+        let again = rows.view();
+        let missing = FileError::Length { expected: 1, got: 0 };
+        let fast = match (spec.code, code) {
+            (CodeSpec::Float, _) => Self::Float(rows),
+            (_, None) => return Err(missing),
+            (CodeSpec::Bound(_), Some(bytes)) => {
+                let bounds = BoundRows::open(bytes, len)?;
+                let own = CodeSpec::Bound(bounds.packing());
+                fits(&again, (bounds.dim(), Some(bounds.metric())))?;
+                if own != spec.code {
+                    return Err(FileError::Header { name: "code", got: 0 });
+                }
+                Self::Proven(ProvenRows::new(bounds, rows))
+            }
+            (_, Some(bytes)) => Self::read(bytes, len)?,
+        };
+        let fast = fast.checked(&again, Some(spec.code))?;
+        let Some((kind, factor)) = spec.rerank else { return Ok(fast) };
+        let exact = match (kind, rerank) {
+            (RerankSpec::Float, _) => Self::Float(again.view()),
+            (RerankSpec::Eight | RerankSpec::Sixteen, None) => return Err(missing),
+            (RerankSpec::Eight | RerankSpec::Sixteen, Some(bytes)) => Self::read(bytes, len)?,
+        };
+        let exact = exact.checked(&again, None)?;
+        Ok(Self::Reranked(Box::new(Reranked::new(fast, exact, factor))))
+    }
+
+    /// Rows of whatever code the bytes are.
+    fn read(bytes: B, len: usize) -> Result<Self, FileError> {
+        use crate::code::{bit, half, int8, rotated};
+        match bytes.as_ref().get(6).copied() {
+            Some(half::CODE) => HalfRows::open(bytes, len).map(Self::Half),
+            Some(int8::CODE) => Int8Rows::open(bytes, len).map(Self::Int8),
+            Some(rotated::CODE) => RotatedRows::open(bytes, len).map(Self::Rotated),
+            Some(bit::CODE) => SignRows::open(bytes, len).map(Self::Sign),
+            Some(got) => Err(FileError::Shape { got }),
+            None => Err(FileError::Magic),
+        }
+    }
+
+    /// Refuses a code of other rows, or another code.
+    fn checked(self, rows: &FloatRows<'_>, code: Option<CodeSpec>) -> Result<Self, FileError> {
+        let (dim, metric, own) = match &self {
+            Self::Float(_) | Self::Proven(_) | Self::Reranked(_) => return Ok(self),
+            Self::Half(half) => (half.dim(), Some(half.metric()), CodeSpec::Half(half.half())),
+            Self::Int8(int8) => (int8.dim(), Some(int8.metric()), CodeSpec::Int8),
+            Self::Rotated(r) => (r.dim(), Some(r.metric()), CodeSpec::Rotated(r.width())),
+            Self::Sign(sign) => (sign.dim(), None, CodeSpec::Sign),
+        };
+        fits(rows, (dim, metric))?;
+        if code.is_some_and(|code| code != own) {
+            return Err(FileError::Header { name: "code", got: 0 });
+        }
+        Ok(self)
+    }
+
+    /// The bytes of the code and of what measures again, where they have any.
+    pub fn sections(&self) -> (Option<&[u8]>, Option<&[u8]>) {
+        match self {
+            Self::Float(_) => (None, None),
+            Self::Half(rows) => (Some(rows.to_bytes()), None),
+            Self::Int8(rows) => (Some(rows.to_bytes()), None),
+            Self::Rotated(rows) => (Some(rows.to_bytes()), None),
+            Self::Sign(rows) => (Some(rows.to_bytes()), None),
+            Self::Proven(rows) => (Some(rows.bounds().to_bytes()), None),
+            Self::Reranked(rows) => (rows.fast().sections().0, rows.exact().sections().0),
+        }
+    }
+
+    /// The best code there is of each row.
+    pub(crate) fn best(&self) -> &Self {
+        match self {
+            Self::Reranked(rows) => rows.exact().best(),
+            Self::Float(_)
+            | Self::Half(_)
+            | Self::Int8(_)
+            | Self::Rotated(_)
+            | Self::Sign(_)
+            | Self::Proven(_) => self,
+        }
+    }
+}
+
+/// Refuses codes of another dimension or measure.
+fn fits(rows: &FloatRows<'_>, (dim, metric): (usize, Option<Metric>)) -> Result<(), FileError> {
+    if dim != rows.dim() {
+        return Err(FileError::Header { name: "dimension", got: dim as u64 });
+    }
+    match metric.filter(|&metric| metric != rows.metric()) {
+        None => Ok(()),
+        Some(metric) => {
+            let got = crate::code::coded::metric_code(metric).into();
+            Err(FileError::Header { name: "metric", got })
+        }
+    }
+}
+
+/// Calls the same method of whatever code it is.
+macro_rules! of_each {
+    ($any:expr, $rows:ident => $call:expr) => {
+        match $any {
+            AnyRows::Float($rows) => $call,
+            AnyRows::Half($rows) => $call,
+            AnyRows::Int8($rows) => $call,
+            AnyRows::Rotated($rows) => $call,
+            AnyRows::Sign($rows) => $call,
+            AnyRows::Proven($rows) => $call,
+            AnyRows::Reranked($rows) => $call,
+        }
+    };
+}
+
+impl<B: AsRef<[u8]> + Sync> Rows for AnyRows<'_, B> {
+    type Query = [f32];
+    type Scorer<'q>
+        = AnyScorer<'q, B>
+    where
+        Self: 'q;
+
+    fn len(&self) -> usize {
+        of_each!(self, rows => rows.len())
+    }
+
+    fn scorer<'q>(&'q self, query: &'q [f32]) -> AnyScorer<'q, B> {
+        match self {
+            Self::Float(rows) => AnyScorer::Float(rows.scorer(query)),
+            Self::Half(rows) => AnyScorer::Half(rows.scorer(query)),
+            Self::Int8(rows) => AnyScorer::Int8(rows.scorer(query)),
+            Self::Rotated(rows) => AnyScorer::Rotated(rows.scorer(query)),
+            Self::Sign(rows) => AnyScorer::Sign(rows.scorer(query)),
+            Self::Proven(rows) => AnyScorer::Float(rows.scorer(query)),
+            Self::Reranked(rows) => rows.fast().scorer(query),
+        }
+    }
+
+    fn scorer_of(&self, row: Row) -> AnyScorer<'_, B> {
+        match self {
+            Self::Float(rows) => AnyScorer::Float(rows.scorer_of(row)),
+            Self::Half(rows) => AnyScorer::Half(rows.scorer_of(row)),
+            Self::Int8(rows) => AnyScorer::Int8(rows.scorer_of(row)),
+            Self::Rotated(rows) => AnyScorer::Rotated(rows.scorer_of(row)),
+            Self::Sign(rows) => AnyScorer::Sign(rows.scorer_of(row)),
+            Self::Proven(rows) => AnyScorer::Float(rows.scorer_of(row)),
+            Self::Reranked(rows) => rows.exact().scorer_of(row),
+        }
+    }
+
+    fn candidates(&self, k: usize) -> usize {
+        of_each!(self, rows => rows.candidates(k))
+    }
+
+    fn refine(&self, query: &[f32], hits: &mut Vec<Hit>) {
+        of_each!(self, rows => rows.refine(query, hits));
+    }
+
+    fn is_exact(&self) -> bool {
+        of_each!(self, rows => rows.is_exact())
+    }
+
+    fn nearest(&self, query: &[f32], options: &SearchOptions<'_>) -> Option<Vec<Hit>> {
+        of_each!(self, rows => rows.nearest(query, options))
+    }
+
+    fn nearest_all(
+        &self,
+        queries: &[&[f32]],
+        options: &SearchOptions<'_>,
+    ) -> Option<Vec<Vec<Hit>>> {
+        of_each!(self, rows => rows.nearest_all(queries, options))
+    }
+}
+
+impl<B: AsRef<[u8]>> Scorer for AnyScorer<'_, B> {
+    fn score(&mut self, rows: &[Row], out: &mut [f32]) {
+        match self {
+            Self::Float(scorer) => scorer.score(rows, out),
+            Self::Half(scorer) => scorer.score(rows, out),
+            Self::Int8(scorer) => scorer.score(rows, out),
+            Self::Rotated(scorer) => scorer.score(rows, out),
+            Self::Sign(scorer) => scorer.score(rows, out),
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! Two codes of the same rows: one to find candidates, a better one to choose among them.
+
+use crate::key::key;
+use crate::{Effort, Hit, Row, Rows, Scorer, SearchOptions, flat};
+
+/// Fewest candidates, however few rows are wanted.
+const LEAST: usize = 20;
+
+/// Rows in a fast code, and what it finds measured again in a better one.
+///
+/// A shape walks or scans the fast code and finds `k·factor` rows (at least 20) for `k`; these are
+/// measured again, and the best `k` of them returned with the better distances. Graphs are built
+/// over the better code, and a search of exact effort measures every row in it.
+#[derive(Clone, Debug)]
+pub struct Reranked<F, E> {
+    fast: F,
+    exact: E,
+    factor: usize,
+}
+
+impl<F: Rows, E: Rows<Query = F::Query>> Reranked<F, E> {
+    /// `fast` and `exact` hold the same rows in the same order; `factor` 0 counts as 1.
+    ///
+    /// # Panics
+    /// If they hold different numbers of rows.
+    pub fn new(fast: F, exact: E, factor: usize) -> Self {
+        assert_eq!(fast.len(), exact.len(), "two codes of the same rows");
+        Self { fast, exact, factor: factor.max(1) }
+    }
+
+    /// The code that finds.
+    pub fn fast(&self) -> &F {
+        &self.fast
+    }
+
+    /// The code that chooses.
+    pub fn exact(&self) -> &E {
+        &self.exact
+    }
+
+    /// Candidates per row wanted.
+    pub fn factor(&self) -> usize {
+        self.factor
+    }
+}
+
+impl<F: Rows, E: Rows<Query = F::Query>> Rows for Reranked<F, E> {
+    type Query = F::Query;
+    type Scorer<'q>
+        = RerankedScorer<F::Scorer<'q>, E::Scorer<'q>>
+    where
+        Self: 'q;
+
+    fn len(&self) -> usize {
+        self.fast.len()
+    }
+
+    fn scorer<'q>(&'q self, query: &'q Self::Query) -> Self::Scorer<'q> {
+        RerankedScorer::Fast(self.fast.scorer(query))
+    }
+
+    fn scorer_of(&self, row: Row) -> Self::Scorer<'_> {
+        RerankedScorer::Exact(self.exact.scorer_of(row))
+    }
+
+    fn candidates(&self, k: usize) -> usize {
+        self.exact.candidates(k).saturating_mul(self.factor).max(k.min(1) * LEAST)
+    }
+
+    fn refine(&self, query: &Self::Query, hits: &mut Vec<Hit>) {
+        let rows: Vec<Row> = hits.iter().map(|hit| hit.row).collect();
+        let mut distances = vec![0.0; rows.len()];
+        self.exact.scorer(query).score(&rows, &mut distances);
+        for (hit, distance) in hits.iter_mut().zip(distances) {
+            hit.distance = distance;
+        }
+        hits.sort_unstable_by_key(|hit| key(hit.distance, hit.row));
+        self.exact.refine(query, hits);
+    }
+
+    fn nearest(&self, query: &Self::Query, options: &SearchOptions<'_>) -> Option<Vec<Hit>> {
+        (options.effort == Effort::Exact).then(|| flat::scan(&self.exact, query, options))
+    }
+}
+
+/// Distances of [`Reranked`] rows: the fast code for queries, the better one between rows.
+#[derive(Debug)]
+pub enum RerankedScorer<F, E> {
+    /// Of a query.
+    Fast(F),
+    /// Of a row.
+    Exact(E),
+}
+
+impl<F: Scorer, E: Scorer> Scorer for RerankedScorer<F, E> {
+    fn score(&mut self, rows: &[Row], out: &mut [f32]) {
+        match self {
+            Self::Fast(fast) => fast.score(rows, out),
+            Self::Exact(exact) => exact.score(rows, out),
+        }
+    }
+}

@@ -1,0 +1,363 @@
+//! Rows turned at random, then rounded to few bits: estimates without bias, and nothing to train.
+//!
+//! `RaBitQ` (Gao & Long, 2024; Gao et al., 2025) and EDEN (Vargaftik et al., 2022). With `c` the
+//! mean of the rows and `P` a [`Rotation`], the row `o` is `r = P(o − c)`; its code stands for
+//! levels `x` whose direction is near that of `r`, and
+//!
+//! ```text
+//! ⟨r, y⟩ ≈ f·⟨x, y⟩,   f = ‖r‖² / ⟨r, x⟩
+//! ```
+//!
+//! has no bias over the draws of `P`. Its standard deviation is at most `e·‖y‖` with
+//! `e = ‖r‖·√((‖r‖²‖x‖²/⟨r, x⟩² − 1)/(dim − 1))`, kept with the row. One bit: signs; 2 and 4 bits:
+//! the levels that lose least on a normal distribution (Lloyd–Max); 8 bits: evenly spaced.
+
+mod grid;
+mod rotation;
+
+use kvant_kernels::{Kernels, PackedQuery, PlaneQuery, kernels};
+
+use super::coded::{Coded, Head, float_at, metric_code, put_float};
+use super::integer::Integer;
+use super::lift::{Lift, Lifted};
+use super::{NUMBERS, by_numbers, check_rows};
+use crate::metric::scale_of;
+use crate::{CodeError, FileError, FloatRows, Metric, Row, Rows, Scorer};
+
+pub use grid::Width;
+use rotation::Rotation;
+
+/// The code byte of [`RotatedRows`].
+pub(crate) const CODE: u8 = 3;
+/// Bytes behind the codes of a row: `f`, what its distance adds, and `e` as a bf16.
+const FACTORS: usize = 10;
+
+/// Rows of 1, 2, 4 or 8 bits a dimension after a random rotation, and 10 bytes.
+///
+/// Measures cosine, inner product and squared Euclidean distance; between rows (for graphs) the
+/// distance of what the codes stand for.
+#[derive(Debug)]
+pub struct RotatedRows<B = Vec<u8>> {
+    coded: Coded<B>,
+    metric: Metric,
+    width: Width,
+    rotation: Rotation,
+    /// `‖c‖²`.
+    centre_square: f64,
+    lift: Lift,
+}
+
+impl RotatedRows {
+    /// Codes `rows`; the same seed gives the same bytes. O(n·dim·log dim).
+    ///
+    /// # Errors
+    /// If a value is not finite, there are too many dimensions, or the measure is Manhattan.
+    pub fn encode(rows: &FloatRows<'_>, width: Width, seed: u64) -> Result<Self, CodeError> {
+        check_rows(rows)?;
+        let (dim, len, metric) = (rows.dim(), rows.len(), rows.metric());
+        if metric == Metric::Manhattan {
+            let code = format!("rq{}", width.bits());
+            return Err(CodeError::Metric { code, metric, allowed: "cosine, dot or euclid" });
+        }
+        let centre = mean(rows);
+        let detail = width.bits() as u32;
+        let head = Head { code: CODE, metric: metric_code(metric), dim, detail, len, seed };
+        let coded = Coded::new(head, centre, width.bytes(dim) + FACTORS);
+        let mut all = Self::over(coded, metric, width);
+        let centre: Vec<f64> = all.coded.params.iter().map(|&c| f64::from(c)).collect();
+        let mut turned = vec![0.0; dim];
+        let mut levels = vec![0; dim];
+        for (bytes, row) in all.coded.rows_mut().zip(rows.data().chunks_exact(dim)) {
+            let gaps = row.iter().zip(&centre).map(|(&x, c)| (f64::from(x) - c) as f32);
+            turned.iter_mut().zip(gaps).for_each(|(t, gap)| *t = gap);
+            let along: f64 = turned.iter().zip(&centre).map(|(&r, c)| f64::from(r) * c).sum();
+            all.rotation.turn(&mut turned);
+            width.encode(&turned, &mut bytes[..width.bytes(dim)], &mut levels);
+            put_factors(&mut bytes[width.bytes(dim)..], &turned, &levels, (metric, along));
+        }
+        Ok(all)
+    }
+}
+
+/// The mean of all rows, 0 of none.
+fn mean(rows: &FloatRows<'_>) -> Vec<f32> {
+    let mut sums = vec![0.0f64; rows.dim()];
+    for row in rows.data().chunks_exact(rows.dim()) {
+        sums.iter_mut().zip(row).for_each(|(sum, &x)| *sum += f64::from(x));
+    }
+    let count = rows.len().max(1) as f64;
+    sums.into_iter().map(|sum| (sum / count) as f32).collect()
+}
+
+/// What a row adds: `‖r‖²` to squared distances, `⟨c, o − c⟩` to products of rows.
+fn put_factors(bytes: &mut [u8], turned: &[f32], levels: &[i8], (metric, along): (Metric, f64)) {
+    let pairs = || turned.iter().zip(levels).map(|(&r, &x)| (f64::from(r), f64::from(x)));
+    let square: f64 = pairs().map(|(r, _)| r * r).sum();
+    let product: f64 = pairs().map(|(r, x)| r * x).sum();
+    let size: f64 = pairs().map(|(_, x)| x * x).sum();
+    let (factor, error) = if product > 0.0 {
+        let apart = (square * size / (product * product) - 1.0).max(0.0);
+        let others = (turned.len() as f64 - 1.0).max(1.0);
+        (square / product, (square * apart / others).sqrt())
+    } else {
+        (0.0, square.sqrt())
+    };
+    put_float(bytes, 0, factor as f32);
+    put_float(bytes, 4, if metric == Metric::Euclid { square } else { along } as f32);
+    // Up to the next bf16.
+    let error = (error as f32).to_bits().saturating_add(0xFFFF) >> 16;
+    bytes[8..10].copy_from_slice(&(error as u16).to_le_bytes());
+}
+
+impl<B: AsRef<[u8]>> RotatedRows<B> {
+    fn over(coded: Coded<B>, metric: Metric, width: Width) -> Self {
+        let rotation = Rotation::new(coded.head.dim, coded.head.seed);
+        let centre_square = coded.params.iter().map(|&c| f64::from(c) * f64::from(c)).sum();
+        Self { coded, metric, width, rotation, centre_square, lift: Lift::default() }
+    }
+
+    /// Reads what [`to_bytes`](Self::to_bytes) gave, borrowing it.
+    ///
+    /// # Errors
+    /// If the bytes are not exactly such rows, `len` of them.
+    pub fn open(bytes: B, len: usize) -> Result<Self, FileError> {
+        let width = |head: &Head| {
+            let bits = FileError::Header { name: "bits of a code", got: head.detail.into() };
+            Width::of(head.detail as usize).ok_or(bits)
+        };
+        let coded = Coded::open(bytes, len, |head| match head.code {
+            CODE => Ok((head.dim, width(head)?.bytes(head.dim) + FACTORS)),
+            got => Err(FileError::Shape { got }),
+        })?;
+        let (metric, width) = (coded.head.dense_metric()?, width(&coded.head)?);
+        if metric == Metric::Manhattan {
+            return Err(FileError::Header { name: "metric", got: coded.head.metric.into() });
+        }
+        Ok(Self::over(coded, metric, width))
+    }
+
+    /// Values of a row.
+    pub fn dim(&self) -> usize {
+        self.coded.head.dim
+    }
+
+    /// The measure.
+    pub fn metric(&self) -> Metric {
+        self.metric
+    }
+
+    /// The rows as bytes, the same on every machine.
+    pub fn to_bytes(&self) -> &[u8] {
+        self.coded.bytes()
+    }
+
+    /// Bits of a dimension.
+    pub fn width(&self) -> Width {
+        self.width
+    }
+
+    /// Bytes of a row.
+    pub fn row_bytes(&self) -> usize {
+        self.coded.stride()
+    }
+
+    fn factors(&self, row: u32) -> Factors {
+        let bytes = &self.coded.row(row)[self.width.bytes(self.coded.head.dim)..];
+        let error = u32::from(u16::from_le_bytes([bytes[8], bytes[9]])) << 16;
+        let (factor, add) = (float_at(bytes, 0).into(), float_at(bytes, 4).into());
+        Factors { factor, add, error: f32::from_bits(error) }
+    }
+
+    fn levels(&self, row: u32) -> Vec<i8> {
+        let dim = self.coded.head.dim;
+        self.width.decode(&self.coded.row(row)[..self.width.bytes(dim)], dim)
+    }
+
+    fn length(&self, row: u32) -> f64 {
+        let levels = self.levels(row);
+        let size: f64 = levels.iter().map(|&x| f64::from(x) * f64::from(x)).sum();
+        let Factors { factor, add, .. } = self.factors(row);
+        (self.centre_square + 2.0 * add + factor * factor * size).max(0.0).sqrt()
+    }
+}
+
+struct Factors {
+    factor: f64,
+    add: f64,
+    error: f32,
+}
+
+impl<B: AsRef<[u8]> + Sync> Rows for RotatedRows<B> {
+    type Query = [f32];
+    type Scorer<'q>
+        = RotatedScorer<'q, B>
+    where
+        Self: 'q;
+
+    fn len(&self) -> usize {
+        self.coded.head.len
+    }
+
+    fn scorer<'q>(&'q self, query: &'q [f32]) -> RotatedScorer<'q, B> {
+        assert_eq!(query.len(), self.coded.head.dim, "query of another dimension");
+        let scale = f64::from(scale_of(self.metric, query));
+        let pairs = || query.iter().map(|&q| f64::from(q)).zip(self.coded.params.iter());
+        let pairs = || pairs().map(|(q, &c)| (q, f64::from(c)));
+        let euclid = self.metric == Metric::Euclid;
+        let mut turned: Vec<f32> =
+            pairs().map(|(q, c)| if euclid { q - c } else { q } as f32).collect();
+        let square: f64 = turned.iter().map(|&x| f64::from(x) * f64::from(x)).sum();
+        let constant = if euclid { square } else { pairs().map(|(q, c)| q * c).sum() };
+        self.rotation.turn(&mut turned);
+        let near = Near::query(&turned, self.width);
+        let length = square.sqrt() * scale * if euclid { 2.0 } else { 1.0 };
+        let own = Own { constant, scale, length, row: false };
+        RotatedScorer { kernels: kernels(), rows: self, near, own, lifted: None }
+    }
+
+    fn scorer_of(&self, row: Row) -> RotatedScorer<'_, B> {
+        let Factors { factor, add, .. } = self.factors(row.0);
+        let norms = || (0..self.coded.head.len as u32).map(|row| self.length(row)).collect();
+        let lifted = (self.metric == Metric::Dot).then(|| Lifted::new(self.lift.of(norms), row));
+        let bytes = &self.coded.row(row.0)[..self.width.bytes(self.coded.head.dim)];
+        let near = Near::row(bytes, || self.levels(row.0), (self.width, factor));
+        let centre = if self.metric == Metric::Euclid { 0.0 } else { self.centre_square };
+        let own = Own { constant: centre + add, scale: 1.0, length: 0.0, row: true };
+        RotatedScorer { kernels: kernels(), rows: self, near, own, lifted }
+    }
+}
+
+/// How a query meets the codes: all give `Σ level·query` with the scale of the query.
+#[derive(Debug)]
+enum Near {
+    /// Two signs a time; the factor.
+    Signs { bits: Vec<u8>, dim: usize, scale: f64 },
+    /// One bit against four; the sum of the query.
+    Planes { query: PlaneQuery, sum: i64, scale: f64 },
+    /// 2 or 4 bits against eight; 128 times the sum of the query.
+    Packed { query: PackedQuery, shift: i64, scale: f64 },
+    /// 8 bits.
+    Bytes(Integer),
+}
+
+/// `values` as whole numbers up to `most`, and what one of them stands for.
+fn rounded(values: &[f32], most: f32) -> (Vec<i8>, f64) {
+    let largest = values.iter().fold(0.0f32, |largest, v| largest.max(v.abs()));
+    let scale = if largest > 0.0 { f64::from(largest) / f64::from(most) } else { 1.0 };
+    (values.iter().map(|&v| (f64::from(v) / scale).round() as i8).collect(), scale)
+}
+
+impl Near {
+    fn query(turned: &[f32], width: Width) -> Self {
+        match width.packing() {
+            Some(packing) => {
+                let (codes, scale) = rounded(turned, 127.0);
+                Self::packed(&codes, scale, (packing, width))
+            }
+            None if width == Width::One => {
+                let (codes, scale) = rounded(turned, 7.0);
+                let sum = codes.iter().map(|&code| i64::from(code)).sum();
+                Self::Planes { query: PlaneQuery::new(&codes), sum, scale }
+            }
+            None => {
+                let wide: Vec<f64> = turned.iter().map(|&x| f64::from(x)).collect();
+                Self::Bytes(Integer::new(&wide, None))
+            }
+        }
+    }
+
+    fn row(bytes: &[u8], levels: impl Fn() -> Vec<i8>, (width, scale): (Width, f64)) -> Self {
+        match width.packing() {
+            Some(packing) => Self::packed(&levels(), scale, (packing, width)),
+            None if width == Width::One => {
+                Self::Signs { bits: bytes.to_vec(), dim: levels().len(), scale }
+            }
+            None => Self::Bytes(Integer::narrow(levels(), scale)),
+        }
+    }
+
+    fn packed(codes: &[i8], scale: f64, (packing, width): (kvant_kernels::Packing, Width)) -> Self {
+        let query = PackedQuery::new(codes, packing, &width.levels());
+        let sum: i64 = codes.iter().map(|&code| i64::from(code)).sum();
+        Self::Packed { query, shift: 128 * sum, scale }
+    }
+}
+
+/// What of a distance comes from the query alone.
+#[derive(Debug)]
+struct Own {
+    constant: f64,
+    /// One over the length of the query where the measure is the cosine.
+    scale: f64,
+    /// What the errors of rows are multiplied by.
+    length: f64,
+    /// It is a row itself: products of rows need what both add.
+    row: bool,
+}
+
+/// Estimated distances of [`RotatedRows`] to one query.
+#[derive(Debug)]
+pub struct RotatedScorer<'a, B = Vec<u8>> {
+    kernels: &'static Kernels,
+    rows: &'a RotatedRows<B>,
+    near: Near,
+    own: Own,
+    lifted: Option<Lifted<'a>>,
+}
+
+impl<B: AsRef<[u8]>> RotatedScorer<'_, B> {
+    /// The standard deviation of the estimate for `row`, over the draws of the rotation: 1.9 of
+    /// them hold nearly always (`RaBitQ`, §3.2.2). It may order candidates, it proves nothing.
+    pub fn deviation(&self, row: Row) -> f32 {
+        (f64::from(self.rows.factors(row.0).error) * self.own.length) as f32
+    }
+
+    fn products(&self, numbers: &[u32], give: impl FnMut(usize, f64)) {
+        let (mut give, count) = (give, numbers.len());
+        let picked = self.rows.coded.picked(numbers);
+        let mut sums = [0; NUMBERS];
+        match &self.near {
+            Near::Bytes(query) => query.products(self.kernels, picked, give, count),
+            Near::Packed { query, shift, scale } => {
+                self.kernels.pick_packed(picked, query, &mut sums[..count]);
+                let whole = |at: usize| (i64::from(sums[at]) - shift) as f64 * scale;
+                (0..count).for_each(|at| give(at, whole(at)));
+            }
+            Near::Planes { query, sum, scale } => {
+                self.kernels.pick_planes(picked, query, &mut sums[..count]);
+                let whole = |at: usize| (2 * i64::from(sums[at]) - sum) as f64 * scale;
+                (0..count).for_each(|at| give(at, whole(at)));
+            }
+            Near::Signs { bits, dim, scale } => {
+                let mut pairs = [[0; 2]; NUMBERS];
+                self.kernels.pick_bits(picked, bits, &mut pairs[..count]);
+                let whole = |at: usize| (*dim as f64 - 2.0 * f64::from(pairs[at][1])) * scale;
+                (0..count).for_each(|at| give(at, whole(at)));
+            }
+        }
+    }
+}
+
+impl<B: AsRef<[u8]>> Scorer for RotatedScorer<'_, B> {
+    fn score(&mut self, rows: &[Row], out: &mut [f32]) {
+        let Own { constant, scale, row, .. } = self.own;
+        let metric = self.rows.metric;
+        by_numbers(rows, out, |numbers, out| {
+            self.products(numbers, |at, product| {
+                let Factors { factor, add, .. } = self.rows.factors(numbers[at]);
+                let product = factor * product;
+                out[at] = match metric {
+                    Metric::Euclid => (add + constant - 2.0 * product) as f32,
+                    Metric::Cosine | Metric::Dot | Metric::Manhattan => {
+                        let product = constant + product + if row { add } else { 0.0 };
+                        let one = if metric == Metric::Cosine { 1.0 } else { 0.0 };
+                        (one - product * scale) as f32
+                    }
+                };
+            });
+            if let Some(lifted) = self.lifted {
+                out.iter_mut().zip(numbers).for_each(|(out, &row)| *out -= lifted.product(row));
+            }
+        });
+    }
+}

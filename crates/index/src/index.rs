@@ -1,0 +1,217 @@
+//! A shape over rows in a code, as one thing with a name.
+
+use crate::spread::spread;
+use crate::{
+    AnyRows, AnyShape, BuildOptions, Certainty, CodeError, Effort, FileError, FloatRows, Hit,
+    IndexSpec, Rows, SearchError, SearchOptions, SearchResult, Spec, flat,
+};
+
+/// A shape and the rows it was built over, as an [`IndexSpec`] names them. The vectors stay with
+/// their owner; `B` holds the bytes of codes.
+///
+/// ```
+/// use kvant_index::{BuildOptions, FloatRows, Index, Metric, SearchOptions};
+///
+/// let data = [0.0, 0.0, 3.0, 4.0, 1.0, 1.0];
+/// let rows = FloatRows::new(&data, 2, Metric::Euclid);
+/// let index = Index::build(&"flat,rq4,rerank32".parse()?, rows, &BuildOptions::default())?;
+/// let found = index.search(&[0.9, 1.0], &SearchOptions { k: 2, ..Default::default() })?;
+/// assert_eq!(found.hits[0].row.0, 2);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct Index<'a, B = Vec<u8>> {
+    spec: IndexSpec,
+    dim: usize,
+    shape: AnyShape,
+    rows: AnyRows<'a, B>,
+}
+
+impl<'a> Index<'a> {
+    /// Codes `rows` and builds the shape over them.
+    ///
+    /// # Errors
+    /// If the code cannot hold them.
+    pub fn build(
+        spec: &IndexSpec,
+        rows: FloatRows<'a>,
+        options: &BuildOptions<'_>,
+    ) -> Result<Self, CodeError> {
+        let dim = rows.dim();
+        let rows = AnyRows::encode(spec, rows, options.seed)?;
+        let shape = AnyShape::build(&spec.shape, &rows, options);
+        Ok(Self { spec: *spec, dim, shape, rows })
+    }
+}
+
+impl<'a, B: AsRef<[u8]> + Sync> Index<'a, B> {
+    /// Brings back what [`shape`](Self::shape) and [`rows`](Self::rows) gave as bytes, over the
+    /// vectors it was built from.
+    ///
+    /// # Errors
+    /// If the bytes are not such an index.
+    pub fn open(
+        spec: &IndexSpec,
+        rows: FloatRows<'a>,
+        shape: &[u8],
+        codes: (Option<B>, Option<B>),
+    ) -> Result<Self, FileError> {
+        let (dim, len) = (rows.dim(), rows.len());
+        let shape = AnyShape::from_bytes(shape, len)?;
+        if shape.spec() != spec.shape {
+            return Err(FileError::Header { name: "shape", got: 0 });
+        }
+        let rows = AnyRows::open(spec, rows, codes)?;
+        Ok(Self { spec: *spec, dim, shape, rows })
+    }
+
+    /// What it is.
+    pub fn spec(&self) -> IndexSpec {
+        self.spec
+    }
+
+    /// Which rows are looked at.
+    pub fn shape(&self) -> &AnyShape {
+        &self.shape
+    }
+
+    /// The rows in their code.
+    pub fn rows(&self) -> &AnyRows<'a, B> {
+        &self.rows
+    }
+
+    /// Number of rows.
+    pub fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// Whether there are no rows.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The `k` allowed rows closest to `query`, closest first, never fewer than
+    /// `min(k, rows allowed)`.
+    ///
+    /// # Errors
+    /// If the query or the options do not fit the index.
+    pub fn search(
+        &self,
+        query: &[f32],
+        options: &SearchOptions<'_>,
+    ) -> Result<SearchResult, SearchError> {
+        self.check(query, options)?;
+        let hits = self.shape.search(&self.rows, query, options);
+        Ok(SearchResult { hits, certainty: self.certainty(options) })
+    }
+
+    /// [`search`](Self::search) for each of `queries`, one after the other in memory, on `threads`
+    /// threads (0 counts as 1): the same answers for any number of them.
+    ///
+    /// # Errors
+    /// If the queries are not whole vectors, or as [`search`](Self::search) says of one of them.
+    pub fn search_batch(
+        &self,
+        queries: &[f32],
+        options: &SearchOptions<'_>,
+        threads: usize,
+    ) -> Result<Vec<SearchResult>, SearchError> {
+        let whole = queries.chunks_exact(self.dim);
+        if !whole.remainder().is_empty() {
+            let got = whole.remainder().len();
+            return Err(SearchError::Dimension { expected: self.dim, got });
+        }
+        let queries: Vec<&[f32]> = whole.collect();
+        queries.iter().try_for_each(|query| self.check(query, options))?;
+        let certainty = self.certainty(options);
+        let found = self.shape.search_batch(&self.rows, &queries, options, threads);
+        Ok(found.into_iter().map(|hits| SearchResult { hits, certainty }).collect())
+    }
+
+    /// Every allowed row at most `radius` from `query` by its best code, closest first. The radius
+    /// is a distance as hits have it: squared for [`Metric::Euclid`](crate::Metric::Euclid). O(n).
+    ///
+    /// # Errors
+    /// If the query or the allowed set does not fit the index.
+    pub fn range(
+        &self,
+        query: &[f32],
+        radius: f32,
+        options: &SearchOptions<'_>,
+    ) -> Result<Vec<Hit>, SearchError> {
+        self.check(query, &SearchOptions { k: 1, ..*options })?;
+        Ok(flat::range(self.rows.best(), query, (radius, options.allowed)))
+    }
+
+    fn certainty(&self, options: &SearchOptions<'_>) -> Certainty {
+        let exact = match (options.effort, self.spec.shape) {
+            (Effort::Exact, _) => self.rows.best().is_exact(),
+            (_, shape) => shape == Spec::Flat && self.rows.is_exact(),
+        };
+        if exact { Certainty::Exact } else { Certainty::Bounded }
+    }
+
+    fn check(&self, query: &[f32], options: &SearchOptions<'_>) -> Result<(), SearchError> {
+        let (expected, got) = (self.dim, query.len());
+        if expected != got {
+            return Err(SearchError::Dimension { expected, got });
+        }
+        if let Some(at) = query.iter().position(|x| !x.is_finite()) {
+            return Err(SearchError::NotFinite { at });
+        }
+        let (expected, got) = (self.len(), options.allowed.map_or(self.len(), crate::Bitmap::len));
+        if expected != got {
+            return Err(SearchError::Allowed { expected, got });
+        }
+        if options.k == 0 { Err(SearchError::Nothing) } else { Ok(()) }
+    }
+}
+
+impl AnyShape {
+    /// [`search`](Self::search) for each query on `threads` threads (0 counts as 1), the same
+    /// answers for any number of them.
+    ///
+    /// # Panics
+    /// As [`search`](Self::search).
+    pub fn search_batch<R: Rows>(
+        &self,
+        rows: &R,
+        queries: &[&R::Query],
+        options: &SearchOptions<'_>,
+        threads: usize,
+    ) -> Vec<Vec<Hit>>
+    where
+        R::Query: Sync,
+    {
+        let every = matches!(self, Self::Flat(_)) || options.effort == Effort::Exact;
+        let states = &mut vec![(); threads.max(1)];
+        if every && options.k > 0 {
+            flat::assert_fits(options.allowed, rows.len());
+            let share = queries.len().div_ceil(threads.max(1)).max(1);
+            let parts: Vec<&[&R::Query]> = queries.chunks(share).collect();
+            let found = spread_all(&parts, |part| rows.nearest_all(part, options));
+            if let Some(found) = found {
+                return found;
+            }
+        }
+        spread(states, queries.len(), |(), at| self.search(rows, queries[at], options))
+    }
+}
+
+/// What `work` gives for every part, one part a thread; `None` if it is for any.
+fn spread_all<Q: Sync, T: Send>(
+    parts: &[Q],
+    work: impl Fn(&Q) -> Option<Vec<T>> + Sync,
+) -> Option<Vec<T>> {
+    let found: Vec<Option<Vec<T>>> = std::thread::scope(|scope| {
+        let work = &work;
+        let run = |part| scope.spawn(move || work(part));
+        let others: Vec<_> = parts.iter().skip(1).map(run).collect();
+        let own = parts.first().map(work);
+        let others = others
+            .into_iter()
+            .map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+        own.into_iter().chain(others).collect()
+    });
+    found.into_iter().collect::<Option<Vec<_>>>().map(|all| all.into_iter().flatten().collect())
+}
