@@ -1,7 +1,7 @@
 //! Shared immutable bytes, mapped from a file or owned. The only room of this crate with `unsafe`.
 #![expect(unsafe_code, reason = "mapping files and viewing bytes as numbers live here")]
 
-use memmap2::Mmap;
+use memmap2::{Mmap, MmapOptions, UncheckedAdvice};
 use std::fmt;
 use std::fs::File;
 use std::io;
@@ -16,6 +16,9 @@ pub struct Bytes {
     start: usize,
     len: usize,
 }
+
+/// A multiple of the size of a page on every machine we know of.
+const PAGE: usize = 1 << 16;
 
 enum Owner {
     Mapped(Mmap),
@@ -47,6 +50,16 @@ impl Bytes {
 
     /// The content of `file`, mapped. An empty file needs no map.
     pub(crate) fn map(file: &File) -> io::Result<Self> {
+        Self::map_as(file, &MmapOptions::new())
+    }
+
+    /// As [`Bytes::map`], with all pages brought in at once: cheaper than at first use where all of
+    /// them will be used.
+    pub(crate) fn map_whole(file: &File) -> io::Result<Self> {
+        Self::map_as(file, MmapOptions::new().populate())
+    }
+
+    fn map_as(file: &File, options: &MmapOptions) -> io::Result<Self> {
         if file.metadata()?.len() == 0 {
             return Ok(Self::copy_of(&[]));
         }
@@ -55,7 +68,7 @@ impl Bytes {
         // change; logs are read only while their single writer is not running. Foreign files
         // (models, data sets) come with the documented demand of `read_file` that they stay as
         // they are while in use. The map is read-only and private to this process.
-        let map = unsafe { Mmap::map(file)? };
+        let map = unsafe { options.map(file)? };
         let len = map.len();
         Ok(Self { owner: Arc::new(Owner::Mapped(map)), start: 0, len })
     }
@@ -72,6 +85,21 @@ impl Bytes {
             self.len
         );
         Self { owner: Arc::clone(&self.owner), start: self.start + range.start, len: range.len() }
+    }
+
+    /// Tells the system that these bytes of a mapped file are not needed in memory for now; they
+    /// are read from the file again when touched. Does nothing where they are owned.
+    pub fn release(&self) {
+        let Owner::Mapped(map) = &*self.owner else { return };
+        // Only pages that lie inside as a whole; others may be in use by neighbours.
+        let from = self.start.next_multiple_of(PAGE);
+        let to = (self.start + self.len) / PAGE * PAGE;
+        if from < to {
+            // SAFETY: the map is shared with its file and read-only, so pages that are let go come
+            // back with the same content. A refusal leaves everything as it was.
+            let _ =
+                unsafe { map.unchecked_advise_range(UncheckedAdvice::DontNeed, from, to - from) };
+        }
     }
 
     /// The bytes as little-endian `f32`, without copying. `None` unless the start is on a 4-byte
@@ -161,8 +189,12 @@ mod tests {
             let data: Vec<u8> = (0..len).map(|i| (i * 7) as u8).collect();
             let mut file = tempfile::tempfile().unwrap();
             file.write_all(&data).unwrap();
-            for bytes in [Bytes::copy_of(&data), Bytes::map(&file).unwrap()] {
-                assert_eq!(&*bytes, &data);
+            let mapped = [Bytes::map(&file).unwrap(), Bytes::map_whole(&file).unwrap()];
+            for bytes in [Bytes::copy_of(&data)].iter().chain(&mapped) {
+                assert_eq!(&**bytes, &data);
+                bytes.release();
+                bytes.slice(len / 3..len / 2).release();
+                assert_eq!(&**bytes, &data, "what was released comes back");
                 assert!(bytes.is_empty() || (bytes.as_ptr() as usize).is_multiple_of(64));
             }
         }

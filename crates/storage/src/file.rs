@@ -5,6 +5,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::SystemTime;
 
 /// How temporary files begin; the leading dot keeps them out of every [`crate::Name`].
 pub(crate) const TEMPORARY: &str = ".tmp-";
@@ -15,12 +16,57 @@ pub(crate) const TEMPORARY: &str = ".tmp-";
 /// # Errors
 /// [`ReadError::Missing`] or [`ReadError::Io`] naming the path.
 pub fn read_file(path: &Path) -> Result<Bytes, ReadError> {
+    read_by(path, Bytes::map)
+}
+
+/// What tells a file from another, or from itself at another time, without its content.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stamp {
+    /// Bytes in it.
+    pub len: u64,
+    /// When its content last changed, in nanoseconds since 1970; negative before.
+    pub modified_ns: i128,
+    /// Its number on its device, 0 where there is none.
+    pub inode: u64,
+}
+
+impl Stamp {
+    fn of(file: &File) -> io::Result<Self> {
+        let meta = file.metadata()?;
+        let since = meta.modified()?.duration_since(SystemTime::UNIX_EPOCH);
+        let modified_ns = match since {
+            Ok(after) => after.as_nanos() as i128,
+            Err(error) => -(error.duration().as_nanos() as i128),
+        };
+        #[cfg(unix)]
+        let inode = std::os::unix::fs::MetadataExt::ino(&meta);
+        #[cfg(not(unix))]
+        let inode = 0;
+        Ok(Self { len: meta.len(), modified_ns, inode })
+    }
+}
+
+/// As [`read_file`], and the stamp of the file that was mapped, even if another has its name by
+/// now.
+///
+/// # Errors
+/// As [`read_file`].
+pub fn read_stamped_file(path: &Path) -> Result<(Bytes, Stamp), ReadError> {
+    read_by(path, |file| Ok((Bytes::map(file)?, Stamp::of(file)?)))
+}
+
+/// As [`read_file`], with all pages brought in at once.
+pub(crate) fn read_whole_file(path: &Path) -> Result<Bytes, ReadError> {
+    read_by(path, Bytes::map_whole)
+}
+
+fn read_by<T>(path: &Path, map: fn(&File) -> io::Result<T>) -> Result<T, ReadError> {
     let read = || {
         let file = File::open(path)?;
         if file.metadata()?.is_dir() {
             return Err(io::Error::from(io::ErrorKind::IsADirectory));
         }
-        Bytes::map(&file)
+        map(&file)
     };
     read().map_err(|error| read_error(path, error))
 }
@@ -94,6 +140,17 @@ impl Staged {
 
     pub(crate) fn write(&mut self, data: &[u8]) -> io::Result<()> {
         self.file.write_all(data)
+    }
+
+    /// Gives it its name at once, durable or not.
+    pub(crate) fn replace(mut self) -> Result<(), CreateError> {
+        let mut run = || {
+            self.file.flush()?;
+            std::fs::rename(&self.temporary, &self.target)?;
+            self.published = true;
+            Ok(())
+        };
+        run().map_err(|error| create_error(&self.target, error))
     }
 
     /// Data first, then the name, then the folder: the order a power cut demands.
@@ -180,6 +237,21 @@ mod tests {
         write_file_atomic(&path, b"three").unwrap();
         assert_eq!(&*read_file(&path).unwrap(), b"three");
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1, "a temporary file stayed");
+    }
+
+    #[test]
+    fn a_stamp_is_of_the_file_that_was_mapped() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("model");
+        std::fs::write(&path, b"one").unwrap();
+        let (bytes, stamp) = read_stamped_file(&path).unwrap();
+        assert_eq!((bytes.len(), stamp.len), (3, 3));
+        assert_eq!(read_stamped_file(&path).unwrap().1, stamp);
+        write_file_atomic(&path, b"two").unwrap();
+        assert_ne!(read_stamped_file(&path).unwrap().1, stamp, "another file of that name");
+        let past = SystemTime::UNIX_EPOCH - std::time::Duration::from_secs(5);
+        File::options().append(true).open(&path).unwrap().set_modified(past).unwrap();
+        assert_eq!(read_stamped_file(&path).unwrap().1.modified_ns, -5_000_000_000);
     }
 
     #[test]

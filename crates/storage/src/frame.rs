@@ -15,7 +15,7 @@
 //! whole content: whoever stores it ([`Frame::identity`]) can tell this file from any other.
 
 use crate::limits::{FRAME_NAME_SIZE_MAX, FRAME_SECTIONS_MAX};
-use crate::{Bytes, CreateError, Dir, Name, WriteError, crc32c};
+use crate::{Bytes, CreateError, Dir, Name, Sink, WriteError, crc32c, crc32c_append};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -41,6 +41,15 @@ pub struct Section<'a> {
     pub name: &'a str,
     /// The content.
     pub data: &'a [u8],
+}
+
+/// A section whose content lies in several places, one piece behind the other.
+#[derive(Clone, Debug)]
+pub struct Pieces<'a> {
+    /// 1 to 16 bytes of ASCII.
+    pub name: &'a str,
+    /// The content.
+    pub data: Vec<&'a [u8]>,
 }
 
 /// Why a framed file was not accepted.
@@ -143,7 +152,8 @@ pub fn save(
     used: u64,
     sections: &[Section<'_>],
 ) -> Result<u32, SaveError> {
-    let header = header(kind, used, sections);
+    let rows: Vec<_> = sections.iter().map(Row::of).collect();
+    let header = header(kind, used, &rows);
     let identity = crc32c(&header[..header.len() - 4]);
     let mut sink = dir.create(name)?;
     sink.write(&header)?;
@@ -158,12 +168,39 @@ pub fn save(
     Ok(identity)
 }
 
+/// Writes `sections` as a file to `sink`, which is left to be published. Copies nothing.
+///
+/// # Errors
+/// [`WriteError`].
+///
+/// # Panics
+/// As [`save`].
+pub fn write(
+    sink: &mut dyn Sink,
+    kind: &Kind,
+    used: u64,
+    sections: &[Pieces<'_>],
+) -> Result<(), WriteError> {
+    let rows: Vec<_> = sections.iter().map(Row::of_pieces).collect();
+    let header = header(kind, used, &rows);
+    sink.write(&header)?;
+    let mut at = header.len();
+    for (section, row) in sections.iter().zip(&rows) {
+        let start = at.next_multiple_of(ALIGN);
+        sink.write(&[0; ALIGN][..start - at])?;
+        section.data.iter().try_for_each(|piece| sink.write(piece))?;
+        at = start + row.len;
+    }
+    Ok(())
+}
+
 /// `sections` as the bytes [`save`] writes, for small files created in one call.
 ///
 /// # Panics
 /// As [`save`].
 pub fn to_bytes(kind: &Kind, used: u64, sections: &[Section<'_>]) -> Vec<u8> {
-    let mut out = header(kind, used, sections);
+    let rows: Vec<_> = sections.iter().map(Row::of).collect();
+    let mut out = header(kind, used, &rows);
     for section in sections {
         out.resize(out.len().next_multiple_of(ALIGN), 0);
         out.extend_from_slice(section.data);
@@ -171,7 +208,27 @@ pub fn to_bytes(kind: &Kind, used: u64, sections: &[Section<'_>]) -> Vec<u8> {
     out
 }
 
-fn header(kind: &Kind, used: u64, sections: &[Section<'_>]) -> Vec<u8> {
+/// What the section table says of a section.
+struct Row<'a> {
+    name: &'a str,
+    len: usize,
+    crc: u32,
+}
+
+impl<'a> Row<'a> {
+    fn of(section: &Section<'a>) -> Self {
+        let Section { name, data } = *section;
+        Self { name, len: data.len(), crc: crc32c(data) }
+    }
+
+    fn of_pieces(section: &Pieces<'a>) -> Self {
+        let len = section.data.iter().map(|piece| piece.len()).sum();
+        let crc = section.data.iter().fold(0, |crc, piece| crc32c_append(crc, piece));
+        Self { name: section.name, len, crc }
+    }
+}
+
+fn header(kind: &Kind, used: u64, sections: &[Row<'_>]) -> Vec<u8> {
     assert!(sections.len() <= FRAME_SECTIONS_MAX, "{} sections", sections.len());
     assert_eq!(used & !kind.features, 0, "feature bits nobody can read");
     let size = FIXED + ENTRY * sections.len() + 4;
@@ -186,10 +243,10 @@ fn header(kind: &Kind, used: u64, sections: &[Section<'_>]) -> Vec<u8> {
         padded[..name.len()].copy_from_slice(name);
         table.extend_from_slice(&padded);
         table.extend_from_slice(&(start as u64).to_le_bytes());
-        table.extend_from_slice(&(section.data.len() as u64).to_le_bytes());
-        table.extend_from_slice(&crc32c(section.data).to_le_bytes());
+        table.extend_from_slice(&(section.len as u64).to_le_bytes());
+        table.extend_from_slice(&section.crc.to_le_bytes());
         table.extend_from_slice(&[0; 4]);
-        at = start + section.data.len();
+        at = start + section.len;
     }
     let mut out = Vec::with_capacity(size);
     out.extend_from_slice(&kind.magic);

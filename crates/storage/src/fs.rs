@@ -71,7 +71,7 @@ impl FsDir {
 }
 
 /// Creates a folder and its parents, each made durable in the one above it.
-fn create_folder(path: &Path) -> Result<(), CreateError> {
+pub(crate) fn create_folder(path: &Path) -> Result<(), CreateError> {
     if path.is_dir() {
         return Ok(());
     }
@@ -230,6 +230,30 @@ pub fn stream_new_file(path: &Path) -> Result<Box<dyn Sink>, CreateError> {
     Ok(Box::new(FsSink(staged)))
 }
 
+/// A file at `path` that replaces what was there once it is published, whole but not waited for to
+/// reach the disk: after a power cut there may be anything under its name. For what can be made
+/// again and has a checksum.
+///
+/// # Errors
+/// [`CreateError::Io`].
+pub fn stream_passing_file(path: &Path) -> Result<Box<dyn Sink>, CreateError> {
+    let staged = Staged::new(path).map_err(|e| create_error(path, e))?;
+    Ok(Box::new(PassingSink(staged)))
+}
+
+struct PassingSink(Staged);
+
+impl Sink for PassingSink {
+    fn write(&mut self, data: &[u8]) -> Result<(), WriteError> {
+        let path = self.0.target().to_owned();
+        self.0.write(data).map_err(|e| WriteError::Io { path, cause: e.into() })
+    }
+
+    fn publish(self: Box<Self>) -> Result<(), CreateError> {
+        self.0.replace()
+    }
+}
+
 struct FsSink(Staged);
 
 impl Sink for FsSink {
@@ -274,6 +298,21 @@ impl Log for FsLog {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_passing_file_appears_whole_and_replaces() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("kept");
+        for text in [b"one", b"two"] {
+            let mut sink = stream_passing_file(&path).unwrap();
+            sink.write(text).unwrap();
+            assert_eq!(path.exists(), text == b"two");
+            sink.publish().unwrap();
+            assert_eq!(std::fs::read(&path).unwrap(), text);
+        }
+        drop(stream_passing_file(&path).unwrap());
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1, "a temporary file stayed");
+    }
 
     #[test]
     fn a_streamed_file_appears_whole_and_replaces_nothing() {

@@ -4,7 +4,8 @@
 //! disk ([`Dir::create_new`], [`Dir::create`]); the one thing that grows is a log
 //! ([`Dir::append`]), and what was appended counts only after [`Log::sync`]. [`FsDir`] is the real
 //! implementation, [`MemDir`] the one of tests, and [`FaultDir`] fails or cuts the power at any
-//! chosen call. [`frame`] is the checksummed container every write-once file uses.
+//! chosen call. [`frame`] is the checksummed container every write-once file uses. [`Shelf`] holds
+//! files that can be made again.
 //!
 //! **Invariant:** no file is ever changed in place; nothing here knows what the bytes mean; the
 //! only `unsafe` is in `bytes.rs`.
@@ -20,16 +21,20 @@ pub mod limits;
 mod lock;
 mod mem;
 mod name;
+mod shelf;
 
 pub use bytes::{Bytes, bytes_of_f32};
 pub use dir::{Dir, Log, Sink};
 pub use error::{Cause, CreateError, LockError, ReadError, RemoveError, WriteError};
 pub use fault::{Fault, FaultDir};
-pub use file::{read_file, sync_folder, write_file_atomic, write_new_file};
-pub use fs::{FsDir, stream_new_file};
+pub use file::{
+    Stamp, read_file, read_stamped_file, sync_folder, write_file_atomic, write_new_file,
+};
+pub use fs::{FsDir, stream_new_file, stream_passing_file};
 pub use lock::Lock;
 pub use mem::MemDir;
 pub use name::{Name, NameError};
+pub use shelf::Shelf;
 
 /// CRC-32C (Castagnoli) of `data`, as every file of Kvant stores it.
 pub fn crc32c(data: &[u8]) -> u32 {

@@ -36,6 +36,27 @@ fn streamed_and_built_files_are_the_same_bytes() {
 }
 
 #[test]
+fn pieces_make_the_file_that_their_whole_makes() {
+    let dir = MemDir::default();
+    let name = Name::new("a/b").unwrap();
+    let sections = [
+        Pieces { name: "one", data: vec![&[7; 60], &[], &[8; 40]] },
+        Pieces { name: "none", data: Vec::new() },
+        Pieces { name: "two", data: vec![b"t"] },
+    ];
+    let mut sink = dir.create(&name).unwrap();
+    write(sink.as_mut(), &KIND, 1, &sections).unwrap();
+    sink.publish().unwrap();
+    let whole = [&[7; 60][..], &[8; 40]].concat();
+    let sections = [
+        Section { name: "one", data: &whole },
+        Section { name: "none", data: &[] },
+        Section { name: "two", data: b"t" },
+    ];
+    assert_eq!(&*dir.read(&name).unwrap(), &to_bytes(&KIND, 1, &sections));
+}
+
+#[test]
 fn every_single_bit_flip_is_harmless_or_an_error() {
     let data = sample();
     for bit in 0..data.len() * 8 {
