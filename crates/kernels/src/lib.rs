@@ -19,6 +19,8 @@ mod pool;
 mod scalar;
 #[cfg(target_arch = "x86_64")]
 mod series;
+#[expect(unsafe_code, reason = "numbers are viewed as bytes, lent ones through a pointer")]
+mod shared;
 mod table;
 #[cfg(target_arch = "x86_64")]
 #[expect(unsafe_code, reason = "pointer loads and calls of functions that need CPU features")]
@@ -29,7 +31,9 @@ pub use level::{Level, LevelError};
 pub use matrix::{Matrix, MatrixMut};
 pub use pack::bf16::{PackedBF16, RowsBF16};
 pub use pack::blocks::{BlockRow, BlockShape, BlocksI8, CodeLevels, Minima, PackedBlocks, Scaling};
+pub use pack::section::PACKED_LAYOUT;
 pub use pack::{Operand, Outputs, PackedF32, PackedI8, RowsI8};
 pub use pick::{Half, PackedQuery, Packing, Picked, PlaneQuery, Sum};
 pub use pool::Pool;
+pub use shared::{Lender, Plain, Shared};
 pub use table::{Kernels, WidenScales, kernels};

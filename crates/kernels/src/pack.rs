@@ -2,9 +2,11 @@
 
 pub(crate) mod bf16;
 pub(crate) mod blocks;
+pub(crate) mod section;
 
 use std::ops::Range;
 
+use crate::shared::Shared;
 use crate::{Matrix, kernels};
 
 /// Output columns per panel: one AVX-512 register of f32, two of AVX2.
@@ -91,7 +93,7 @@ impl<'a, W: Operand> From<&'a mut W> for Outputs<'a, W> {
 /// `W[16·p + i][j]`; missing outputs are zero.
 #[derive(Clone, Debug, Default)]
 pub struct PackedF32 {
-    pub(crate) data: Vec<LineF32>,
+    pub(crate) data: Shared<LineF32>,
     n: usize,
     k: usize,
 }
@@ -112,9 +114,10 @@ impl PackedF32 {
     /// Packs the transpose of `w` (`k × n`, one column per output) in place.
     pub fn pack_transposed(&mut self, w: Matrix<'_, f32>) {
         self.reset(w.cols(), w.rows());
+        let data = self.data.to_mut();
         for p in 0..self.n.div_ceil(PANEL) {
             let columns = p * PANEL..self.n.min((p + 1) * PANEL);
-            for (j, line) in self.data[p * self.k..][..self.k].iter_mut().enumerate() {
+            for (j, line) in data[p * self.k..][..self.k].iter_mut().enumerate() {
                 let row = &w.row(j)[columns.clone()];
                 if let Ok(whole) = <&[f32; PANEL]>::try_from(row) {
                     line.0 = *whole;
@@ -135,14 +138,14 @@ impl PackedF32 {
         self.reset(n, k);
         let (lines, rest) = values.as_chunks::<PANEL>();
         assert!(rest.is_empty() && lines.len() == self.data.len(), "values of a packed weight");
-        self.data.iter_mut().zip(lines).for_each(|(line, values)| line.0 = *values);
+        self.data.to_mut().iter_mut().zip(lines).for_each(|(line, values)| line.0 = *values);
     }
 
     /// Makes room for `n × k`; what the lines hold is unspecified.
     pub(crate) fn reset(&mut self, n: usize, k: usize) {
         self.n = n;
         self.k = k;
-        self.data.resize(n.div_ceil(PANEL) * k, ZERO_F32);
+        self.data.to_mut().resize(n.div_ceil(PANEL) * k, ZERO_F32);
     }
 
     /// Outputs of the product.
@@ -168,9 +171,9 @@ impl PackedF32 {
 /// zero of the activations, which is not the code 0.
 #[derive(Clone, Debug, Default)]
 pub struct PackedI8 {
-    pub(crate) data: Vec<LineI8>,
-    pub(crate) scales: Vec<f32>,
-    pub(crate) sums: Vec<i32>,
+    pub(crate) data: Shared<LineI8>,
+    pub(crate) scales: Shared<f32>,
+    pub(crate) sums: Shared<i32>,
     n: usize,
     k: usize,
 }
@@ -185,23 +188,17 @@ impl PackedI8 {
         assert_eq!(scales.len(), n, "one scale per row");
         let panels = n.div_ceil(PANEL);
         let panel_len = k.div_ceil(LANE);
-        let mut packed = Self {
-            data: vec![ZERO_I8; panels * panel_len],
-            scales: scales.to_vec(),
-            sums: Vec::with_capacity(panels * PANEL),
-            n,
-            k,
-        };
+        let (mut data, mut sums) = (vec![ZERO_I8; panels * panel_len], vec![0; panels * PANEL]);
         for row in 0..n {
-            let panel = &mut packed.data[(row / PANEL) * panel_len..][..panel_len];
+            let panel = &mut data[(row / PANEL) * panel_len..][..panel_len];
             for (j, &code) in codes.row(row).iter().enumerate() {
                 panel[j / LANE].0[(row % PANEL) * LANE + j % LANE] = code;
             }
-            packed.sums.push(codes.row(row).iter().map(|&code| i32::from(code)).sum());
+            sums[row] = codes.row(row).iter().map(|&code| i32::from(code)).sum();
         }
-        packed.scales.resize(panels * PANEL, 0.0);
-        packed.sums.resize(panels * PANEL, 0);
-        packed
+        let mut scales = scales.to_vec();
+        scales.resize(panels * PANEL, 0.0);
+        Self { data: data.into(), scales: scales.into(), sums: sums.into(), n, k }
     }
 
     /// Outputs of the product.

@@ -244,7 +244,7 @@ impl Kernels {
         for from in outputs.clone().step_by(EXPANDED * PANEL) {
             let range = from..outputs.end.min(from + EXPANDED * PANEL);
             memory.reset(range.len(), w.k());
-            for (panel, lines) in memory.data.chunks_mut(w.k().max(1)).enumerate() {
+            for (panel, lines) in memory.data.to_mut().chunks_mut(w.k().max(1)).enumerate() {
                 (self.expand)(w, from / PANEL + panel, lines);
             }
             let bias = bias.map(|bias| &bias[range.clone()]);
@@ -313,7 +313,7 @@ impl Kernels {
     /// [`PackedF32::pack`] with the functions of this table.
     pub fn pack_f32(&self, w: Matrix<'_, f32>, packed: &mut PackedF32) {
         packed.reset(w.rows(), w.cols());
-        (self.transpose)(w, &mut packed.data);
+        (self.transpose)(w, packed.data.to_mut());
     }
 
     /// Fills `packed` (`n × k`) with numbers of f16 that lie in its order: by panels of 16 outputs,
@@ -321,7 +321,7 @@ impl Kernels {
     pub fn widen_f16(&self, halves: &[u16], (n, k): (usize, usize), packed: &mut PackedF32) {
         packed.reset(n, k);
         assert_eq!(halves.len(), packed.data.len() * PANEL, "values of a packed weight");
-        (self.widen_f16)(halves, &mut packed.data);
+        (self.widen_f16)(halves, packed.data.to_mut());
     }
 
     /// As [`Kernels::widen_f16`], from int8 codes with a scale for every output, or for every
@@ -339,13 +339,13 @@ impl Kernels {
             WidenScales::Outputs(scales) => {
                 assert_eq!(scales.len(), n.next_multiple_of(PANEL), "a scale for every output");
                 if k > 0 {
-                    (self.widen_i8_outputs)(codes, scales, k, &mut packed.data);
+                    (self.widen_i8_outputs)(codes, scales, k, packed.data.to_mut());
                 }
             }
             WidenScales::Inputs(scales) => {
                 assert_eq!(scales.len(), k, "a scale for every input");
                 if k > 0 {
-                    (self.widen_i8_inputs)(codes, scales, &mut packed.data);
+                    (self.widen_i8_inputs)(codes, scales, packed.data.to_mut());
                 }
             }
         }

@@ -11,7 +11,7 @@ mod search;
 pub use format::{BLOCK, BlockFormat};
 
 use half::f16;
-use kvant_kernels::Matrix;
+use kvant_kernels::{Matrix, Shared};
 
 use crate::coded::gather;
 use crate::refit::stored;
@@ -38,7 +38,7 @@ pub struct BlockMatrix {
     format: BlockFormat,
     rows: usize,
     cols: usize,
-    data: Vec<u8>,
+    data: Shared<u8>,
 }
 
 impl BlockMatrix {
@@ -93,10 +93,11 @@ impl BlockMatrix {
                 encode(index * width, weights, block);
             }
         }
-        Ok(Self { format, rows: w.rows(), cols: w.cols(), data })
+        Ok(Self { format, rows: w.rows(), cols: w.cols(), data: data.into() })
     }
 
-    /// Puts stored blocks together: `data` holds the blocks of row 0, then of row 1, …
+    /// Puts stored blocks together: `data` holds the blocks of row 0, then of row 1, …; lent ones
+    /// are not copied.
     ///
     /// # Errors
     /// [`LayoutError`] when the rows are no whole blocks, the length does not follow from the
@@ -105,8 +106,9 @@ impl BlockMatrix {
         format: BlockFormat,
         rows: usize,
         cols: usize,
-        data: Vec<u8>,
+        data: impl Into<Shared<u8>>,
     ) -> Result<Self, LayoutError> {
+        let data = data.into();
         let width = format.weights_per_block();
         if !cols.is_multiple_of(width) {
             return Err(LayoutError::BlockCols { format, block: width, cols });
@@ -160,7 +162,8 @@ impl BlockMatrix {
 
     pub(crate) fn select_rows(&self, order: &[usize]) -> Self {
         let row_bytes = self.row_bytes();
-        Self { rows: order.len(), data: gather(&self.data, row_bytes, order), ..*self }
+        let data = gather(&self.data, row_bytes, order).into();
+        Self { rows: order.len(), data, ..*self }
     }
 
     /// Restores row `row` into `out`.
@@ -182,6 +185,19 @@ impl BlockMatrix {
             for ((values, codes), step) in groups.zip(steps) {
                 format.restore(step, codes, values);
             }
+        }
+    }
+
+    /// Writes the codes of row `row`, as indices into the levels of its grid.
+    ///
+    /// # Panics
+    /// If there is no such row, or `out` does not hold exactly `cols` codes.
+    pub fn row_codes(&self, row: usize, out: &mut [u8]) {
+        assert!(row < self.rows && out.len() == self.cols, "row {row} of {}", self.rows);
+        let bytes = &self.data[row * self.row_bytes()..][..self.row_bytes()];
+        let blocks = bytes.chunks_exact(self.format.block_bytes());
+        for (codes, block) in out.chunks_exact_mut(self.format.weights_per_block()).zip(blocks) {
+            self.format.unpack(block, codes);
         }
     }
 
@@ -278,7 +294,7 @@ impl BlockMatrix {
         {
             return false;
         }
-        let blocks = self.data.chunks_exact_mut(self.format.block_bytes());
+        let blocks = self.data.to_mut().chunks_exact_mut(self.format.block_bytes());
         for (index, block) in blocks.enumerate() {
             set_number(block, numbers[0].1, scales[index]);
             if let Some(&(_, at)) = numbers.get(1) {
@@ -290,16 +306,15 @@ impl BlockMatrix {
 
     pub(crate) fn grid_codes(&self) -> Vec<u8> {
         let mut codes = vec![0; self.rows * self.cols];
-        let blocks = self.data.chunks_exact(self.format.block_bytes());
-        for (codes, block) in codes.chunks_exact_mut(self.format.weights_per_block()).zip(blocks) {
-            self.format.unpack(block, codes);
+        for (row, codes) in codes.chunks_exact_mut(self.cols.max(1)).enumerate() {
+            self.row_codes(row, codes);
         }
         codes
     }
 
     pub(crate) fn set_grid_codes(&mut self, codes: &[u8]) {
         let width = self.format.weights_per_block();
-        let blocks = self.data.chunks_exact_mut(self.format.block_bytes());
+        let blocks = self.data.to_mut().chunks_exact_mut(self.format.block_bytes());
         let mut copy = [0; BLOCK_MAX];
         for (codes, block) in codes.chunks_exact(width).zip(blocks) {
             copy[..width].copy_from_slice(codes);

@@ -4,6 +4,7 @@
 use half::f16;
 
 use super::{LANE, Line, PANEL};
+use crate::shared::Shared;
 
 /// One load of a panel's codes.
 pub(crate) type LineU8 = Line<u8, { PANEL * LANE }>;
@@ -71,18 +72,18 @@ pub struct BlockRow<'a> {
 #[derive(Clone, Debug)]
 pub struct PackedBlocks {
     shape: BlockShape,
-    levels: CodeLevels,
+    pub(super) levels: CodeLevels,
     /// Codes to unsigned bytes, for 4 bits.
     pub(crate) table: [u8; 16],
     /// What a byte of the table is above its level.
     pub(crate) zero: i32,
     /// What a step of the table is worth.
     pub(crate) unit: f32,
-    pub(crate) codes: Vec<LineU8>,
-    pub(crate) scales: Vec<Halves>,
-    pub(crate) minima: Vec<Halves>,
+    pub(crate) codes: Shared<LineU8>,
+    pub(crate) scales: Shared<Halves>,
+    pub(crate) minima: Shared<Halves>,
     /// A factor for every output, up to a whole panel.
-    pub(crate) factors: Vec<f32>,
+    pub(crate) factors: Shared<f32>,
 }
 
 impl PackedBlocks {
@@ -115,44 +116,60 @@ impl PackedBlocks {
         packed
     }
 
+    /// No rows, room for all of them.
     fn empty(shape: BlockShape, levels: CodeLevels, with_minima: Minima) -> Self {
-        let (table, zero, unit) = integers(levels);
+        let mut packed = Self::without_rows(shape, levels);
         let (panels, blocks) = (shape.n.div_ceil(PANEL), shape.blocks());
-        let four = !matches!(levels, CodeLevels::Eight(_));
-        let lines = if four { shape.block / (2 * LANE) } else { shape.block / LANE };
-        let minima = match with_minima {
-            Minima::None => 0,
-            Minima::Some => panels * blocks,
-        };
-        assert!(minima == 0 || unit == 1.0, "a table has no minima");
+        packed.codes = Vec::with_capacity(panels * packed.panel_lines()).into();
+        packed.scales = vec![ZERO_HALVES; panels * blocks].into();
+        if with_minima == Minima::Some {
+            assert!(packed.unit == 1.0, "a table has no minima");
+            packed.minima = vec![ZERO_HALVES; panels * blocks].into();
+        }
+        packed.factors = vec![0.0; panels * PANEL].into();
+        packed
+    }
+
+    /// Its numbers, no sections.
+    pub(super) fn without_rows(shape: BlockShape, levels: CodeLevels) -> Self {
+        let (table, zero, unit) = integers(levels);
         Self {
             shape,
             levels,
             table,
             zero,
             unit,
-            codes: vec![ZERO_CODES; panels * blocks * lines],
-            scales: vec![ZERO_HALVES; panels * blocks],
-            minima: vec![ZERO_HALVES; minima],
-            factors: vec![0.0; panels * PANEL],
+            codes: Shared::default(),
+            scales: Shared::default(),
+            minima: Shared::default(),
+            factors: Shared::default(),
         }
     }
 
+    /// Rows come in order: the first of a panel adds the lines of the panel.
     fn put_codes(&mut self, row: usize, codes: &[u8]) {
-        let four = self.is_four();
-        let panel = self.panel_lines();
-        let lines = &mut self.codes[row / PANEL * panel..][..panel];
+        let (four, panel) = (self.is_four(), self.panel_lines());
+        let lines = self.codes.to_mut();
+        if row.is_multiple_of(PANEL) {
+            lines.resize(lines.len() + panel, ZERO_CODES);
+        }
+        let lines = &mut lines[row / PANEL * panel..][..panel];
         let at = row % PANEL * LANE;
         if !four {
-            for (column, &code) in codes.iter().enumerate() {
-                lines[column / LANE].0[at + column % LANE] = code;
+            for (line, codes) in lines.iter_mut().zip(codes.chunks(LANE)) {
+                line.0[at..at + codes.len()].copy_from_slice(codes);
             }
             return;
         }
-        assert!(codes.iter().all(|&code| code < 16), "a code of 4 bits");
-        for (column, &code) in codes.iter().enumerate() {
-            let shift = column / LANE % 2 * 4;
-            lines[column / (2 * LANE)].0[at + column % LANE] |= code << shift;
+        assert!(codes.iter().fold(0, |all, code| all | code) < 16, "a code of 4 bits");
+        let (whole, rest) = codes.as_chunks::<{ 2 * LANE }>();
+        for (line, codes) in lines.iter_mut().zip(whole) {
+            for (t, byte) in line.0[at..at + LANE].iter_mut().enumerate() {
+                *byte = codes[t] | codes[t + LANE] << 4;
+            }
+        }
+        for (t, &code) in rest.iter().enumerate() {
+            lines[whole.len()].0[at + t % LANE] |= code << (t / LANE * 4);
         }
     }
 
@@ -163,15 +180,17 @@ impl PackedBlocks {
             Some(&scale) if alike => scale,
             _ => power_below(scales.iter().chain(minima)),
         };
-        self.factors[row] = factor;
+        self.factors.to_mut()[row] = factor;
         let half = |value: f32| if alike { f16::ONE } else { f16::from_f32(value / factor) };
-        for (block, &scale) in scales.iter().enumerate() {
-            self.scales[panel * blocks + block].0[lane] = half(scale).to_bits();
-        }
-        if !self.minima.is_empty() {
-            for (block, &minimum) in minima.iter().enumerate() {
-                self.minima[panel * blocks + block].0[lane] = half(minimum).to_bits();
+        let put = |values: &[f32], all: &mut Shared<Halves>| {
+            let all = &mut all.to_mut()[panel * blocks..];
+            for (halves, &value) in all.iter_mut().zip(values) {
+                halves.0[lane] = half(value).to_bits();
             }
+        };
+        put(scales, &mut self.scales);
+        if !self.minima.is_empty() {
+            put(minima, &mut self.minima);
         }
     }
 
