@@ -1,6 +1,7 @@
 //! Text to tokens, cut to the length the network takes.
 
 mod gguf;
+mod merge;
 mod pair;
 
 use std::path::Path;

@@ -47,11 +47,10 @@ impl Array {
 
     /// The elements of an array of strings, what is not UTF-8 replaced.
     pub(crate) fn texts(&self) -> Option<Vec<String>> {
-        let text = |reader: &mut Reader<'_>| reader.text().ok().map(<[u8]>::to_vec);
         let mut reader = Reader { rest: &self.bytes, what: "an array" };
-        let texts = (0..self.len()?).map(|_| text(&mut reader));
-        let lossy = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
-        (self.kind == 8).then(|| texts.map(|bytes| bytes.map(lossy)).collect()).flatten()
+        let lossy = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let text = |reader: &mut Reader<'_>| reader.text().ok().map(lossy);
+        (self.kind == 8).then(|| (0..self.len()?).map(|_| text(&mut reader)).collect()).flatten()
     }
 
     /// The elements of an array of whole numbers.

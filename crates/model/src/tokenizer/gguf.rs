@@ -10,6 +10,7 @@ use crate::checkpoint::gguf::{Array, Header};
 use crate::checkpoint::printable;
 use crate::limit::VOCABULARY;
 use crate::tokenizer::one_line;
+use crate::tokenizer::merge::Pairs;
 
 /// Token types of GGUF.
 const NORMAL: i64 = 1;
@@ -36,10 +37,17 @@ pub(crate) const WORDS: &str = concat!(
 /// # Errors
 /// [`LoadError`] for other kinds, and for tables that contradict each other.
 pub(crate) fn from_gguf(path: &Path, header: &Header) -> Result<tokenizers::Tokenizer, LoadError> {
-    serde_json::from_value(describe(path, header)?).map_err(|error| {
-        let why = format!("not a tokenizer: {}", one_line(&error.to_string()));
+    let fail = |why: String| {
+        let why = format!("not a tokenizer: {why}");
         LoadError::Config { path: path.to_path_buf(), why }
-    })
+    };
+    let mut table = Table::read(path, header)?;
+    let (rest, model) = table.parts()?;
+    match model {
+        Model::Pairs(pairs) => pairs.tokenizer(rest).map_err(fail),
+        Model::Words(_) => serde_json::from_value(whole(rest, &model))
+            .map_err(|error| fail(one_line(&error.to_string()))),
+    }
 }
 
 /// The `tokenizer.json` of the tokenizer that [`from_gguf`] builds.
@@ -47,30 +55,30 @@ pub(crate) fn from_gguf(path: &Path, header: &Header) -> Result<tokenizers::Toke
 /// # Errors
 /// As [`from_gguf`].
 pub(crate) fn describe(path: &Path, header: &Header) -> Result<Value, LoadError> {
-    let fail = |why: String| LoadError::Config { path: path.to_path_buf(), why };
-    let tokens = header.array("tokenizer.ggml.tokens").and_then(Array::texts);
-    let tokens = tokens.filter(|tokens| (1..=VOCABULARY).contains(&tokens.len()));
-    let tokens = tokens.ok_or_else(|| {
-        fail(format!("tokenizer.ggml.tokens must be a list of 1 to {VOCABULARY} texts"))
-    })?;
-    let kinds = header.array("tokenizer.ggml.token_type").and_then(Array::integers);
-    let kinds = kinds.unwrap_or_default();
-    if !kinds.is_empty() && kinds.len() != tokens.len() {
-        let (kinds, tokens) = (kinds.len(), tokens.len());
-        return Err(fail(format!("{kinds} entries of token_type for {tokens} tokens")));
-    }
-    let mut table = Table { path, header, tokens, kinds };
-    match header.text("tokenizer.ggml.model") {
-        Some("gpt2") => table.bytes(),
-        Some("llama") => table.pieces(),
-        Some("bert") => table.words(),
-        other => {
-            let what = format!("the tokenizer '{}'", printable(other.unwrap_or("none")));
-            let supported = "gpt2 (byte-level BPE), llama (SentencePiece BPE), bert (WordPiece)";
-            Err(LoadError::Unsupported { path: path.to_path_buf(), what, supported })
-        }
-    }
+    let mut table = Table::read(path, header)?;
+    let (rest, model) = table.parts()?;
+    Ok(whole(rest, &model))
 }
+
+/// The model of a tokenizer put to the rest of it.
+fn whole(mut rest: Map<String, Value>, model: &Model<'_>) -> Value {
+    let model = match model {
+        Model::Pairs(pairs) => pairs.describe(),
+        Model::Words(described) => described.clone(),
+    };
+    rest.insert("model".into(), model);
+    Value::Object(rest)
+}
+
+/// How words become tokens.
+enum Model<'a> {
+    Pairs(Pairs<'a>),
+    /// As JSON.
+    Words(Value),
+}
+
+/// A `tokenizer.json` without its model, and that.
+type Parts<'a> = (Map<String, Value>, Model<'a>);
 
 /// A word of a `bert` vocabulary as `vocab.txt` spells it: GGUF marks where words begin, the
 /// original where they go on.
@@ -91,17 +99,47 @@ struct Table<'a> {
     kinds: Vec<i64>,
 }
 
-impl Table<'_> {
+impl<'a> Table<'a> {
+    fn read(path: &'a Path, header: &'a Header) -> Result<Self, LoadError> {
+        let fail = |why: String| LoadError::Config { path: path.to_path_buf(), why };
+        let tokens = header.array("tokenizer.ggml.tokens").and_then(Array::texts);
+        let tokens = tokens.filter(|tokens| (1..=VOCABULARY).contains(&tokens.len()));
+        let tokens = tokens.ok_or_else(|| {
+            fail(format!("tokenizer.ggml.tokens must be a list of 1 to {VOCABULARY} texts"))
+        })?;
+        let kinds = header.array("tokenizer.ggml.token_type").and_then(Array::integers);
+        let kinds = kinds.unwrap_or_default();
+        if !kinds.is_empty() && kinds.len() != tokens.len() {
+            let (kinds, tokens) = (kinds.len(), tokens.len());
+            return Err(fail(format!("{kinds} entries of token_type for {tokens} tokens")));
+        }
+        Ok(Self { path, header, tokens, kinds })
+    }
+
+    fn parts(&mut self) -> Result<Parts<'_>, LoadError> {
+        match self.header.text("tokenizer.ggml.model") {
+            Some("gpt2") => self.bytes(),
+            Some("llama") => self.pieces(),
+            Some("bert") => self.words(),
+            other => {
+                let what = format!("the tokenizer '{}'", printable(other.unwrap_or("none")));
+                let supported =
+                    "gpt2 (byte-level BPE), llama (SentencePiece BPE), bert (WordPiece)";
+                Err(LoadError::Unsupported { path: self.path.to_path_buf(), what, supported })
+            }
+        }
+    }
+
     fn kind(&self, token: usize) -> i64 {
         self.kinds.get(token).copied().unwrap_or(NORMAL)
     }
 
-    fn vocabulary(&self) -> Map<String, Value> {
+    fn vocabulary(&self) -> Vec<(&str, usize)> {
         // Rows of the word table that no word has are filled up with these.
         let padding = |id: usize, token: &str| token == format!("[PAD{id}]");
         let tokens = self.tokens.iter().enumerate();
         let known = tokens.filter(|(id, token)| self.kind(*id) != UNUSED || !padding(*id, token));
-        known.map(|(id, token)| (token.clone(), Value::from(id))).collect()
+        known.map(|(id, token)| (token.as_str(), id)).collect()
     }
 
     /// Tokens that are found in a text before it is split into words.
@@ -161,7 +199,7 @@ impl Table<'_> {
     }
 
     /// Byte-level BPE, as GPT-2 introduced it (Radford et al., 2019).
-    fn bytes(&self) -> Result<Value, LoadError> {
+    fn bytes(&self) -> Result<Parts<'_>, LoadError> {
         let splitter = self.header.text("tokenizer.ggml.pre").unwrap_or("gpt-2");
         let level = |regex: bool| {
             json!({
@@ -200,13 +238,13 @@ impl Table<'_> {
             }
             None => level(true),
         };
-        let model = self.model(&self.merges()?, None, whole);
-        Ok(self.described(&normalizer, &pre, &post, &level(true), &model))
+        let model = self.model(self.merges()?, None, whole);
+        Ok((self.described(&normalizer, &pre, &post, &level(true)), model))
     }
 
     /// BPE as `SentencePiece` does it (Kudo and Richardson, 2018): white space is a sign like any
     /// other, pairs join in the order of the scores, unknown signs become bytes.
-    fn pieces(&self) -> Result<Value, LoadError> {
+    fn pieces(&self) -> Result<Parts<'_>, LoadError> {
         let scores =
             self.header.array("tokenizer.ggml.scores").and_then(Array::floats).unwrap_or_default();
         if scores.len() != self.tokens.len() {
@@ -227,13 +265,13 @@ impl Table<'_> {
         let post = self.template(true)?.unwrap_or(Value::Null);
         let unknown = (0..self.tokens.len()).find(|&id| self.kind(id) == UNKNOWN);
         let unknown = unknown.map(|id| self.tokens[id].as_str());
-        let model = self.model(&joins(self, &scores), unknown, false);
-        Ok(self.described(&normalizer, &Value::Null, &post, &decoder, &model))
+        let model = self.model(joins(self, &scores), unknown, false);
+        Ok((self.described(&normalizer, &Value::Null, &post, &decoder), model))
     }
 
     /// `WordPiece` (Schuster and Nakajima, 2012) as BERT uses it; of cased vocabularies only
     /// those with capital letters are known as such.
-    fn words(&mut self) -> Result<Value, LoadError> {
+    fn words(&mut self) -> Result<Parts<'_>, LoadError> {
         for token in &mut self.tokens {
             *token = word_piece(token);
         }
@@ -273,23 +311,25 @@ impl Table<'_> {
             "strip_accents": null, "lowercase": !cased,
         });
         let decoder = json!({ "type": "WordPiece", "prefix": "##", "cleanup": true });
+        let words = self.vocabulary().into_iter();
+        let words = words.map(|(word, id)| (word.to_owned(), Value::from(id)));
         let model = json!({
             "type": "WordPiece", "unk_token": unknown, "continuing_subword_prefix": "##",
-            "max_input_chars_per_word": 100, "vocab": self.vocabulary(),
+            "max_input_chars_per_word": 100, "vocab": words.collect::<Map<_, _>>(),
         });
         let pre = json!({ "type": "BertPreTokenizer" });
-        Ok(self.described(&normalizer, &pre, &post, &decoder, &model))
+        Ok((self.described(&normalizer, &pre, &post, &decoder), Model::Words(model)))
     }
 
     /// The pairs of `tokenizer.ggml.merges`, first ones first.
-    fn merges(&self) -> Result<Vec<Value>, LoadError> {
+    fn merges(&self) -> Result<Vec<(String, String)>, LoadError> {
         let merges = self.header.array("tokenizer.ggml.merges").and_then(Array::texts);
         let merges = merges.ok_or_else(|| self.fail("tokenizer.ggml.merges is missing".into()))?;
         let pair = |merge: &String| {
             // The first sign may itself be a space in old files.
             let first = merge.chars().next().map_or(0, char::len_utf8);
             let at = first + merge.get(first..)?.find(' ')?;
-            Some(json!([merge[..at], merge[at + 1..]]))
+            Some((merge[..at].to_owned(), merge[at + 1..].to_owned()))
         };
         let split = |merge: &String| {
             pair(merge).ok_or_else(|| {
@@ -299,13 +339,13 @@ impl Table<'_> {
         merges.iter().map(split).collect()
     }
 
-    fn model(&self, merges: &[Value], unknown: Option<&str>, whole: bool) -> Value {
-        json!({
-            "type": "BPE", "dropout": null, "unk_token": unknown,
-            "continuing_subword_prefix": null, "end_of_word_suffix": null,
-            "fuse_unk": unknown.is_some(), "byte_fallback": unknown.is_some(),
-            "ignore_merges": whole, "vocab": self.vocabulary(), "merges": merges,
-        })
+    fn model<'t>(
+        &'t self,
+        merges: Vec<(String, String)>,
+        unknown: Option<&'t str>,
+        whole: bool,
+    ) -> Model<'t> {
+        Model::Pairs(Pairs { words: self.vocabulary(), merges, unknown, whole })
     }
 
     fn described(
@@ -314,13 +354,18 @@ impl Table<'_> {
         pre: &Value,
         post: &Value,
         decoder: &Value,
-        model: &Value,
-    ) -> Value {
-        json!({
-            "version": "1.0", "truncation": null, "padding": null,
-            "added_tokens": self.added(), "normalizer": normalizer, "pre_tokenizer": pre,
-            "post_processor": post, "decoder": decoder, "model": model,
-        })
+    ) -> Map<String, Value> {
+        let parts = [
+            ("version", &json!("1.0")),
+            ("truncation", &Value::Null),
+            ("padding", &Value::Null),
+            ("added_tokens", &self.added().into()),
+            ("normalizer", normalizer),
+            ("pre_tokenizer", pre),
+            ("post_processor", post),
+            ("decoder", decoder),
+        ];
+        parts.map(|(name, part)| (name.to_owned(), part.clone())).into_iter().collect()
     }
 
     fn fail(&self, why: String) -> LoadError {
@@ -329,7 +374,7 @@ impl Table<'_> {
 }
 
 /// Every way to make a token of two others, tokens of high score first.
-fn joins(table: &Table<'_>, scores: &[f64]) -> Vec<Value> {
+fn joins(table: &Table<'_>, scores: &[f64]) -> Vec<(String, String)> {
     let normal = (0..table.tokens.len()).filter(|&id| table.kind(id) == NORMAL);
     let ids: HashMap<&str, usize> = normal.map(|id| (table.tokens[id].as_str(), id)).collect();
     let mut joins = Vec::new();
@@ -346,5 +391,5 @@ fn joins(table: &Table<'_>, scores: &[f64]) -> Vec<Value> {
         let score = scores[b.0].total_cmp(&scores[a.0]);
         score.then(b.1.len().cmp(&a.1.len())).then(a.0.cmp(&b.0))
     });
-    joins.into_iter().map(|(_, left, right)| json!([left, right])).collect()
+    joins.into_iter().map(|(_, left, right)| (left.to_owned(), right.to_owned())).collect()
 }
