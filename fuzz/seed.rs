@@ -98,6 +98,36 @@ pub(crate) fn safetensors() -> Vec<u8> {
     data
 }
 
+/// A layer of three packed weights of 16 × 4: f32, int8, and a table of levels in blocks of 16.
+pub(crate) fn packed() -> Vec<u8> {
+    let sizes: [(u8, &[u64]); 3] =
+        [(0, &[64 * 4]), (1, &[64, 64, 64]), (2, &[64 * 2, 32, 0, 64])];
+    let (mut table, mut at) = (Vec::new(), 0u64);
+    table.extend(1u32.to_le_bytes());
+    table.extend(1u32.to_le_bytes());
+    table.push(b'k');
+    table.extend(3u32.to_le_bytes());
+    for (form, sections) in sizes {
+        table.push(form);
+        table.extend([16u64, 4].map(u64::to_le_bytes).concat());
+        if form == 2 {
+            table.extend(16u64.to_le_bytes());
+            table.push(2);
+            table.extend((0..16).flat_map(|level| (level as f32 - 8.0).to_le_bytes()));
+            table.push(0);
+        }
+        table.extend((sections.len() as u32).to_le_bytes());
+        for size in sections {
+            table.extend([at, at + size].map(u64::to_le_bytes).concat());
+            at = (at + size).next_multiple_of(64);
+        }
+    }
+    let mut input = (table.len() as u16).to_le_bytes().to_vec();
+    input.extend(table);
+    input.resize(input.len() + at as usize, 0);
+    input
+}
+
 pub(crate) fn gguf() -> Vec<u8> {
     let mut data = b"GGUF".to_vec();
     data.extend(3u32.to_le_bytes());

@@ -6,13 +6,14 @@ use kvant_db::source::{Fields, Format, Source};
 use kvant_db::{Collection, Query, Tuning};
 use kvant_eval::task::{Corpus, Labelled, Pairs};
 use kvant_index::{AnyShape, FloatRows, Metric, SearchOptions};
-use kvant_model::{Checkpoint, Decoder, Summary};
+use kvant_model::{Checkpoint, Decoder, PackedStore, Summary};
 use kvant_quant::{
     Absmax, BlockFormat, BlockMatrix, Books, CodeShape, CodebookMatrix, CodebookShape, Coded,
     Filling, Float4, Float4Matrix, Float4Shape, LinearMatrix, NESTED_BLOCK, ScaledMatrix, Span,
     dynamic_map,
 };
-use kvant_storage::frame::{Frame, Kind};
+use kvant_storage::Bytes;
+use kvant_storage::frame::{self, Frame, Kind, Section};
 
 use crate::place::{with_file, with_folder};
 use crate::seed;
@@ -21,7 +22,7 @@ use crate::seed;
 pub type Target = fn(&[u8]);
 
 /// Every target: its name, the function, a valid input to start from.
-pub const TARGETS: [(&str, Target, fn() -> Vec<u8>); 18] = [
+pub const TARGETS: [(&str, Target, fn() -> Vec<u8>); 19] = [
     ("frame", frame, seed::frame),
     ("shape", shape, seed::shape),
     ("code", code, seed::code),
@@ -31,6 +32,7 @@ pub const TARGETS: [(&str, Target, fn() -> Vec<u8>); 18] = [
     ("torch", torch, seed::torch),
     ("legacy", torch, seed::legacy),
     ("onnx", onnx, seed::onnx),
+    ("packed", packed, seed::packed),
     ("jsonl", jsonl, seed::jsonl),
     ("npy", npy, seed::npy),
     ("fvecs", fvecs, seed::fvecs),
@@ -49,7 +51,7 @@ pub fn target(name: &str) -> Option<Target> {
 
 fn frame(data: &[u8]) {
     let kind = Kind { magic: seed::MAGIC, version: 1, features: 0 };
-    let bytes = kvant_storage::Bytes::copy_of(data);
+    let bytes = Bytes::copy_of(data);
     if let Ok(frame) = Frame::open(bytes, Path::new("fuzz"), &kind) {
         for name in ["first", "second", "absent"] {
             let _ = frame.section(name);
@@ -193,6 +195,19 @@ fn onnx(data: &[u8]) {
     with_file("model.onnx", data, read_all);
 }
 
+/// The first two bytes say how long the table is, the data follow; as they are, and as a file whose
+/// checksums are right.
+fn packed(data: &[u8]) {
+    let _ = PackedStore::check(&Bytes::copy_of(data));
+    let Some((len, rest)) = data.split_first_chunk() else { return };
+    let (table, data) = rest.split_at(usize::from(u16::from_le_bytes(*len)).min(rest.len()));
+    let section = |name, data| Section { name, data };
+    let sections = [section("key", b"key"), section("table", table), section("data", data)];
+    let kind = Kind { magic: *b"KVPACKED", version: 1, features: 0 };
+    let file = frame::to_bytes(&kind, 0, &sections);
+    let _ = PackedStore::check(&file.into());
+}
+
 fn read_all(path: &Path) {
     if let Ok(checkpoint) = Checkpoint::open(path) {
         for tensor in checkpoint.tensors().iter().take(16) {
@@ -204,7 +219,7 @@ fn read_all(path: &Path) {
 }
 
 fn records(format: Format, data: &[u8]) {
-    let bytes = kvant_storage::Bytes::copy_of(data);
+    let bytes = Bytes::copy_of(data);
     if let Ok(source) = Source::from_bytes(Path::new("fuzz"), format, bytes, &Fields::default()) {
         for record in source {
             let Ok(record) = record else { return };

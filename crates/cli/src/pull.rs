@@ -5,6 +5,7 @@
 
 use std::path::{Path, PathBuf};
 
+use kvant_model::{Checkpoint, PackedStore};
 use serde::Serialize;
 
 use crate::progress::Audience;
@@ -39,6 +40,22 @@ impl Pulled {
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
+}
+
+/// Bytes of the packed weights of all models that are kept, at most.
+const PACKED_BYTES_MAX: u64 = 8 << 30;
+
+/// Finds or fetches the model that `name` refers to and opens it to be run: what is packed of it is
+/// kept for the next time.
+///
+/// # Errors
+/// As [`model`], and if its files are not what they should be.
+pub(crate) fn open(name: &str, audience: Audience) -> anyhow::Result<Checkpoint> {
+    let checkpoint = Checkpoint::open(&model(name, audience)?)?;
+    Ok(match Environment::of_process().packed_cache {
+        Some(folder) => checkpoint.with_packed(PackedStore::new(folder, PACKED_BYTES_MAX)),
+        None => checkpoint,
+    })
 }
 
 /// Finds or fetches the model that `reference` names.

@@ -5,6 +5,7 @@ use std::ops::Deref;
 use std::ptr::NonNull;
 use std::sync::Arc;
 
+use crate::pack::bf16::LineBF16;
 use crate::pack::blocks::{Halves, LineU8};
 use crate::pack::{LineF32, LineI8};
 
@@ -28,11 +29,14 @@ unsafe impl Plain for LineF32 {}
 // SAFETY: as above.
 unsafe impl Plain for LineI8 {}
 // SAFETY: as above.
+unsafe impl Plain for LineBF16 {}
+// SAFETY: as above.
 unsafe impl Plain for LineU8 {}
 // SAFETY: as above.
 unsafe impl Plain for Halves {}
 
 const _: () = assert!(size_of::<LineF32>() == 64 && size_of::<LineI8>() == 64);
+const _: () = assert!(size_of::<LineBF16>() == 64);
 const _: () = assert!(size_of::<LineU8>() == 64 && size_of::<Halves>() == 32);
 
 /// A slice of numbers, owned or lent. Reading does not tell the difference; cloning a lent one

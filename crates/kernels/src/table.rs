@@ -300,13 +300,13 @@ impl Kernels {
     /// [`Kernels::round_row`], reusing its allocation.
     pub fn pack_bf16(&self, w: Matrix<'_, f32>, packed: &mut PackedBF16) {
         packed.reset(w.rows(), w.cols());
-        (self.pack_bf16)(w, &mut packed.data);
+        (self.pack_bf16)(w, packed.data.to_mut());
     }
 
     /// As [`Kernels::pack_bf16`] from the transpose of `w` (`k × n`, one column per output).
     pub fn pack_bf16_transposed(&self, w: Matrix<'_, f32>, packed: &mut PackedBF16) {
         packed.reset(w.cols(), w.rows());
-        (self.pack_bf16_transposed)(w, &mut packed.data);
+        (self.pack_bf16_transposed)(w, packed.data.to_mut());
     }
 
     /// Packs `w` (`n × k`, one row per output) into `packed`, reusing its allocation;

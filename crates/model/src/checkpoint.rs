@@ -16,7 +16,9 @@ mod torch;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use kvant_kernels::Shared;
 use kvant_quant::BlockMatrix;
 use kvant_quant::Coded;
 use kvant_storage::Bytes;
@@ -30,7 +32,8 @@ pub use header::HeaderError;
 pub(crate) use header::printable;
 pub(crate) use open::lfs_pointer;
 
-use crate::{Compute, Dense, LoadError, View, Weight};
+use crate::store::SourceFile;
+use crate::{Compute, Dense, LoadError, PackedStore, View, Weight};
 
 /// One tensor of a checkpoint, as `inspect` lists it.
 #[derive(Clone, Debug, PartialEq, serde::Serialize)]
@@ -82,6 +85,9 @@ pub struct Checkpoint {
     replaced: BTreeMap<String, Weight>,
     /// What networks loaded from here compute in.
     pub(crate) compute: Compute,
+    /// Where the packed weights of such networks are kept.
+    pub(crate) packed: Option<PackedStore>,
+    files: Vec<SourceFile>,
     gguf: Option<gguf::Header>,
     foreign: foreign::Foreign,
 }
@@ -116,6 +122,8 @@ impl Checkpoint {
             config,
             replaced: BTreeMap::new(),
             compute: Compute::default(),
+            packed: None,
+            files: opened.files,
             gguf: opened.gguf,
             foreign: foreign::Foreign::default(),
         };
@@ -183,7 +191,10 @@ impl Checkpoint {
             }
             Content::Block(format) => {
                 let (rows, cols) = crate::weight::matrix_shape(&raw.shape);
-                BlockMatrix::from_parts(format, rows, cols, raw.bytes.to_vec())
+                let blocks = Shared::lent(Arc::new(raw.bytes.clone()));
+                // Bytes are on every boundary.
+                let blocks = blocks.unwrap_or_else(|| raw.bytes.to_vec().into());
+                BlockMatrix::from_parts(format, rows, cols, blocks)
                     .map(|matrix| Weight::Coded(Coded::Block(matrix)))
                     .map_err(|error| self.fail(name, error.to_string()))
             }
@@ -211,6 +222,32 @@ impl Checkpoint {
     /// [`Checkpoint::tensors`] lists stays that of the file.
     pub fn replace(&mut self, name: String, weight: Weight) {
         self.replaced.insert(name, weight);
+    }
+
+    /// Keeps the packed weights of networks that are loaded from here in `store`, and takes them
+    /// from there where they are kept already. A network computes the same either way, bit for bit.
+    /// Where a weight was [replaced](Checkpoint::replace) nothing is kept or taken.
+    #[must_use]
+    pub fn with_packed(mut self, store: PackedStore) -> Self {
+        self.packed = Some(store);
+        self
+    }
+
+    /// Whether any weight was replaced.
+    pub(crate) fn has_replaced(&self) -> bool {
+        !self.replaced.is_empty()
+    }
+
+    /// The files that the tensors are in.
+    pub(crate) fn files(&self) -> &[SourceFile] {
+        &self.files
+    }
+
+    /// Lets go of the memory that the pages of a tensor take; they are read again when needed.
+    pub(crate) fn release(&self, name: &str) {
+        if let Some(raw) = self.raw.get(name) {
+            raw.bytes.release();
+        }
     }
 
     /// Whether [`Checkpoint::replace`] has put a weight in the place of tensor `name`.

@@ -4,7 +4,8 @@
 //! [`Summary`] says what is inside, [`Encoder`] turns texts into vectors with a BERT-like
 //! network, [`Classifier`] texts and pairs of them into scores of labels, [`Decoder`] tokens into
 //! logits with a Llama-like network, [`Network`] is an encoder or a decoder with a [`Tap`] on what
-//! its weights read, [`save`] writes a compressed copy of a model that loads the same way.
+//! its weights read, [`save`] writes a compressed copy of a model that loads the same way,
+//! [`PackedStore`] keeps weights in the form they are run in.
 //!
 //! **Invariant:** this crate trains nothing and knows no index; bytes of foreign files never
 //! panic and never make it allocate more than a small multiple of the file.
@@ -31,6 +32,7 @@ mod pool;
 mod sample;
 mod save;
 mod schedule;
+mod store;
 mod summary;
 mod tap;
 mod template;
@@ -63,6 +65,7 @@ pub use save::{
     convert, save, save_gguf,
 };
 pub use schedule::{EmbedId, Embedded, Schedule, ScheduleOptions, SubmitError};
+pub use store::PackedStore;
 pub use summary::{Summary, TokenizerSummary};
 pub use tap::Tap;
 pub use template::{Answer, Message, Template, TemplateError};

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{bail, ensure};
 use kvant_db::source::{Format, Record, npy};
-use kvant_model::{Checkpoint, EmbedOptions};
+use kvant_model::EmbedOptions;
 use serde::Serialize;
 
 use super::encoder;
@@ -51,7 +51,7 @@ pub(super) fn run(args: &Embed) -> anyhow::Result<()> {
     let origin = Origin { texts: &args.texts, file, flag: "--from", field };
     let mut records = origin.records()?;
     let total = records.total.map(|total| total as u64);
-    let checkpoint = Checkpoint::open(&pull::model(&args.model, audience)?)?;
+    let checkpoint = pull::open(&args.model, audience)?;
     let encoder = encoder::open(&checkpoint.with_compute(args.compute))?;
     let bar = Progress::new("embedding", total, Unit::Items, audience);
     let told = |count: usize| bar.advance(count as u64);

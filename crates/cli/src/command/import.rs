@@ -223,7 +223,7 @@ impl Job<'_> {
 
     fn load(&self) -> anyhow::Result<Encoder> {
         let model = self.model.as_deref().context("no model")?;
-        let encoder = encoder::load(&pull::model(model, self.audience)?)?;
+        let encoder = encoder::open(&pull::open(model, self.audience)?)?;
         if let Some(collection) = &self.collection {
             let (dim, got) = (collection.settings().dim, encoder.dim());
             ensure!(dim == got, "{model}: gives {got} components, the collection has {dim}");

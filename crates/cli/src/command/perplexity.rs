@@ -8,7 +8,7 @@ use anyhow::{Context, ensure};
 use kvant_db::source::{Format, npy};
 use kvant_eval::perplexity::{Divergence, Estimate};
 use kvant_eval::{PerplexityOptions, perplexity};
-use kvant_model::{Checkpoint, Compute, Decoder, ForwardOptions};
+use kvant_model::{Compute, Decoder, ForwardOptions};
 
 use crate::args::Perplexity;
 use crate::place;
@@ -28,7 +28,7 @@ pub(super) fn run(args: &Perplexity) -> anyhow::Result<()> {
     }
     let text = read(&args.text)?;
     let load = |model: &str, compute: Compute| {
-        let checkpoint = Checkpoint::open(&pull::model(model, audience)?)?;
+        let checkpoint = pull::open(model, audience)?;
         Ok::<_, anyhow::Error>(Decoder::open(&checkpoint.with_compute(compute))?)
     };
     let model = load(&args.model, args.compute)?;

@@ -77,9 +77,9 @@ fn vector(
     if query.trim().is_empty() {
         bail!("the query is empty");
     }
-    let path = pull::model(model, Audience::of(args.json))
+    let checkpoint = pull::open(model, Audience::of(args.json))
         .with_context(|| format!("{shown}: its model is not to be had"))?;
-    Ok(encoder::load(&path)?.embed(&[query], &EmbedOptions::default())?)
+    Ok(encoder::open(&checkpoint)?.embed(&[query], &EmbedOptions::default())?)
 }
 
 /// Score, identifier and text, or what else the payload holds.

@@ -3,9 +3,7 @@
 use std::sync::Arc;
 
 use anyhow::Context;
-use kvant_model::{
-    Answer, Checkpoint, Decoder, Engine, EngineOptions, Message, Overflow, Request, Sampling,
-};
+use kvant_model::{Answer, Decoder, Engine, EngineOptions, Message, Overflow, Request, Sampling};
 
 use crate::args::Making;
 use crate::progress::Audience;
@@ -24,8 +22,7 @@ impl<'a> Writer<'a> {
         making: &'a Making,
         audience: Audience,
     ) -> anyhow::Result<Self> {
-        let path = pull::model(model, audience)?;
-        let checkpoint = Checkpoint::open(&path)?.with_compute(making.compute);
+        let checkpoint = pull::open(model, audience)?.with_compute(making.compute);
         let decoder = Arc::new(Decoder::open(&checkpoint)?);
         let options = EngineOptions {
             threads: making.threads.get(),

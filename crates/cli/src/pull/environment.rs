@@ -16,6 +16,9 @@ pub(crate) struct Environment {
     pub(crate) hub_offline: bool,
     /// `$KVANT_HOME`, `$XDG_CACHE_HOME/kvant`, or `~/.cache/kvant`.
     pub(crate) kvant_cache: PathBuf,
+    /// `$KVANT_PACKED_CACHE`, or `packed` in the cache of Kvant; nowhere if that is `off`, or if
+    /// there is no home.
+    pub(crate) packed_cache: Option<PathBuf>,
 }
 
 impl Environment {
@@ -33,13 +36,22 @@ impl Environment {
         let hub_home = path("HF_HOME").unwrap_or_else(|| cache.join("huggingface"));
         let token_path = path("HF_TOKEN_PATH").unwrap_or_else(|| hub_home.join("token"));
         let endpoint = text("HF_ENDPOINT").unwrap_or_else(|| "https://huggingface.co".into());
+        let kvant_cache = path("KVANT_HOME").unwrap_or_else(|| cache.join("kvant"));
+        let at_home =
+            ["KVANT_HOME", "XDG_CACHE_HOME", "HOME"].into_iter().any(|n| path(n).is_some());
+        let packed_cache = match path("KVANT_PACKED_CACHE") {
+            Some(off) if off == Path::new("off") => None,
+            Some(folder) => Some(folder),
+            None => at_home.then(|| kvant_cache.join("packed")),
+        };
         let offline = text("HF_HUB_OFFLINE").unwrap_or_default().to_ascii_lowercase();
         Self {
             hub_cache: path("HF_HUB_CACHE").unwrap_or_else(|| hub_home.join("hub")),
             hub_endpoint: endpoint.trim_end_matches('/').to_owned(),
             hub_token: text("HF_TOKEN").or_else(|| stored(&token_path)),
             hub_offline: matches!(offline.as_str(), "1" | "true" | "yes" | "on"),
-            kvant_cache: path("KVANT_HOME").unwrap_or_else(|| cache.join("kvant")),
+            kvant_cache,
+            packed_cache,
         }
     }
 }
@@ -74,6 +86,11 @@ mod tests {
         let cache = with(&[("HF_HOME", "/f"), ("HF_HUB_CACHE", "/c"), ("HF_HUB_OFFLINE", "ON")]);
         assert_eq!(cache.hub_cache, Path::new("/c"));
         assert!(cache.hub_offline);
+        assert_eq!(home.packed_cache.as_deref(), Some(Path::new("/k/packed")));
+        assert_eq!(cache.packed_cache, None, "no home");
+        let named = with(&[("KVANT_PACKED_CACHE", "/p")]);
+        assert_eq!(named.packed_cache.as_deref(), Some(Path::new("/p")));
+        assert_eq!(with(&[("HOME", "/h"), ("KVANT_PACKED_CACHE", "off")]).packed_cache, None);
         let mirror = with(&[("HF_ENDPOINT", "http://mirror/hf/"), ("HF_TOKEN", "t")]);
         assert_eq!(mirror.hub_endpoint, "http://mirror/hf");
         assert_eq!(mirror.hub_token.as_deref(), Some("t"));

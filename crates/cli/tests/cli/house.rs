@@ -99,7 +99,9 @@ impl House {
             for entry in std::fs::read_dir(&folder).expect("listed").flatten() {
                 let path = entry.path();
                 let meta = path.symlink_metadata().expect("there");
-                if meta.is_dir() {
+                if meta.is_dir() && path.ends_with("kvant-home/packed") {
+                    // What is kept of models that load, whatever comes then.
+                } else if meta.is_dir() {
                     open.push(path);
                 } else {
                     let lock = path.file_name().is_some_and(|name| name == ".lock");

@@ -8,6 +8,7 @@ mod generate;
 mod house;
 mod hub;
 mod model;
+mod packed;
 mod perplexity;
 mod pypi;
 mod score;

@@ -1,6 +1,7 @@
 //! Operands in bf16: two neighbouring `k` to a number of 32 bits, as products multiply them.
 
 use super::{Line, Operand, PANEL};
+use crate::shared::Shared;
 use crate::{Matrix, kernels};
 
 /// Consecutive `k` values that one lane multiplies.
@@ -15,9 +16,9 @@ pub(crate) type LineBF16 = Line<u32, PANEL>;
 /// `W[16·p + i][2·j]` and `W[16·p + i][2·j + 1]`; what is missing is zero.
 #[derive(Clone, Debug, Default)]
 pub struct PackedBF16 {
-    pub(crate) data: Vec<LineBF16>,
-    n: usize,
-    k: usize,
+    pub(crate) data: Shared<LineBF16>,
+    pub(super) n: usize,
+    pub(super) k: usize,
 }
 
 impl Operand for PackedBF16 {
@@ -38,7 +39,7 @@ impl PackedBF16 {
     pub(crate) fn reset(&mut self, n: usize, k: usize) {
         self.n = n;
         self.k = k;
-        self.data.resize(n.div_ceil(PANEL) * k.div_ceil(PAIR), Line([0; PANEL]));
+        self.data.to_mut().resize(n.div_ceil(PANEL) * k.div_ceil(PAIR), Line([0; PANEL]));
     }
 
     /// Outputs of the product.

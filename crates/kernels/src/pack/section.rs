@@ -3,6 +3,7 @@
 //! What a section holds is foreign: any bytes are accepted whose lengths fit the shape, wrong ones
 //! give wrong products and nothing worse.
 
+use super::bf16::{PAIR, PackedBF16};
 use super::blocks::{BlockShape, CodeLevels, Minima, PackedBlocks};
 use super::{LANE, PANEL, PackedF32, PackedI8};
 use crate::shared::{Lender, Plain, Shared};
@@ -26,6 +27,19 @@ impl PackedF32 {
     /// longer or shorter than it needs.
     pub fn restore((n, k): (usize, usize), [data]: [Lender; 1]) -> Option<Self> {
         let data = exactly(data, n.div_ceil(PANEL).checked_mul(k))?;
+        Some(Self { data, n, k })
+    }
+}
+
+impl PackedBF16 {
+    /// The lines of all panels.
+    pub fn sections(&self) -> [&[u8]; 1] {
+        [self.data.bytes()]
+    }
+
+    /// As [`PackedF32::restore`].
+    pub fn restore((n, k): (usize, usize), [data]: [Lender; 1]) -> Option<Self> {
+        let data = exactly(data, n.div_ceil(PANEL).checked_mul(k.div_ceil(PAIR)))?;
         Some(Self { data, n, k })
     }
 }

@@ -11,10 +11,11 @@ use crate::activation::Input;
 use crate::config::Config;
 use crate::layer::attention::{Attention, Precision};
 use crate::layer::embedding::Embedding;
-use crate::layer::linear::{Linear, Part};
+use crate::layer::linear::{Linear, Part, Size};
 use crate::layer::norm::Norm;
 use crate::layer::{Batch, Scratch, resize};
 use crate::name::Family;
+use crate::store::Loader;
 use crate::{Checkpoint, LoadError, Tap, Weight};
 
 /// The network of a sentence encoder.
@@ -44,7 +45,7 @@ impl Bert {
         config: Config,
         types: usize,
     ) -> Result<Self, LoadError> {
-        let source = Source::of(checkpoint);
+        let source = Source::of(checkpoint, Loader::new(checkpoint));
         let embedding = source.embedding(&config, types)?;
         let layers = (0..config.layers).map(|index| source.layer(&config, index));
         let layers = layers.collect::<Result<Vec<_>, _>>()?;
@@ -53,7 +54,17 @@ impl Bert {
         let precision = if rounded { Precision::Brain } else { Precision::Float };
         let (heads, width) = (config.heads, config.hidden / config.heads);
         let attention = Attention { heads, width, precision };
-        Ok(Self { config, embedding, attention, layers })
+        let network = Self { config, embedding, attention, layers };
+        source.loader.keep(network.linears());
+        Ok(network)
+    }
+
+    /// All linear layers.
+    fn linears(&self) -> impl Iterator<Item = &Linear> {
+        self.layers.iter().flat_map(|layer| {
+            let Layer { qkv, output, inner, outer, .. } = layer;
+            [qkv, output, inner, outer]
+        })
     }
 
     /// Width of the states.
@@ -151,16 +162,17 @@ impl Layer {
 /// The tensors of a checkpoint by their names in BERT.
 struct Source<'a> {
     checkpoint: &'a Checkpoint,
+    loader: Loader<'a>,
     prefix: &'static str,
 }
 
 impl<'a> Source<'a> {
-    fn of(checkpoint: &'a Checkpoint) -> Self {
+    fn of(checkpoint: &'a Checkpoint, loader: Loader<'a>) -> Self {
         let prefix = match checkpoint.tensor("bert.embeddings.word_embeddings.weight") {
             Some(_) => "bert.",
             None => "",
         };
-        Self { checkpoint, prefix }
+        Self { checkpoint, loader, prefix }
     }
 
     /// What the checkpoint calls `name`.
@@ -171,13 +183,7 @@ impl<'a> Source<'a> {
 
     /// A weight of exactly `rows × cols`.
     fn weight(&self, name: &str, rows: usize, cols: usize) -> Result<Weight, LoadError> {
-        let name = self.named(name);
-        let weight = self.checkpoint.weight(&name)?;
-        if (weight.rows(), weight.cols()) == (rows, cols) {
-            return Ok(weight);
-        }
-        let got = format!("{} x {}", weight.rows(), weight.cols());
-        Err(self.checkpoint.fail(&name, format!("is {got}, the config says {rows} x {cols}")))
+        self.loader.weight(&self.named(name), rows, cols)
     }
 
     /// A vector of exactly `len` values; normalisations may carry the older of two names.
@@ -230,13 +236,12 @@ impl<'a> Source<'a> {
         name: &str,
         (rows, cols): (usize, usize),
         input: impl FnOnce(&str) -> Result<Input, LoadError>,
-    ) -> Result<Part, LoadError> {
+    ) -> Result<Part<Size>, LoadError> {
         let (bias, name) = (format!("{name}.bias"), format!("{name}.weight"));
-        let weight = self.weight(&name, rows, cols)?;
         let bias = self.vector([&bias, &bias], rows)?;
         let name = self.named(&name);
         let input = input(&name)?;
-        Ok(Part { name, weight, bias, scale: 1.0, input })
+        Ok(Part { name, weight: Size { rows, cols }, bias, scale: 1.0, input })
     }
 
     fn layer(&self, config: &Config, index: usize) -> Result<Layer, LoadError> {
@@ -246,14 +251,14 @@ impl<'a> Source<'a> {
             self.part(&at(name), (rows, cols), |name| self.checkpoint.input(name, cols))
         };
         let linear = |name: &str, rows: usize, cols: usize| {
-            Ok::<_, LoadError>(Linear::prepare(&[part(name, rows, cols)?]))
+            self.loader.linear(vec![part(name, rows, cols)?])
         };
         let project = |name: &str| part(&format!("attention.self.{name}"), hidden, hidden);
         // Scaling the queries once saves scaling every score.
         let scale = 1.0 / ((hidden / heads) as f32).sqrt();
         let queries = Part { scale, ..project("query")? };
         Ok(Layer {
-            qkv: Linear::prepare(&[queries, project("key")?, project("value")?]),
+            qkv: self.loader.linear(vec![queries, project("key")?, project("value")?])?,
             output: linear("attention.output.dense", hidden, hidden)?,
             attention_norm: self.norm(&at("attention.output.LayerNorm"), config)?,
             inner: linear("intermediate.dense", inner, hidden)?,

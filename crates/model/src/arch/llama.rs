@@ -84,6 +84,15 @@ impl Llama {
         layers + self.norm.gain.len() * 4 + self.head.size_bytes()
     }
 
+    /// All linear layers, the head last.
+    fn linears(&self) -> impl Iterator<Item = &Linear> {
+        let layers = self.layers.iter().flat_map(|layer| {
+            let Layer { qkv, output, inner, outer, .. } = layer;
+            [qkv, output, inner, outer]
+        });
+        layers.chain([&self.head])
+    }
+
     /// An empty cache for sequences of at most `capacity` tokens.
     pub(crate) fn cache(&self, format: CacheFormat, capacity: usize) -> Cache {
         Cache::new(format, self.attention, self.layers.len(), capacity)

@@ -11,6 +11,7 @@ use super::{HeaderError, Raw, gguf, onnx, safetensors, torch};
 use crate::LoadError;
 use crate::file;
 use crate::limit::{SHARDS, TOKENIZER_BYTES};
+use crate::store::SourceFile;
 
 const WEIGHTS: &str = "model.safetensors";
 const PICKLED: &str = "pytorch_model.bin";
@@ -20,22 +21,37 @@ const INDEX: &str = "model.safetensors.index.json";
 pub(super) struct Opened {
     pub(super) tensors: BTreeMap<String, Raw>,
     pub(super) gguf: Option<gguf::Header>,
+    pub(super) files: Vec<SourceFile>,
+}
+
+/// The files that were opened so far.
+#[derive(Default)]
+struct Files(Vec<SourceFile>);
+
+impl Files {
+    fn read(&mut self, path: &Path) -> Result<Bytes, LoadError> {
+        let (bytes, stamp) = kvant_storage::read_stamped_file(path)?;
+        self.0.push(SourceFile { path: path.to_path_buf(), bytes: bytes.clone(), stamp });
+        Ok(bytes)
+    }
 }
 
 pub(super) fn open(path: &Path) -> Result<Opened, LoadError> {
+    let mut files = Files::default();
     if path.is_dir() {
-        return directory(path).map(|tensors| Opened { tensors, gguf: None });
+        let tensors = directory(path, &mut files)?;
+        return Ok(Opened { tensors, gguf: None, files: files.0 });
     }
     if !path.exists() {
         let (what, remedy) = ("the model", "give a model directory or a .gguf file that exists");
         return Err(LoadError::Missing { path: path.to_path_buf(), what, remedy });
     }
-    let bytes = file::read(path)?;
+    let bytes = files.read(path)?;
     if bytes.starts_with(gguf::MAGIC) {
         let header = gguf::parse(&bytes).map_err(|source| damaged(path, source))?;
         let mut tensors = BTreeMap::new();
         add(&mut tensors, &bytes, header.entries.clone());
-        return Ok(Opened { tensors, gguf: Some(header) });
+        return Ok(Opened { tensors, gguf: Some(header), files: files.0 });
     }
     let extension = path.extension().unwrap_or_default().to_string_lossy().to_lowercase();
     let tensors = match extension.as_str() {
@@ -47,7 +63,7 @@ pub(super) fn open(path: &Path) -> Result<Opened, LoadError> {
             tensors
         }
     };
-    Ok(Opened { tensors, gguf: None })
+    Ok(Opened { tensors, gguf: None, files: files.0 })
 }
 
 fn read_torch(path: &Path, bytes: &Bytes) -> Result<BTreeMap<String, Raw>, LoadError> {
@@ -59,20 +75,20 @@ fn read_torch(path: &Path, bytes: &Bytes) -> Result<BTreeMap<String, Raw>, LoadE
     torch::parse(bytes).map_err(|source| damaged(path, source))
 }
 
-fn directory(path: &Path) -> Result<BTreeMap<String, Raw>, LoadError> {
+fn directory(path: &Path, files: &mut Files) -> Result<BTreeMap<String, Raw>, LoadError> {
     let mut tensors = BTreeMap::new();
     let single = path.join(WEIGHTS);
     if single.exists() {
-        read_safetensors(&single, &file::read(&single)?, &mut tensors)?;
+        read_safetensors(&single, &files.read(&single)?, &mut tensors)?;
     } else if path.join(INDEX).exists() {
         for name in shards(&path.join(INDEX))? {
             let shard = path.join(name);
-            read_safetensors(&shard, &file::read(&shard)?, &mut tensors)?;
+            read_safetensors(&shard, &files.read(&shard)?, &mut tensors)?;
         }
     } else {
         let pickled = path.join(PICKLED);
         if pickled.exists() {
-            return read_torch(&pickled, &file::read(&pickled)?);
+            return read_torch(&pickled, &files.read(&pickled)?);
         }
         let remedy = "put model.safetensors there, or give the path of a .gguf file";
         return Err(LoadError::Missing { path: path.to_path_buf(), what: WEIGHTS, remedy });

@@ -103,7 +103,7 @@ pub(crate) fn pack(sources: &[&Source<'_>]) -> PackedBlocks {
     let n = sources.iter().map(|source| source.part.weight.rows()).sum();
     let shape = BlockShape { n, k: sources[0].part.weight.cols(), block: kind.block };
     let mut left = sources.iter();
-    // The weight whose rows are taken, its codes (decoded for one weight at a time), its next row.
+    // The weight whose rows are taken, its codes, its next row.
     let mut at: Option<(&Source<'_>, Vec<u8>, usize)> = None;
     PackedBlocks::new(shape, kind.levels, kind.minima, |_, mut out| {
         while at.as_ref().is_none_or(|(source, _, row)| *row == source.part.weight.rows()) {
@@ -118,10 +118,10 @@ pub(crate) fn pack(sources: &[&Source<'_>]) -> PackedBlocks {
 }
 
 impl Source<'_> {
-    /// The codes as indices into the levels of the grid; none for int8, which holds its own.
+    /// The codes as indices into the levels of the grid; none where they are read row by row.
     fn codes(&self) -> Vec<u8> {
         match &self.rows {
-            Rows::Int8(_) => Vec::new(),
+            Rows::Int8(_) | Rows::Coded(Coded::Block(_), _) => Vec::new(),
             Rows::Coded(coded, _) => coded.codes(),
         }
     }
@@ -136,8 +136,12 @@ impl Source<'_> {
                 }
                 out.scales.fill(matrix.scales()[row] * by);
             }
-            Rows::Coded(_, grid) => {
-                out.codes.copy_from_slice(&codes[row * grid.cols..][..grid.cols]);
+            Rows::Coded(coded, grid) => {
+                if let Coded::Block(matrix) = coded {
+                    matrix.row_codes(row, out.codes);
+                } else {
+                    out.codes.copy_from_slice(&codes[row * grid.cols..][..grid.cols]);
+                }
                 for (block, column) in (0..grid.cols).step_by(self.kind.block).enumerate() {
                     let group = grid.at(row, column);
                     out.scales[block] = group.scale() * by;

@@ -20,6 +20,7 @@ pub(crate) struct Linear {
     factors: Vec<f32>,
     /// What the weights are called in the checkpoint.
     names: Vec<String>,
+    key: String,
 }
 
 /// Inputs coded token by token, for layers that [read such](Linear::reads_codes).
@@ -33,16 +34,31 @@ pub(crate) struct Coded {
     pub(crate) token: Vec<f32>,
 }
 
+/// The size of a weight that is not read yet.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Size {
+    pub(crate) rows: usize,
+    pub(crate) cols: usize,
+}
+
 /// One weight and bias of a [`Linear`], both to be multiplied by `scale`.
 #[derive(Debug)]
-pub(crate) struct Part {
+pub(crate) struct Part<W = Weight> {
     /// What the weight is called in the checkpoint.
     pub(crate) name: String,
-    pub(crate) weight: Weight,
+    pub(crate) weight: W,
     pub(crate) bias: Vec<f32>,
     pub(crate) scale: f32,
     /// How its input is read; parts that lie side by side read the same.
     pub(crate) input: Input,
+}
+
+impl<W> Part<W> {
+    /// The same with its weight.
+    pub(crate) fn with(self, weight: Weight) -> Part {
+        let Self { name, bias, scale, input, .. } = self;
+        Part { name, weight, bias, scale, input }
+    }
 }
 
 impl Linear {
@@ -53,17 +69,49 @@ impl Linear {
     /// If there are no parts, they differ in columns or in how they read them, or a bias does not
     /// fit its weight.
     pub(crate) fn prepare(parts: &[Part]) -> Self {
-        let (first, cols) = (&parts[0].input, parts[0].weight.cols());
-        assert!(parts.iter().all(|part| part.input == *first), "parts read one input alike");
+        let cols = parts[0].weight.cols();
         assert!(parts.iter().all(|part| part.weight.cols() == cols), "parts share their input");
+        let fits = |part: &Part| part.bias.len() == part.weight.rows();
+        assert!(parts.iter().all(fits), "one bias per output");
+        Self::of(Packed::pack(parts), parts)
+    }
+
+    /// The layer of `parts` whose weights are `weights`.
+    ///
+    /// # Panics
+    /// If there are none, they differ in how they read their inputs, or there is not a bias for
+    /// every output.
+    pub(crate) fn of<W>(weights: Vec<Packed>, parts: &[Part<W>]) -> Self {
+        let first = &parts[0].input;
+        assert!(parts.iter().all(|part| part.input == *first), "parts read one input alike");
         let mut bias = Vec::new();
         for part in parts {
-            assert!(part.bias.len() == part.weight.rows(), "one bias per output");
             bias.extend(part.bias.iter().map(|value| value * part.scale));
         }
+        assert_eq!(weights.iter().map(Packed::rows).sum::<usize>(), bias.len(), "one bias each");
         let names = parts.iter().map(|part| part.name.clone()).collect();
         let factors = first.smooth.iter().map(|factor| 1.0 / factor).collect();
-        Self { weights: Packed::pack(parts), bias, input: first.clone(), factors, names }
+        Self { weights, bias, input: first.clone(), factors, names, key: Self::key_of(parts) }
+    }
+
+    /// What tells the packed weights of a layer of `parts` from those of others made from the same
+    /// tensors: all that packing looks at besides these.
+    pub(crate) fn key_of<W>(parts: &[Part<W>]) -> String {
+        let part = |part: &Part<W>| {
+            let Part { name, scale, input, .. } = part;
+            format!("{name} {:08x} {:?}\n", scale.to_bits(), input.rounding)
+        };
+        parts.iter().map(part).collect()
+    }
+
+    /// The [key](Linear::key_of) of its parts.
+    pub(crate) fn key(&self) -> &str {
+        &self.key
+    }
+
+    /// Its packed weights.
+    pub(crate) fn weights(&self) -> &[Packed] {
+        &self.weights
     }
 
     /// The form of its inputs where it multiplies them coded token by token.

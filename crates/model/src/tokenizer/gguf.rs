@@ -9,8 +9,8 @@ use crate::LoadError;
 use crate::checkpoint::gguf::{Array, Header};
 use crate::checkpoint::printable;
 use crate::limit::VOCABULARY;
-use crate::tokenizer::one_line;
 use crate::tokenizer::merge::Pairs;
+use crate::tokenizer::one_line;
 
 /// Token types of GGUF.
 const NORMAL: i64 = 1;

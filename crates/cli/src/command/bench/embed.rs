@@ -56,7 +56,7 @@ pub(super) fn run(args: &BenchEmbed) -> anyhow::Result<()> {
     let audience = Audience::of(args.json);
     let texts = texts(&args.texts)?;
     let meter = Meter::start();
-    let checkpoint = Checkpoint::open(&pull::model(&args.model, audience)?)?;
+    let checkpoint = pull::open(&args.model, audience)?;
     let arithmetic = arithmetic(&checkpoint, args.compute);
     let encoder = encoder::open(&checkpoint.with_compute(args.compute))?;
     if let Some(rate) = args.arrivals {

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use anyhow::ensure;
 use kvant_eval::cost::Meter;
-use kvant_model::{Checkpoint, Decoder, Ending, Engine, EngineOptions, Event, Request};
+use kvant_model::{Decoder, Ending, Engine, EngineOptions, Event, Request};
 use serde::Serialize;
 
 use super::median;
@@ -56,9 +56,8 @@ struct Round {
 
 pub(super) fn run(args: &BenchGenerate) -> anyhow::Result<()> {
     let audience = Audience::of(args.json);
-    let path = pull::model(&args.model, audience)?;
     let meter = Meter::start();
-    let checkpoint = Checkpoint::open(&path)?.with_compute(args.compute);
+    let checkpoint = pull::open(&args.model, audience)?.with_compute(args.compute);
     let decoder = Arc::new(Decoder::open(&checkpoint)?);
     let (wanted, context) = (args.prompt_tokens + args.new_tokens, decoder.context());
     ensure!(

@@ -5,8 +5,9 @@ use kvant_kernels::{Kernels, Matrix, MatrixMut};
 
 use super::Source;
 use crate::activation::{Input, Rounding};
-use crate::layer::linear::{Linear, Part};
+use crate::layer::linear::{Linear, Part, Size};
 use crate::layer::resize;
+use crate::store::Loader;
 use crate::trunk::Work;
 use crate::{Checkpoint, LoadError};
 
@@ -24,11 +25,11 @@ impl Head {
         hidden: usize,
         labels: usize,
     ) -> Result<Self, LoadError> {
-        let trunk = Source::of(checkpoint);
+        let trunk = Source::of(checkpoint, Loader::without(checkpoint));
         // The last layer lies beside the trunk, not in it.
-        let beside = Source { checkpoint, prefix: "" };
+        let beside = Source { checkpoint, loader: Loader::without(checkpoint), prefix: "" };
         let linear = |source: &Source<'_>, name: &str, rows| {
-            Ok::<_, LoadError>(Linear::prepare(&[source.head_part(name, rows, hidden)?]))
+            source.loader.linear(vec![source.head_part(name, rows, hidden)?])
         };
         Ok(Self {
             pooler: linear(&trunk, "pooler.dense", hidden)?,
@@ -70,7 +71,7 @@ impl Head {
 impl Source<'_> {
     /// A linear layer of a head. It reads its input in full precision whatever the model says: one
     /// token of a sequence goes through it, and who calibrates a model sees the trunk only.
-    fn head_part(&self, name: &str, rows: usize, cols: usize) -> Result<Part, LoadError> {
+    fn head_part(&self, name: &str, rows: usize, cols: usize) -> Result<Part<Size>, LoadError> {
         self.part(name, (rows, cols), |name| {
             let smooth = self.checkpoint.smooth(name, cols)?;
             Ok(Input { rounding: Rounding::None, smooth })

@@ -2,8 +2,9 @@
 
 use super::{Layer, Llama, Shape};
 use crate::layer::causal::Causal;
-use crate::layer::linear::{Linear, Part};
+use crate::layer::linear::{Linear, Part, Size};
 use crate::layer::rms::RmsNorm;
+use crate::store::Loader;
 use crate::{Checkpoint, LoadError, Weight};
 
 /// What the weights of a decoder are called.
@@ -56,19 +57,22 @@ impl Llama {
             Some(_) => "model.",
             None => "",
         };
-        let source = Source { checkpoint, names, prefix };
+        let source = Source { checkpoint, loader: Loader::new(checkpoint), names, prefix };
         let Shape { heads, groups, width, .. } = shape;
         let attention = Causal { heads, groups, width };
         let layers = (0..shape.layers).map(|index| source.layer(&shape, &attention, index));
         let layers = layers.collect::<Result<Vec<_>, _>>()?;
         let norm = source.norm(&format!("{prefix}{}", names.norm), &shape)?;
         let (words, head) = source.ends(&shape)?;
-        Ok(Self { shape, attention, words, layers, norm, head })
+        let network = Self { shape, attention, words, layers, norm, head };
+        source.loader.keep(network.linears());
+        Ok(network)
     }
 }
 
 struct Source<'a> {
     checkpoint: &'a Checkpoint,
+    loader: Loader<'a>,
     names: &'static Names,
     prefix: &'static str,
 }
@@ -85,24 +89,12 @@ impl Source<'_> {
             Some(tied) => !tied,
             None => self.checkpoint.tensor(&head).is_some(),
         };
-        let table = self.weight(&words, vocabulary, hidden)?;
-        let part = |name: String, weight| {
-            let input = self.checkpoint.input(&name, hidden)?;
-            Ok::<_, LoadError>(Part {
-                name,
-                weight,
-                bias: vec![0.0; vocabulary],
-                scale: 1.0,
-                input,
-            })
-        };
-        if untied {
-            let weight = self.weight(&head, vocabulary, hidden)?;
-            return Ok((table, Linear::prepare(&[part(head, weight)?])));
-        }
-        let part = part(words, table)?;
-        let linear = Linear::prepare(std::slice::from_ref(&part));
-        Ok((part.weight, linear))
+        let table = self.loader.weight(&words, vocabulary, hidden)?;
+        let name = if untied { head } else { words };
+        let input = self.checkpoint.input(&name, hidden)?;
+        let weight = Size { rows: vocabulary, cols: hidden };
+        let part = Part { name, weight, bias: vec![0.0; vocabulary], scale: 1.0, input };
+        Ok((table, self.loader.linear(vec![part])?))
     }
 
     fn layer(&self, shape: &Shape, attention: &Causal, index: usize) -> Result<Layer, LoadError> {
@@ -114,7 +106,7 @@ impl Source<'_> {
                 Ok(Part { scale, ..part })
             });
             let parts = parts.collect::<Result<Vec<_>, LoadError>>()?;
-            Ok::<_, LoadError>(Linear::prepare(&parts))
+            self.loader.linear(parts)
         };
         let (queries, keys) = (attention.queries(), attention.groups * width);
         let [q, k, v] = self.names.qkv;
@@ -131,20 +123,10 @@ impl Source<'_> {
         })
     }
 
-    /// A weight of exactly `rows × cols`.
-    fn weight(&self, name: &str, rows: usize, cols: usize) -> Result<Weight, LoadError> {
-        let weight = self.checkpoint.weight(name)?;
-        if (weight.rows(), weight.cols()) == (rows, cols) {
-            return Ok(weight);
-        }
-        let got = format!("{} x {}", weight.rows(), weight.cols());
-        Err(self.checkpoint.fail(name, format!("is {got}, the config says {rows} x {cols}")))
-    }
-
-    /// A weight and its bias, if it has one.
-    fn part(&self, name: &str, rows: usize, cols: usize) -> Result<Part, LoadError> {
+    /// The size of a weight, and its bias, if it has one.
+    fn part(&self, name: &str, rows: usize, cols: usize) -> Result<Part<Size>, LoadError> {
         let (bias, name) = (format!("{name}.bias"), format!("{name}.weight"));
-        let weight = self.weight(&name, rows, cols)?;
+        let weight = Size { rows, cols };
         let bias = match self.checkpoint.tensor(&bias) {
             Some(_) => self.vector(&bias, rows)?,
             None => vec![0.0; rows],
