@@ -37,7 +37,7 @@ struct Run {
 impl Run {
     /// Reads `tokens`; the likeliest token behind them.
     fn step(&mut self, tokens: &[u32]) -> anyhow::Result<usize> {
-        let step = Step { cache: &mut self.cache, tokens, from: tokens.len() - 1 };
+        let step = Step { cache: &mut self.cache, tokens, from: tokens.len() - 1, cancel: None };
         let logits = self.decoder.advance(&mut [step], &mut self.room, &self.pool)?;
         let best = logits.iter().enumerate().max_by(|(_, a), (_, b)| a.total_cmp(b));
         best.map(|(token, _)| token).context("no logits")

@@ -12,7 +12,7 @@ mod tests;
 
 use std::fmt;
 
-use kvant_model::{Decoder, ForwardError, ForwardOptions};
+use kvant_model::{Cancel, Decoder, ForwardError, ForwardOptions};
 use serde::Serialize;
 
 use crate::metric::{median, percentile};
@@ -29,11 +29,13 @@ pub struct PerplexityOptions<'a> {
     pub threads: usize,
     /// Called with the windows done and their number.
     pub progress: Option<&'a dyn Fn(usize, usize)>,
+    /// Ends the call early, with [`ForwardError::Cancelled`].
+    pub cancel: Option<&'a Cancel>,
 }
 
 impl Default for PerplexityOptions<'_> {
     fn default() -> Self {
-        Self { context: 512, chunks: None, threads: 1, progress: None }
+        Self { context: 512, chunks: None, threads: 1, progress: None, cancel: None }
     }
 }
 
@@ -128,7 +130,7 @@ pub enum PerplexityError {
 ///
 /// # Errors
 /// [`PerplexityError`] if the text is too short, the context too long, the models have different
-/// vocabularies, or one cannot be run.
+/// vocabularies, one cannot be run, or the call is cancelled.
 pub fn perplexity(
     model: &Decoder,
     reference: Option<&Decoder>,
@@ -156,7 +158,7 @@ pub fn perplexity(
         let mut window = window.to_vec();
         let prefix = model.prefix();
         window[..prefix.len().min(context)].copy_from_slice(prefix);
-        let logits = |decoder: &Decoder| run(decoder, &window, options.threads);
+        let logits = |decoder: &Decoder| run(decoder, &window, options);
         let ours = logits(model).map_err(PerplexityError::Model)?;
         let theirs = reference.map(logits).transpose().map_err(PerplexityError::Reference)?;
         let next = &window[context / 2 + 1..];
@@ -169,9 +171,14 @@ pub fn perplexity(
 }
 
 /// The logits of the second half of `window`, but for the last token, which nothing follows.
-fn run(decoder: &Decoder, window: &[u32], threads: usize) -> Result<Vec<f32>, ForwardError> {
-    let from = window.len() / 2;
-    decoder.logits(&window[..window.len() - 1], ForwardOptions { threads, from, tap: None })
+fn run(
+    decoder: &Decoder,
+    window: &[u32],
+    options: &PerplexityOptions<'_>,
+) -> Result<Vec<f32>, ForwardError> {
+    let PerplexityOptions { threads, cancel, .. } = *options;
+    let options = ForwardOptions { threads, from: window.len() / 2, tap: None, cancel };
+    decoder.logits(&window[..window.len() - 1], options)
 }
 
 fn summarise(positions: &[Position], context: usize, chunks: usize, compared: bool) -> Perplexity {

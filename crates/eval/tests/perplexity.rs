@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Mutex;
 
 use kvant_eval::{Perplexity, PerplexityError, PerplexityOptions, perplexity};
-use kvant_model::{Checkpoint, Compute, Decoder, ForwardOptions};
+use kvant_model::{Cancel, Checkpoint, Compute, Decoder, ForwardError, ForwardOptions};
 
 const TEXT: &str = "It was the best of times, it was the worst of times, it was the age of wisdom.";
 
@@ -115,6 +115,28 @@ fn chunks_bound_the_work_and_progress_tells_it() {
     assert_eq!(*told.lock().unwrap(), [(1, 3), (2, 3), (3, 3)]);
     let start: String = TEXT.chars().take(48).collect();
     assert_eq!(run(&model, None, &start, 1), found);
+}
+
+#[test]
+fn a_cancelled_call_scores_no_further_window() {
+    let model = model(1, |_| ());
+    let (cancel, told) = (Cancel::new(), Mutex::new(0));
+    let progress = |done, all| {
+        *told.lock().unwrap() = done;
+        assert!(all > 2);
+        if done == 2 {
+            cancel.cancel();
+        }
+    };
+    let options = PerplexityOptions {
+        context: 16,
+        progress: Some(&progress),
+        cancel: Some(&cancel),
+        ..PerplexityOptions::default()
+    };
+    let found = perplexity(&model, None, TEXT, &options);
+    assert_eq!(found, Err(PerplexityError::Model(ForwardError::Cancelled)));
+    assert_eq!(*told.lock().unwrap(), 2);
 }
 
 #[test]

@@ -11,8 +11,8 @@ use std::sync::OnceLock;
 
 use kvant_kernels::{Kernels, Pool, kernels};
 
-use crate::arch::llama::{Llama, Pass, Shape, Step, Workspace};
-use crate::{Cache, CacheFormat, Checkpoint, ForwardError, LoadError, Tap, Template};
+use crate::arch::llama::{Flags, Llama, Pass, Shape, Step, Workspace};
+use crate::{Cache, CacheFormat, Cancel, Checkpoint, ForwardError, LoadError, Tap, Template};
 use piece::Pieces;
 use text::Text;
 
@@ -26,11 +26,13 @@ pub struct ForwardOptions<'a> {
     /// Sees the inputs of the linear layers: all positions of those in the layers, of the head
     /// those from `from` on.
     pub tap: Option<&'a mut dyn Tap>,
+    /// Ends the call early; what the tap saw of the layer where that happens is of no worth.
+    pub cancel: Option<&'a Cancel>,
 }
 
 impl Default for ForwardOptions<'_> {
     fn default() -> Self {
-        Self { threads: 1, from: 0, tap: None }
+        Self { threads: 1, from: 0, tap: None, cancel: None }
     }
 }
 
@@ -40,6 +42,7 @@ impl fmt::Debug for ForwardOptions<'_> {
             .field("threads", &self.threads)
             .field("from", &self.from)
             .field("tap", &self.tap.is_some())
+            .field("cancel", &self.cancel)
             .finish()
     }
 }
@@ -192,7 +195,7 @@ impl Decoder {
     ///
     /// # Errors
     /// [`ForwardError`] if there are no tokens from `from` on, too many, some outside the
-    /// vocabulary, or if the weights are broken.
+    /// vocabulary, if the call is cancelled, or if the weights are broken.
     pub fn logits(
         &self,
         tokens: &[u32],
@@ -234,6 +237,9 @@ impl Decoder {
     /// sequence is divided over calls, bit for bit. With f32 caches the rows are those of
     /// [`Decoder::logits`]. After an error all caches are as they were.
     ///
+    /// A step whose [`Step::cancel`] is set on the way is given up at the next layer: its cache
+    /// stays as it was, by which it is known, and it has no logits. The others go on.
+    ///
     /// # Errors
     /// [`ForwardError`] if a step has no tokens, more than fit its cache, or some outside the
     /// vocabulary; if a cache belongs to another model, or if the weights are broken.
@@ -243,9 +249,12 @@ impl Decoder {
         room: &'w mut Workspace,
         pool: &Pool,
     ) -> Result<&'w [f32], ForwardError> {
-        self.states(steps, room, &mut Pass { kernels: self.kernels, pool, tap: None })?;
-        if let Err(error) = self.head(room, pool) {
-            undo(steps);
+        let before = lengths(steps);
+        let done = self.states(steps, room, (pool, None)).and_then(|()| self.head(room, pool));
+        if let Err(error) = done {
+            for (step, length) in steps.iter_mut().zip(before) {
+                step.cache.truncate(length);
+            }
             return Err(error);
         }
         Ok(&room.logits)
@@ -259,29 +268,27 @@ impl Decoder {
         room: &mut Workspace,
         pool: &Pool,
     ) -> Result<(), ForwardError> {
-        let ForwardOptions { from, tap, .. } = options;
+        let ForwardOptions { from, tap, cancel, .. } = options;
         let context = self.context();
         if !(from + 1..=context).contains(&tokens.len()) {
             return Err(ForwardError::Length { tokens: tokens.len(), from, context });
         }
         let mut cache = self.cache(CacheFormat::F32);
-        let step = Step { cache: &mut cache, tokens, from };
-        self.states(&mut [step], room, &mut Pass { kernels: self.kernels, pool, tap })
+        let step = Step { cache: &mut cache, tokens, from, cancel };
+        self.states(&mut [step], room, (pool, tap))?;
+        if cache.is_empty() { Err(ForwardError::Cancelled) } else { Ok(()) }
     }
 
     fn states(
         &self,
         steps: &mut [Step<'_>],
         room: &mut Workspace,
-        pass: &mut Pass<'_, '_>,
+        (pool, tap): (&Pool, Option<&mut dyn Tap>),
     ) -> Result<(), ForwardError> {
         steps.iter().try_for_each(|step| self.check(step))?;
-        self.network.states(steps, room, pass);
-        if let Err(error) = self.finite(&room.last) {
-            undo(steps);
-            return Err(error);
-        }
-        Ok(())
+        let flags = Flags(steps.iter().map(|step| step.cancel).collect());
+        self.network.states(steps, room, &mut Pass { kernels: self.kernels, pool, tap, flags });
+        self.finite(&room.last)
     }
 
     fn check(&self, step: &Step<'_>) -> Result<(), ForwardError> {
@@ -315,9 +322,7 @@ impl Decoder {
     }
 }
 
-/// Takes the tokens of `steps` out of their caches again.
-fn undo(steps: &mut [Step<'_>]) {
-    for step in steps {
-        step.cache.truncate(step.cache.len() - step.tokens.len());
-    }
+/// What the caches hold.
+fn lengths(steps: &[Step<'_>]) -> Vec<usize> {
+    steps.iter().map(|step| step.cache.len()).collect()
 }

@@ -160,7 +160,8 @@ impl Encoder {
     /// batch, the same for any number of threads (they only tokenize). Tables are not tapped.
     ///
     /// # Errors
-    /// [`EmbedError`] naming the first text at fault, or one in a batch that gave NaN.
+    /// [`EmbedError`] naming the first text at fault, or one in a batch that gave NaN, or that it
+    /// was cancelled.
     pub fn observe<S: AsRef<str> + Sync>(
         &self,
         texts: &[S],

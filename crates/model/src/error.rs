@@ -113,6 +113,9 @@ pub enum ForwardError {
         /// Most tokens of a sequence.
         context: usize,
     },
+    /// [`ForwardOptions::cancel`](crate::ForwardOptions::cancel) was set.
+    #[error("cancelled")]
+    Cancelled,
     /// A cache that was made by a network of another shape.
     #[error("the cache belongs to another model than {path}", path = path.display())]
     Foreign {

@@ -28,7 +28,7 @@ pub struct Request {
     pub overflow: Overflow,
     /// What the text must follow.
     pub grammar: Option<Grammar>,
-    /// Ends the request before its next token.
+    /// Ends the request before its next token, and within the time of one.
     pub cancel: Cancel,
 }
 

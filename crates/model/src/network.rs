@@ -5,7 +5,7 @@ use std::path::Path;
 
 use crate::checkpoint::printable;
 use crate::{
-    Checkpoint, Decoder, EmbedError, EmbedOptions, Encoder, ForwardError, ForwardOptions,
+    Cancel, Checkpoint, Decoder, EmbedError, EmbedOptions, Encoder, ForwardError, ForwardOptions,
     LoadError, Tap,
 };
 
@@ -28,11 +28,13 @@ pub struct ObserveOptions<'a> {
     /// Called with the number of parts done (texts of an encoder, sequences of a language
     /// model) and of all.
     pub progress: Option<&'a (dyn Fn(usize, usize) + Sync)>,
+    /// Ends the call early.
+    pub cancel: Option<&'a Cancel>,
 }
 
 impl Default for ObserveOptions<'_> {
     fn default() -> Self {
-        Self { threads: 1, window: 512, progress: None }
+        Self { threads: 1, window: 512, progress: None, cancel: None }
     }
 }
 
@@ -99,7 +101,8 @@ impl Network {
     /// breaks and cut into sequences of [`ObserveOptions::window`] tokens.
     ///
     /// # Errors
-    /// [`ObserveError`] if the tokenizer refuses a text or the weights are broken.
+    /// [`ObserveError`] if the tokenizer refuses a text, the weights are broken, or it is
+    /// cancelled.
     pub fn observe<S: AsRef<str> + Sync>(
         &self,
         texts: &[S],
@@ -129,6 +132,7 @@ fn observe_encoder<S: AsRef<str> + Sync>(
     let embed = EmbedOptions {
         threads: options.threads,
         progress: Some(&progress),
+        cancel: options.cancel,
         ..EmbedOptions::default()
     };
     Ok(encoder.observe(texts, &embed, tap)?)
@@ -144,8 +148,9 @@ fn observe_decoder<S: AsRef<str>>(
     let window = options.window.min(decoder.context());
     let windows = decoder.windows(&texts.join("\n"), window)?;
     for (index, tokens) in windows.iter().enumerate() {
-        let threads = options.threads;
-        decoder.observe(tokens, ForwardOptions { threads, from: 0, tap: Some(tap) })?;
+        let ObserveOptions { threads, cancel, .. } = *options;
+        let tap: Option<&mut dyn Tap> = Some(&mut *tap);
+        decoder.observe(tokens, ForwardOptions { threads, tap, cancel, ..Default::default() })?;
         if let Some(progress) = options.progress {
             progress(index + 1, windows.len());
         }

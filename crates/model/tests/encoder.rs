@@ -6,11 +6,12 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 
 use kvant_kernels::Matrix;
 use kvant_model::{
-    Checkpoint, Compute, ConvertOptions, Dense, EmbedOptions, Encoder, LoadError, Network,
-    ObserveOptions, Tap, Weight, convert,
+    Cancel, Checkpoint, Compute, ConvertOptions, Dense, EmbedError, EmbedOptions, Encoder,
+    LoadError, Network, ObserveOptions, Tap, Weight, convert,
 };
 use kvant_quant::Scheme;
 use kvant_testkit::Random;
@@ -393,6 +394,31 @@ fn progress_counts_every_text_once() {
         EmbedOptions { threads: 2, batch_tokens: 16, progress: Some(&count), cancel: None };
     encoder.embed(&texts, &options).unwrap();
     assert_eq!(done.into_inner(), 50);
+}
+
+#[test]
+fn no_batch_begins_after_the_call_is_cancelled() {
+    let toy = Toy::new();
+    let encoder = toy.write(str::to_owned).load().unwrap();
+    let texts: Vec<String> = (0..50).map(|i| "few ".repeat(1 + i % 9)).collect();
+    let (cancel, batches) = (Cancel::new(), Mutex::new(0));
+    let third = |_| {
+        let mut batches = batches.lock().unwrap();
+        *batches += 1;
+        if *batches == 3 {
+            cancel.cancel();
+        }
+    };
+    let (progress, cancel): (Option<&(dyn Fn(usize) + Sync)>, _) = (Some(&third), Some(&cancel));
+    let options = EmbedOptions { threads: 1, batch_tokens: 16, progress, cancel };
+    assert_eq!(encoder.embed(&texts, &options), Err(EmbedError::Cancelled));
+    assert_eq!(*batches.lock().unwrap(), 3);
+    // The flag is set: nothing begins.
+    assert_eq!(encoder.embed(&texts, &options), Err(EmbedError::Cancelled));
+    assert_eq!(*batches.lock().unwrap(), 3);
+    let expected = encoder.embed(&texts, &EmbedOptions::default()).unwrap();
+    let options = EmbedOptions { cancel: Some(&Cancel::new()), ..EmbedOptions::default() };
+    assert_eq!(encoder.embed(&texts, &options).unwrap(), expected);
 }
 
 #[test]

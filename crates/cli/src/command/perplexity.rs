@@ -44,12 +44,13 @@ pub(super) fn run(args: &Perplexity) -> anyhow::Result<()> {
         chunks: args.chunks,
         threads: args.threads.get(),
         progress: Some(&progress),
+        ..PerplexityOptions::default()
     };
     let found = perplexity(&model, reference.as_ref(), &text, &options)?;
     drop(bar);
     if let Some(out) = &args.logits {
         let tokens = first_window(&model, &text, args.context)?;
-        let options = ForwardOptions { threads: args.threads.get(), from: 0, tap: None };
+        let options = ForwardOptions { threads: args.threads.get(), ..ForwardOptions::default() };
         let logits = model.logits(&tokens, options)?;
         kvant_storage::write_new_file(out, &npy::encode(&logits, model.vocabulary()))?;
     }

@@ -72,6 +72,7 @@ impl Calibration {
             threads: options.threads,
             window: options.window,
             progress: options.progress,
+            ..ObserveOptions::default()
         };
         network.observe(&texts, &observe, &mut gather)?;
         let got = gather.tokens();

@@ -11,7 +11,7 @@ use crate::layer::linear::Linear;
 use crate::layer::resize;
 use crate::layer::rms::RmsNorm;
 use crate::layer::rounded::Rounded;
-use crate::{Cache, CacheFormat, Tap, Weight};
+use crate::{Cache, CacheFormat, Cancel, Tap, Weight};
 
 use room::Memory;
 pub use room::Workspace;
@@ -53,6 +53,8 @@ pub struct Step<'a> {
     pub tokens: &'a [u32],
     /// The first of `tokens` whose logits are wanted; `tokens.len()` for none.
     pub from: usize,
+    /// Gives the step up where it is set before the last layer is done.
+    pub cancel: Option<&'a Cancel>,
 }
 
 /// How sequences are run.
@@ -60,6 +62,17 @@ pub(crate) struct Pass<'a, 't> {
     pub(crate) kernels: &'a Kernels,
     pub(crate) pool: &'a Pool,
     pub(crate) tap: Option<&'t mut dyn Tap>,
+    pub(crate) flags: Flags<'a>,
+}
+
+/// The flags of the steps if all have one.
+pub(crate) struct Flags<'a>(pub(crate) Option<Vec<&'a Cancel>>);
+
+impl Flags<'_> {
+    /// Whether nobody wants the results any more.
+    fn all_set(&self) -> bool {
+        self.0.as_ref().is_some_and(|flags| flags.iter().all(|flag| flag.is_cancelled()))
+    }
 }
 
 impl Llama {
@@ -105,7 +118,8 @@ impl Llama {
 
     /// Runs every step and takes its tokens into its cache. The states before the head,
     /// normalised, of the tokens from [`Step::from`] on are in [`Workspace::last`], steps one
-    /// behind the other.
+    /// behind the other. A step whose flag is set is left out from the next layer on; its cache
+    /// stays as it was.
     ///
     /// A token's state depends on the tokens up to it and on the format of the cache; not on the
     /// threads, nor on what else runs, nor on how its sequence is divided over calls, bit for bit.
@@ -116,12 +130,16 @@ impl Llama {
         room: &mut Workspace,
         pass: &mut Pass<'_, '_>,
     ) {
+        let steps = &mut steps.iter_mut().collect::<Vec<_>>();
         room.begin(&self.shape, &self.attention, steps);
         let tokens = steps.iter().flat_map(|step| step.tokens);
         for (row, &token) in room.hidden.chunks_exact_mut(self.shape.hidden).zip(tokens) {
             self.words.decode_row(token as usize, row);
         }
         for (index, layer) in self.layers.iter().enumerate() {
+            if self.leave_out(steps, room) == 0 {
+                break;
+            }
             self.project(layer, room, pass);
             layer.qkv.show(pass.tap.as_deref_mut(), &room.normed);
             self.attend(index, steps, room, pass);
@@ -130,14 +148,39 @@ impl Llama {
             layer.inner.show(pass.tap.as_deref_mut(), &room.normed);
             layer.outer.show(pass.tap.as_deref_mut(), &room.middle);
         }
+        self.leave_out(steps, room);
         for step in steps.iter_mut() {
             step.cache.extend(step.tokens);
         }
         self.finish(steps, room, pass);
     }
 
+    /// Takes out the steps whose flag is set, with their states; the number of those left.
+    fn leave_out(&self, steps: &mut Vec<&mut Step<'_>>, room: &mut Workspace) -> usize {
+        let (before, mut from, mut to) = (steps.len(), 0, 0);
+        steps.retain_mut(|step| {
+            let values = step.tokens.len() * self.shape.hidden;
+            let stays = !step.cancel.is_some_and(Cancel::is_cancelled);
+            if stays {
+                if from > to {
+                    room.hidden.copy_within(from..from + values, to);
+                }
+                to += values;
+            } else {
+                // What some layers hold of the tokens is forgotten.
+                step.cache.truncate(step.cache.len());
+            }
+            from += values;
+            stays
+        });
+        if steps.len() < before {
+            room.begin(&self.shape, &self.attention, steps);
+        }
+        steps.len()
+    }
+
     /// Normalises the states of the tokens whose logits are wanted.
-    fn finish(&self, steps: &[Step<'_>], room: &mut Workspace, pass: &mut Pass<'_, '_>) {
+    fn finish(&self, steps: &[&mut Step<'_>], room: &mut Workspace, pass: &mut Pass<'_, '_>) {
         let hidden = self.shape.hidden;
         let wanted = steps.iter().map(|step| step.tokens.len() - step.from).sum::<usize>();
         room.last.resize(wanted * hidden, 0.0);
@@ -149,7 +192,9 @@ impl Llama {
             self.norm.forward(pass.kernels, states, out);
             (row, rest) = (rows.end, tail);
         }
-        self.head.show(pass.tap.as_deref_mut(), &room.last);
+        if !steps.is_empty() {
+            self.head.show(pass.tap.as_deref_mut(), &room.last);
+        }
     }
 
     /// The logits of every row of [`Workspace::last`], `rows × vocabulary`, to
@@ -169,13 +214,16 @@ impl Llama {
     fn project(&self, layer: &Layer, room: &mut Workspace, pass: &Pass<'_, '_>) {
         let (hidden, projected) = (self.shape.hidden, self.attention.projected());
         let turned = projected - self.attention.groups * self.attention.width;
-        let kernels = pass.kernels;
+        let (kernels, flags) = (pass.kernels, &pass.flags);
         let Workspace { rotation, memories, .. } = room;
         let inputs = room.hidden.chunks(BLOCK * hidden);
         let outputs = room.normed.chunks_mut(BLOCK * hidden);
         let outputs = outputs.zip(room.qkv.chunks_mut(BLOCK * projected));
         let jobs = inputs.zip(outputs).enumerate();
         memories.each(pass.pool, jobs, |(block, (input, (normed, qkv))), memory| {
+            if flags.all_set() {
+                return;
+            }
             layer.attention_norm.forward(kernels, input, normed);
             run((kernels, pass.pool), &layer.qkv, normed, &mut memory.codes, qkv);
             for (at, row) in qkv.chunks_exact_mut(projected).enumerate() {
@@ -188,7 +236,7 @@ impl Llama {
     fn attend(
         &self,
         layer: usize,
-        steps: &mut [Step<'_>],
+        steps: &mut [&mut Step<'_>],
         room: &mut Workspace,
         pass: &Pass<'_, '_>,
     ) {
@@ -201,7 +249,7 @@ impl Llama {
             projections = rest;
         }
         projections = qkv;
-        let steps: &[Step<'_>] = steps;
+        let steps: &[&mut Step<'_>] = steps;
         let jobs = steps.iter().flat_map(|step| {
             let count = step.tokens.len();
             let (own, rest) = projections.split_at(count * projected);
@@ -213,7 +261,11 @@ impl Llama {
                 (step.cache.past(layer), (step.cache.len() + block * BLOCK, own), out)
             })
         });
+        let flags = &pass.flags;
         memories.each(pass.pool, jobs, |(past, block, out), memory| {
+            if flags.all_set() {
+                return;
+            }
             self.attention.forward(pass.kernels, past, block, &mut memory.attention, out);
         });
     }
@@ -221,13 +273,16 @@ impl Llama {
     /// Output projection, feed-forward block, and both residual sums.
     fn mix(&self, layer: &Layer, room: &mut Workspace, pass: &Pass<'_, '_>) {
         let Shape { hidden, inner, .. } = self.shape;
-        let (queries, kernels) = (self.attention.queries(), pass.kernels);
+        let (queries, kernels, flags) = (self.attention.queries(), pass.kernels, &pass.flags);
         let blocks = room.hidden.chunks_mut(BLOCK * hidden);
         let blocks = blocks.zip(room.normed.chunks_mut(BLOCK * hidden));
         let blocks = blocks.zip(room.context.chunks(BLOCK * queries));
         let blocks = blocks.zip(room.middle.chunks_mut(BLOCK * inner));
         let memories = &mut room.memories;
         memories.each(pass.pool, blocks, |(((states, normed), context), middle), memory| {
+            if flags.all_set() {
+                return;
+            }
             let Memory { update, gates, codes, .. } = memory;
             let update = resize(update, states.len());
             run((kernels, pass.pool), &layer.output, context, codes, update);

@@ -130,7 +130,8 @@ impl Engine {
     }
 
     /// Does a part of the work of every request that runs, and tells what came of it: at most one
-    /// token of each, and the ends. Requests whose flag is set end first.
+    /// token of each, and the ends. A request whose flag is set ends without a further token, also
+    /// while its prompt is read: it is left out from the next layer of the model on.
     ///
     /// Costs one pass of the model over at most [`EngineOptions::batch_tokens`] tokens.
     ///
@@ -146,10 +147,11 @@ impl Engine {
         let shares = self.shares();
         let mut steps = Vec::with_capacity(shares.len());
         for (live, &share) in self.live.iter_mut().zip(&shares) {
-            let from = live.cache.len();
-            let last = from + share == live.tokens.len();
-            let tokens = &live.tokens[from..from + share];
-            steps.push(Step { cache: &mut live.cache, tokens, from: share - usize::from(last) });
+            let held = live.cache.len();
+            let last = held + share == live.tokens.len();
+            let (tokens, from) = (&live.tokens[held..held + share], share - usize::from(last));
+            let cancel = Some(&live.request.cancel);
+            steps.push(Step { cache: &mut live.cache, tokens, from, cancel });
         }
         let advanced = self.decoder.advance(&mut steps, &mut self.room, &self.pool);
         drop(steps);
@@ -163,10 +165,12 @@ impl Engine {
         let mut rows = logits.chunks_exact(self.decoder.vocabulary());
         let mut ends = Vec::new();
         for (index, live) in self.live.iter_mut().enumerate() {
-            if live.unread() > 0 {
-                continue;
-            }
-            let finish = rows.next().and_then(|row| live.choose(&self.decoder, row, &mut events));
+            let row = if live.unread() == 0 { rows.next() } else { None };
+            let finish = if live.request.cancel.is_cancelled() {
+                Some(Finish::Cancelled)
+            } else {
+                row.and_then(|row| live.choose(&self.decoder, row, &mut events))
+            };
             ends.extend(finish.map(|finish| (index, finish)));
         }
         for (index, finish) in ends.into_iter().rev() {

@@ -1,11 +1,14 @@
 //! Sequences read in parts, side by side, cut back and gone on with.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use kvant_model::{
-    Cache, CacheFormat, Decoder, ForwardError, ForwardOptions, Pool, Step, Workspace,
+    Cache, CacheFormat, Cancel, Decoder, ForwardError, ForwardOptions, Pool, Step, Workspace,
 };
 use kvant_testkit::Random;
 
-use crate::toy::{CONTEXT, LLAMA, QWEN, SHARED, Toy, words};
+use crate::toy::{CONTEXT, LAYERS, LLAMA, QWEN, SHARED, Toy, words};
 
 const FORMATS: [CacheFormat; 3] = [CacheFormat::F32, CacheFormat::F16, CacheFormat::Int8];
 
@@ -29,7 +32,7 @@ fn read(
     for &part in parts.iter().chain([&usize::MAX]) {
         let (now, later) = rest.split_at(part.min(rest.len()));
         if !now.is_empty() {
-            let step = Step { cache, tokens: now, from: 0 };
+            let step = Step { cache, tokens: now, from: 0, cancel: None };
             logits.extend_from_slice(
                 decoder.advance(&mut [step], &mut room, &Pool::new(threads)).unwrap(),
             );
@@ -96,7 +99,7 @@ fn a_sequence_does_not_depend_on_what_else_runs() {
         for (at, (cache, tokens)) in caches.iter_mut().zip(&sequences).enumerate() {
             let part = &tokens[..(at * 13).min(tokens.len() - 1)];
             if !part.is_empty() {
-                let step = Step { cache, tokens: part, from: part.len() };
+                let step = Step { cache, tokens: part, from: part.len(), cancel: None };
                 assert!(
                     decoder
                         .advance(&mut [step], &mut room, &Pool::new(threads))
@@ -107,7 +110,7 @@ fn a_sequence_does_not_depend_on_what_else_runs() {
         }
         let steps = caches.iter_mut().zip(&sequences).map(|(cache, tokens)| {
             let rest = &tokens[cache.len()..];
-            Step { cache, tokens: rest, from: rest.len() - 1 }
+            Step { cache, tokens: rest, from: rest.len() - 1, cancel: None }
         });
         let mut steps: Vec<Step<'_>> = steps.collect();
         let logits = decoder.advance(&mut steps, &mut room, &Pool::new(threads)).unwrap();
@@ -166,8 +169,8 @@ fn what_cannot_be_read_changes_nothing() {
     read(&decoder, &mut cache, &tokens(1, CONTEXT - 2), (&[], 1));
     let mut other = decoder.cache(CacheFormat::F16);
     let mut advance = |tokens: &[u32], from: usize| {
-        let mine = Step { cache: &mut cache, tokens, from };
-        let healthy = Step { cache: &mut other, tokens: &[1, 2], from: 0 };
+        let mine = Step { cache: &mut cache, tokens, from, cancel: None };
+        let healthy = Step { cache: &mut other, tokens: &[1, 2], from: 0, cancel: None };
         let result =
             decoder.advance(&mut [healthy, mine], &mut room, &Pool::new(2)).map(<[f32]>::len);
         assert!(result.is_err() && other.is_empty() && cache.len() == CONTEXT - 2);
@@ -183,7 +186,7 @@ fn what_cannot_be_read_changes_nothing() {
 
     let shared = Decoder::load(&Toy::new(SHARED).directory()).unwrap();
     let mut foreign = shared.cache(CacheFormat::F16);
-    let step = Step { cache: &mut foreign, tokens: &[1], from: 0 };
+    let step = Step { cache: &mut foreign, tokens: &[1], from: 0, cancel: None };
     let error =
         decoder.advance(&mut [step], &mut room, &Pool::new(1)).map(<[f32]>::len).unwrap_err();
     assert!(matches!(error, ForwardError::Foreign { .. }), "{error}");
@@ -198,7 +201,7 @@ fn broken_weights_leave_the_caches_as_they_were() {
     for format in FORMATS {
         let mut cache = decoder.cache(format);
         read(&decoder, &mut cache, &[1, 2], (&[], 1));
-        let step = Step { cache: &mut cache, tokens: &[3, 7], from: 1 };
+        let step = Step { cache: &mut cache, tokens: &[3, 7], from: 1, cancel: None };
         let error =
             decoder.advance(&mut [step], &mut room, &Pool::new(1)).map(<[f32]>::len).unwrap_err();
         assert!(matches!(error, ForwardError::NotFinite { .. }), "{error}");
@@ -213,4 +216,79 @@ fn cache_formats_have_names() {
     }
     let error = "int4".parse::<CacheFormat>().unwrap_err().to_string();
     assert!(error.contains("int4") && error.contains("f16"), "{error}");
+}
+
+/// A flag that sets itself when it is looked at for the `at`-th time, and how often it was.
+fn ending(at: usize) -> (Cancel, Arc<AtomicUsize>) {
+    let looks = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&looks);
+    (Cancel::when(move || count.fetch_add(1, Ordering::Relaxed) + 1 == at), looks)
+}
+
+#[test]
+fn a_cancelled_step_leaves_no_trace() {
+    let decoder = Decoder::load(&Toy::new(LLAMA).directory()).unwrap();
+    let (short, long, last) = (tokens(1, 40), tokens(2, 90), tokens(3, 66));
+    for (format, threads) in FORMATS.into_iter().zip([1, 3, 1]) {
+        let alone =
+            |tokens: &[u32]| bits(&read(&decoder, &mut decoder.cache(format), tokens, (&[], 1)));
+        let (of_short, of_long, of_last) = (alone(&short), alone(&long), alone(&last));
+        let mut looked = 0;
+        for at in 1.. {
+            let mut caches = [0; 3].map(|_| decoder.cache(format));
+            read(&decoder, &mut caches[1], &long[..30], (&[], 1));
+            let (cancel, looks) = ending(at);
+            let parts = [&short[..], &long[30..], &last[..]];
+            let flags = [None, Some(&cancel), None];
+            let mut steps: Vec<_> = caches
+                .iter_mut()
+                .zip(parts)
+                .zip(flags)
+                .map(|((cache, tokens), cancel)| Step { cache, tokens, from: 0, cancel })
+                .collect();
+            let (mut room, pool) = (Workspace::default(), Pool::new(threads));
+            let logits = bits(decoder.advance(&mut steps, &mut room, &pool).unwrap());
+            let done = at > looks.load(Ordering::Relaxed);
+            let of_part = if done { &of_long[30 * decoder.vocabulary()..] } else { &[] };
+            assert!(logits == [&of_short[..], of_part, &of_last[..]].concat(), "{format} {at}");
+            assert_eq!(caches[1].tokens(), if done { &long[..] } else { &long[..30] });
+            if done {
+                looked = at - 1;
+                break;
+            }
+            // As if it had never been begun.
+            let rest = bits(&read(&decoder, &mut caches[1], &long[30..], (&[7], 1)));
+            assert!(rest == of_long[30 * decoder.vocabulary()..], "{format} {at}");
+        }
+        assert_eq!(looked, LAYERS + 1, "once a layer, and before the tokens count as read");
+    }
+}
+
+#[test]
+fn nothing_is_computed_once_all_steps_are_cancelled() {
+    let decoder = Decoder::load(&Toy::new(LLAMA).directory()).unwrap();
+    let (first, second) = (tokens(1, 100), tokens(2, 70));
+    let begin = |at, threads| {
+        let mut caches = [0; 2].map(|_| decoder.cache(CacheFormat::F16));
+        let (cancel, looks) = ending(at);
+        let mut steps: Vec<_> = caches
+            .iter_mut()
+            .zip([&first, &second])
+            .map(|(cache, tokens)| Step { cache, tokens, from: 0, cancel: Some(&cancel) })
+            .collect();
+        let mut room = Workspace::default();
+        let logits = decoder.advance(&mut steps, &mut room, &Pool::new(threads)).unwrap().len();
+        assert!(caches.iter().all(|cache| cache.is_empty() == (logits == 0)), "{at}");
+        (logits, looks.load(Ordering::Relaxed))
+    };
+    let (all, looks) = begin(usize::MAX, 1);
+    assert_eq!(all, 170 * decoder.vocabulary());
+    assert!(looks > 5 * LAYERS, "between the blocks of a layer too: {looks}");
+    for at in 1..looks {
+        // Looks after the one that sets the flag do not ask again.
+        assert_eq!(begin(at, 1), (0, at));
+    }
+    for at in 1..looks / 2 {
+        assert_eq!(begin(at, 3).0, 0);
+    }
 }

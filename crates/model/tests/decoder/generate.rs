@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use kvant_model::{
     CacheFormat, Cancel, Decoder, Ending, Engine, EngineOptions, Event, Finish, Finished,
@@ -270,6 +271,47 @@ fn a_cancelled_request_stops_before_its_next_token() {
     ended.sort_unstable_by_key(|(id, _)| *id);
     assert_eq!(ended, [writing, reading, waiting].map(|id| (id, Finish::Cancelled)));
     assert_eq!(drain(&mut engine)[&other].1.finish, Finish::Length);
+}
+
+#[test]
+fn a_request_that_is_cancelled_during_a_step_ends_with_it() {
+    let model = model();
+    let options = EngineOptions { batch_tokens: 150, ..EngineOptions::default() };
+    let expected = alone(&model, request(4, 40, 6), options).0;
+    let again = alone(&model, request(2, 90, 4), options).0;
+    for at in 1.. {
+        let mut engine = Engine::new(Arc::clone(&model), options);
+        let looks = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&looks);
+        let cancel = Cancel::when(move || count.fetch_add(1, Ordering::Relaxed) + 1 == at);
+        let other = engine.submit(request(4, 40, 6)).unwrap();
+        let ended = engine.submit(Request { cancel, ..request(2, 90, 50) }).unwrap();
+        let events = engine.step().unwrap();
+        let of_ended: Vec<_> = events.iter().filter(|event| id_of(event) == ended).collect();
+        if looks.load(Ordering::Relaxed) < at {
+            assert!(matches!(of_ended[..], [Event::Token(_)]));
+            assert!(at > 3, "looked at {at} times");
+            break;
+        }
+        let [Event::Finished(end)] = &of_ended[..] else { panic!("{at}: {of_ended:?}") };
+        assert_eq!((end.finish, end.new_tokens), (Finish::Cancelled, 0));
+        let first = events.iter().find(|event| id_of(event) == other);
+        let Some(Event::Token(first)) = first else { panic!("{at}: {events:?}") };
+        let rest = drain(&mut engine).remove(&other).unwrap().0;
+        let made = [first].into_iter().chain(&rest).map(|token| token.choice.token);
+        assert_eq!(made.collect::<Vec<_>>(), expected, "{at}");
+        // What is left of its cache is taken up by the same prompt.
+        let mut tokens = Vec::new();
+        engine.run(request(2, 90, 4), |token| tokens.push(token.choice.token)).unwrap();
+        assert_eq!(tokens, again, "{at}");
+    }
+}
+
+fn id_of(event: &Event) -> RequestId {
+    match event {
+        Event::Token(token) => token.id,
+        Event::Finished(end) => end.id,
+    }
 }
 
 #[test]

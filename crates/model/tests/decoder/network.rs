@@ -1,7 +1,9 @@
 //! The forward pass.
 
 use kvant_kernels::Matrix;
-use kvant_model::{Decoder, ForwardOptions, Network, ObserveOptions, Tap};
+use kvant_model::{
+    Cancel, Decoder, ForwardError, ForwardOptions, Network, ObserveError, ObserveOptions, Tap,
+};
 use kvant_testkit::Random;
 use serde_json::json;
 
@@ -13,7 +15,7 @@ fn tokens(count: usize) -> Vec<u32> {
 }
 
 fn run(decoder: &Decoder, tokens: &[u32], threads: usize, from: usize) -> Vec<f32> {
-    decoder.logits(tokens, ForwardOptions { threads, from, tap: None }).unwrap()
+    decoder.logits(tokens, ForwardOptions { threads, from, ..Default::default() }).unwrap()
 }
 
 /// The largest difference, in units of the largest logit.
@@ -155,7 +157,9 @@ fn taps_see_what_every_linear_layer_reads() {
             let observe = |threads| {
                 let mut seen = Seen::default();
                 let tap: Option<&mut dyn Tap> = Some(&mut seen);
-                decoder.observe(&tokens, ForwardOptions { threads, from: 0, tap }).unwrap();
+                decoder
+                    .observe(&tokens, ForwardOptions { threads, tap, ..Default::default() })
+                    .unwrap();
                 seen
             };
             let seen = observe(1);
@@ -196,7 +200,7 @@ fn texts_are_observed_in_windows() {
     assert_eq!(whole.len(), 14);
     let (done, mut seen) = (std::sync::Mutex::new(Vec::new()), Seen::default());
     let progress = |parts, of| done.lock().unwrap().push((parts, of));
-    let options = ObserveOptions { threads: 2, window: 6, progress: Some(&progress) };
+    let options = ObserveOptions { threads: 2, window: 6, progress: Some(&progress), cancel: None };
     network.observe(&texts, &options, &mut seen).unwrap();
     assert_eq!(*done.lock().unwrap(), [(1, 3), (2, 3), (3, 3)]);
     let mut expected = Seen::default();
@@ -205,4 +209,62 @@ fn texts_are_observed_in_windows() {
         decoder.observe(tokens, ForwardOptions { tap, ..ForwardOptions::default() }).unwrap();
     }
     assert!(seen == expected);
+}
+
+/// Sets a flag at its call number `at`, and counts on.
+struct Ending {
+    cancel: Cancel,
+    at: usize,
+    calls: usize,
+}
+
+impl Tap for Ending {
+    fn input(&mut self, _: &[&str], _: Matrix<'_, f32>) {
+        self.calls += 1;
+        if self.calls == self.at {
+            self.cancel.cancel();
+        }
+    }
+}
+
+#[test]
+fn no_layer_begins_after_the_call_is_cancelled() {
+    let decoder = Decoder::load(&Toy::new(SHARED).directory()).unwrap();
+    let (tokens, of_a_layer) = (tokens(150), 4);
+    for threads in [1, 3] {
+        for at in 1..=LAYERS * of_a_layer {
+            let cancel = Cancel::new();
+            let mut tap = Ending { cancel: cancel.clone(), at, calls: 0 };
+            let (seen, cancel) = (Some(&mut tap as &mut dyn Tap), Some(&cancel));
+            let options = ForwardOptions { threads, tap: seen, cancel, ..Default::default() };
+            assert_eq!(decoder.observe(&tokens, options), Err(ForwardError::Cancelled));
+            // The head, tapped last, is not reached.
+            assert_eq!(tap.calls, at.next_multiple_of(of_a_layer), "{at}");
+        }
+    }
+    let cancel = Cancel::new();
+    let options = || ForwardOptions { cancel: Some(&cancel), ..ForwardOptions::default() };
+    assert!(decoder.logits(&tokens, options()).is_ok());
+    cancel.cancel();
+    assert_eq!(decoder.logits(&tokens, options()).err(), Some(ForwardError::Cancelled));
+}
+
+#[test]
+fn observing_texts_ends_where_it_is_cancelled() {
+    let network = Network::load(&Toy::new(SHARED).directory()).unwrap();
+    let texts: Vec<String> = (0..300).map(|at| words()[at % 5 + 5].clone()).collect();
+    let (cancel, done) = (Cancel::new(), std::sync::Mutex::new(Vec::new()));
+    let progress = |windows, all| {
+        done.lock().unwrap().push(windows);
+        assert!(all > 3, "windows");
+        if windows == 2 {
+            cancel.cancel();
+        }
+    };
+    let (progress, cancel): (Option<&(dyn Fn(usize, usize) + Sync)>, _) =
+        (Some(&progress), Some(&cancel));
+    let options = ObserveOptions { window: 32, progress, cancel, ..ObserveOptions::default() };
+    let observed = network.observe(&texts, &options, &mut Seen::default());
+    assert_eq!(observed, Err(ObserveError::Forward(ForwardError::Cancelled)));
+    assert_eq!(*done.lock().unwrap(), [1, 2]);
 }

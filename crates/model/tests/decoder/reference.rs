@@ -125,7 +125,7 @@ fn caches_with_fewer_bits_stay_near() {
     let mut room = kvant_model::Workspace::default();
     for (format, bound) in [(CacheFormat::F16, 0.03), (CacheFormat::Int8, 0.4)] {
         let mut cache = decoder.cache(format);
-        let step = kvant_model::Step { cache: &mut cache, tokens: &tokens, from: 0 };
+        let step = kvant_model::Step { cache: &mut cache, tokens: &tokens, from: 0, cancel: None };
         let logits = decoder.advance(&mut [step], &mut room, &Pool::new(2)).unwrap();
         let (most, root) = distance(logits, decoder.vocabulary(), &expected["exact"]["positions"]);
         println!("{format}: most {most:.6}, root of the mean square {root:.6}");

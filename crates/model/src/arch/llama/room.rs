@@ -40,8 +40,9 @@ impl fmt::Debug for Workspace {
 }
 
 impl Workspace {
-    /// Makes room for `steps`; what the buffers hold is of no interest.
-    pub(super) fn begin(&mut self, shape: &Shape, attention: &Causal, steps: &[Step<'_>]) {
+    /// Makes room for `steps`; what is there stays, as far as there is room, and is of no interest
+    /// but for the states.
+    pub(super) fn begin(&mut self, shape: &Shape, attention: &Causal, steps: &[&mut Step<'_>]) {
         let rows = steps.iter().map(|step| step.tokens.len()).sum::<usize>();
         self.hidden.resize(rows * shape.hidden, 0.0);
         self.normed.resize(rows * shape.hidden, 0.0);
