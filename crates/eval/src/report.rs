@@ -85,7 +85,7 @@ pub struct Machine {
     pub cpu: String,
     /// Logical cores this process may use.
     pub cores: usize,
-    /// Instruction-set level of the kernels: `scalar`, `avx2`, `avx512`.
+    /// Instruction-set level of the kernels: `scalar`, `avx2`, `avxvnni`, `avx512`.
     pub simd: String,
     /// Operating system.
     pub os: String,

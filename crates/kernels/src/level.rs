@@ -10,17 +10,19 @@ pub enum Level {
     Scalar,
     /// x86-64 with AVX2, FMA and F16C.
     Avx2,
+    /// x86-64 with AVX2 and AVX-VNNI, which adds four products of bytes at once.
+    AvxVnni,
     /// x86-64 with AVX-512 F/BW/VL/DQ and VNNI.
     Avx512,
 }
 
-/// A level name that is not one of `scalar`, `avx2`, `avx512`.
+/// A level name that is not one of `scalar`, `avx2`, `avxvnni`, `avx512`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LevelError(String);
 
 impl fmt::Display for LevelError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "unknown SIMD level '{}': use scalar, avx2 or avx512", self.0)
+        write!(f, "unknown SIMD level '{}': use scalar, avx2, avxvnni or avx512", self.0)
     }
 }
 
@@ -28,13 +30,14 @@ impl std::error::Error for LevelError {}
 
 impl Level {
     /// Every level, lowest first.
-    pub const ALL: [Self; 3] = [Self::Scalar, Self::Avx2, Self::Avx512];
+    pub const ALL: [Self; 4] = [Self::Scalar, Self::Avx2, Self::AvxVnni, Self::Avx512];
 
     /// The name `KVANT_SIMD` takes.
     pub fn name(self) -> &'static str {
         match self {
             Self::Scalar => "scalar",
             Self::Avx2 => "avx2",
+            Self::AvxVnni => "avxvnni",
             Self::Avx512 => "avx512",
         }
     }
@@ -51,6 +54,8 @@ impl Level {
                     && is_x86_feature_detected!("popcnt")
             }
             #[cfg(target_arch = "x86_64")]
+            Self::AvxVnni => Self::Avx2.available() && is_x86_feature_detected!("avxvnni"),
+            #[cfg(target_arch = "x86_64")]
             Self::Avx512 => {
                 Self::Avx2.available()
                     && is_x86_feature_detected!("avx512f")
@@ -60,7 +65,7 @@ impl Level {
                     && is_x86_feature_detected!("avx512vnni")
             }
             #[cfg(not(target_arch = "x86_64"))]
-            Self::Avx2 | Self::Avx512 => false,
+            Self::Avx2 | Self::AvxVnni | Self::Avx512 => false,
         }
     }
 

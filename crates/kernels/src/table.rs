@@ -122,9 +122,11 @@ impl Kernels {
             #[cfg(target_arch = "x86_64")]
             Level::Avx2 => Some(&x86_64::avx2::TABLE),
             #[cfg(target_arch = "x86_64")]
+            Level::AvxVnni => Some(&x86_64::avxvnni::TABLE),
+            #[cfg(target_arch = "x86_64")]
             Level::Avx512 => Some(&x86_64::avx512::TABLE),
             #[cfg(not(target_arch = "x86_64"))]
-            Level::Avx2 | Level::Avx512 => None,
+            Level::Avx2 | Level::AvxVnni | Level::Avx512 => None,
         }
     }
 

@@ -1,9 +1,9 @@
 //! AVX2 with FMA: 8 floats or 32 bytes at a time.
 
 mod bf16;
-mod blocks;
+pub(super) mod blocks;
 mod distance;
-mod gemm;
+pub(super) mod gemm;
 pub(super) mod pick;
 mod row;
 mod widen;

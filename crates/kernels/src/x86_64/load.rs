@@ -147,6 +147,14 @@ pub(super) fn i8x16(from: &[i8; 16]) -> __m128i {
     unsafe { _mm_loadu_si128(from.as_ptr().cast()) }
 }
 
+/// 32 bytes.
+#[inline]
+#[target_feature(enable = "avx")]
+pub(super) fn i8x32(from: &[i8; 32]) -> __m256i {
+    // SAFETY: the reference covers the 32 bytes read; loadu has no alignment rule.
+    unsafe { _mm256_loadu_si256(from.as_ptr().cast()) }
+}
+
 /// The 8 lanes in memory.
 #[inline]
 #[target_feature(enable = "avx")]

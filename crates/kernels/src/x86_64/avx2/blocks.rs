@@ -87,16 +87,36 @@ fn tile<const R: usize, const BITS: usize>(product: &mut ProductBlocks<'_>, tile
         }
         let at = tile.panel * blocks + b;
         for i in 0..R {
-            add_block(product, (tile.row + i) * blocks + b, at, &sums[i], &mut totals[i]);
+            let whole = array::from_fn(|h| {
+                let whole = _mm256_hadd_epi32(sums[i][2 * h], sums[i][2 * h + 1]);
+                _mm256_permute4x64_epi64::<0b11_01_10_00>(whole)
+            });
+            add_scaled(product, (tile.row + i) * blocks + b, at, whole, &mut totals[i]);
         }
     }
-    let (from, lanes) = (tile.panel * PANEL, product.lanes(tile.panel));
+    // SAFETY: `out` is where `corner` says the tile begins.
+    unsafe { put_totals(product, tile, out, &totals) };
+}
+
+/// Writes a tile of one panel: factors of the outputs, then the bias.
+///
+/// # Safety
+/// `out` is the corner of `tile` in the output of `product`.
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+pub(in crate::x86_64) unsafe fn put_totals<const R: usize>(
+    product: &ProductBlocks<'_>,
+    tile: &Tile,
+    out: *mut f32,
+    totals: &[[__m256; 2]; R],
+) {
+    let (from, lanes, weight) = (tile.panel * PANEL, product.lanes(tile.panel), product.w);
     let unit = _mm256_set1_ps(weight.unit);
     let factors = halves(&weight.factors[from..from + PANEL]).map(|f| _mm256_mul_ps(f, unit));
     let bias = product.bias.map_or([_mm256_setzero_ps(); 2], |b| halves(&b[from..][..lanes]));
     for i in 0..R {
         let value = array::from_fn(|h| _mm256_fmadd_ps(totals[i][h], factors[h], bias[h]));
-        // SAFETY: `corner`: row `i < height` of the output has `lanes` floats.
+        // SAFETY: the caller's promise: row `i < height` of the output has `lanes` floats.
         unsafe { put_lanes(out.add(i * product.out.stride()), lanes, value) };
     }
 }
@@ -131,20 +151,18 @@ fn multiply<const R: usize>(
 /// operand, entry `of_panel` of the weight.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
-fn add_block(
+pub(in crate::x86_64) fn add_scaled(
     product: &ProductBlocks<'_>,
     of_row: usize,
     of_panel: usize,
-    sums: &[__m256i; 4],
+    sums: [__m256i; 2],
     totals: &mut [__m256; 2],
 ) {
     let (x, w) = (product.x, product.w);
     let start = _mm256_set1_epi32(-w.zero * x.sums[of_row]);
     let (scale, scales) = (_mm256_set1_ps(x.scales[of_row]), floats(&w.scales[of_panel]));
     for h in 0..2 {
-        let whole = _mm256_hadd_epi32(sums[2 * h], sums[2 * h + 1]);
-        let whole = _mm256_permute4x64_epi64::<0b11_01_10_00>(whole);
-        let exact = _mm256_cvtepi32_ps(_mm256_add_epi32(whole, start));
+        let exact = _mm256_cvtepi32_ps(_mm256_add_epi32(sums[h], start));
         totals[h] = _mm256_fmadd_ps(exact, _mm256_mul_ps(scales[h], scale), totals[h]);
     }
     if let Some(minima) = w.minima.get(of_panel) {

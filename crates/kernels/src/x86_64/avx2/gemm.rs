@@ -148,7 +148,10 @@ fn tile_i8<const R: usize>(product: &mut ProductI8<'_>, tile: &Tile) {
 /// `128 · Σ w` of the 16 outputs from `from`, their scales, and `Σ w` at these scales.
 #[inline]
 #[target_feature(enable = "avx2")]
-fn panel_scales(w: &PackedI8, from: usize) -> ([__m256i; 2], [__m256; 2], [__m256; 2]) {
+pub(in crate::x86_64) fn panel_scales(
+    w: &PackedI8,
+    from: usize,
+) -> ([__m256i; 2], [__m256; 2], [__m256; 2]) {
     let (sums, scales) = (&w.sums[from..from + PANEL], &w.scales[from..from + PANEL]);
     // SAFETY: the slice was just cut to 16 elements.
     let sums = [0, 8].map(|at| unsafe { _mm256_loadu_si256(sums.as_ptr().add(at).cast()) });
@@ -160,7 +163,7 @@ fn panel_scales(w: &PackedI8, from: usize) -> ([__m256i; 2], [__m256; 2], [__m25
 /// The at most 16 floats of `from` in two registers, then zeros.
 #[inline]
 #[target_feature(enable = "avx2")]
-pub(super) fn halves(from: &[f32]) -> [__m256; 2] {
+pub(in crate::x86_64) fn halves(from: &[f32]) -> [__m256; 2] {
     let (low, high) = from.split_at(from.len().min(8));
     [f32x8_head(low, 0.0), f32x8_head(high, 0.0)]
 }
@@ -186,7 +189,7 @@ unsafe fn get_lanes(from: *const f32, lanes: usize) -> [__m256; 2] {
 /// `to` is valid for writing them.
 #[inline]
 #[target_feature(enable = "avx2")]
-pub(super) unsafe fn put_lanes(to: *mut f32, lanes: usize, value: [__m256; 2]) {
+pub(in crate::x86_64) unsafe fn put_lanes(to: *mut f32, lanes: usize, value: [__m256; 2]) {
     if lanes == PANEL {
         // SAFETY: 16 floats may be written.
         unsafe {
