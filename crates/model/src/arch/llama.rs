@@ -21,6 +21,9 @@ pub(crate) use shape::Shape;
 const BLOCK: usize = 64;
 /// Tokens a thread takes at a time through the head, whose weight is large.
 const HEAD_BLOCK: usize = 128;
+/// Positions from which on threads share the attention of a single token: what a run of the pool
+/// costs is then a small part.
+const SHARED_PAST: usize = 128;
 
 /// The network of a language model.
 #[derive(Debug)]
@@ -232,7 +235,8 @@ impl Llama {
         });
     }
 
-    /// Attention of every step over its own cache.
+    /// Attention of every step over its own cache. A thread takes a block of tokens, or, of a single
+    /// token with a long past, one head of keys and values.
     fn attend(
         &self,
         layer: usize,
@@ -241,6 +245,8 @@ impl Llama {
         pass: &Pass<'_, '_>,
     ) {
         let (projected, queries) = (self.attention.projected(), self.attention.queries());
+        let groups = self.attention.groups;
+        let shared = if pass.pool.threads() > 1 { SHARED_PAST } else { usize::MAX };
         let Workspace { qkv, context, memories, .. } = room;
         let (mut projections, mut outputs) = (qkv.as_slice(), context.as_mut_slice());
         for step in steps.iter_mut() {
@@ -257,8 +263,15 @@ impl Llama {
             let (out, rest) = std::mem::take(&mut outputs).split_at_mut(count * queries);
             outputs = rest;
             let blocks = own.chunks(BLOCK * projected).zip(out.chunks_mut(BLOCK * queries));
-            blocks.enumerate().map(|(block, (own, out))| {
-                (step.cache.past(layer), (step.cache.len() + block * BLOCK, own), out)
+            blocks.enumerate().flat_map(move |(block, (own, out))| {
+                let (past, first) = (step.cache.past(layer), step.cache.len() + block * BLOCK);
+                let single = own.len() == projected && first + 1 >= shared;
+                let groups_each = if single { 1 } else { groups };
+                let parts = out.chunks_mut(out.len() / groups * groups_each).enumerate();
+                parts.map(move |(part, out)| {
+                    let from = part * groups_each;
+                    (past, (from..from + groups_each, first, own), out)
+                })
             })
         });
         let flags = &pass.flags;

@@ -1,5 +1,7 @@
 //! Causal self-attention with shared keys and values (Ainslie et al., 2023) over a cache.
 
+use std::ops::Range;
+
 use kvant_kernels::{Kernels, Matrix, MatrixMut, PackedF32};
 
 use super::resize;
@@ -48,9 +50,10 @@ impl Causal {
     }
 
     /// The attended values of some tokens that follow one another, the first at position `first`,
-    /// `rows × queries`. `qkv` holds their projections, queries scaled by `1/√width` beforehand;
-    /// `past` the keys and values of all tokens up to them, their own included. A token sees itself
-    /// and those before it.
+    /// `rows × queries`; of the key and value heads in `groups` only, which may be shared out among
+    /// threads: `out` then has `rows × queries of these`. `qkv` holds their projections, queries
+    /// scaled by `1/√width` beforehand; `past` the keys and values of all tokens up to them, their
+    /// own included. A token sees itself and those before it.
     ///
     /// Values are summed page by page, so a row has the same bits however the tokens of a sequence
     /// are divided over calls. Costs `4 · rows · positions · width` operations a head, and decoding
@@ -59,14 +62,15 @@ impl Causal {
         &self,
         kernels: &Kernels,
         past: Past<'_>,
-        (first, qkv): (usize, &[f32]),
+        (groups, first, qkv): (Range<usize>, usize, &[f32]),
         scratch: &mut CausalScratch,
         out: &mut [f32],
     ) {
         let (width, stride) = (self.width, self.projected());
         let share = self.heads / self.groups;
         let tokens = qkv.len() / stride;
-        for group in 0..self.groups {
+        let out_stride = groups.len() * share * width;
+        for group in groups.clone() {
             let from = group * share * width;
             let queries = resize(&mut scratch.queries, share * tokens * width);
             for (index, query) in queries.chunks_exact_mut(width).enumerate() {
@@ -79,7 +83,7 @@ impl Causal {
             self.group(kernels, past, (group, first, tokens), scratch);
             for (index, sums) in scratch.sums.chunks_exact(width).take(share * tokens).enumerate() {
                 let (head, token) = (index / tokens, index % tokens);
-                let at = token * self.queries() + from + head * width;
+                let at = token * out_stride + from - groups.start * share * width + head * width;
                 out[at..at + width].copy_from_slice(sums);
             }
         }

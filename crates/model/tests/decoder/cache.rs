@@ -52,8 +52,15 @@ fn a_sequence_may_be_read_in_any_parts() {
         let at_once = bits(&read(&decoder, &mut cache, &tokens, (&[], 1)));
         assert_eq!(at_once == bits(&whole), format == CacheFormat::F32, "{format}");
         assert_eq!((cache.tokens(), cache.room()), (tokens.as_slice(), CONTEXT - 150));
-        let parts: [(&[usize], usize); 4] =
-            [(&[1; 150], 1), (&[64, 1, 1, 63], 2), (&[63, 2, 70], 3), (&[149], 1)];
+        // Threads share a single token's attention once it sees 128 positions.
+        let parts: [(&[usize], usize); 6] = [
+            (&[1; 150], 1),
+            (&[1; 150], 2),
+            (&[120, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1], 5),
+            (&[64, 1, 1, 63], 2),
+            (&[63, 2, 70], 3),
+            (&[149], 1),
+        ];
         for (parts, threads) in parts {
             let mut cache = decoder.cache(format);
             let logits = bits(&read(&decoder, &mut cache, &tokens, (parts, threads)));
