@@ -3,6 +3,7 @@
 mod bench;
 mod generate;
 mod score;
+mod thread;
 
 use std::path::PathBuf;
 
@@ -11,6 +12,7 @@ use clap::{Args, Parser, Subcommand};
 pub(crate) use bench::BenchEmbed;
 pub(crate) use generate::{Bench, BenchGenerate, Chat, Format, Generate, Making, Measured};
 pub(crate) use score::{Classify, Rerank, Scoring};
+pub(crate) use thread::{Placed, Threads};
 
 /// Compress a model, embed texts, store and search the vectors, say what it cost.
 #[derive(Debug, Parser)]
@@ -224,7 +226,7 @@ pub(crate) struct Embed {
     #[arg(long, value_name = "N", value_parser = at_least_one)]
     pub(crate) batch_tokens: Option<usize>,
     #[command(flatten)]
-    pub(crate) threads: Threads,
+    pub(crate) threads: Placed,
     /// Print JSON: with --out one object about it, else one {"text", "vector"} a line
     #[arg(long)]
     pub(crate) json: bool,
@@ -395,7 +397,7 @@ pub(crate) struct Perplexity {
     #[arg(long, value_name = "PRECISION", default_value = "auto")]
     pub(crate) compute: kvant_model::Compute,
     #[command(flatten)]
-    pub(crate) threads: Threads,
+    pub(crate) threads: Placed,
     /// Print one JSON object
     #[arg(long)]
     pub(crate) json: bool,
@@ -443,21 +445,6 @@ pub(crate) struct Calibrate {
     /// Print one JSON object
     #[arg(long)]
     pub(crate) json: bool,
-}
-
-/// How many threads to use.
-#[derive(Args, Clone, Copy, Debug)]
-pub(crate) struct Threads {
-    /// Threads to work on [default: one for each processor]
-    #[arg(long = "threads", value_name = "N", value_parser = at_least_one)]
-    count: Option<usize>,
-}
-
-impl Threads {
-    /// At least one.
-    pub(crate) fn get(self) -> usize {
-        self.count.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from))
-    }
 }
 
 fn at_least_one(text: &str) -> Result<usize, String> {

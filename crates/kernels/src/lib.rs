@@ -34,6 +34,6 @@ pub use pack::blocks::{BlockRow, BlockShape, BlocksI8, CodeLevels, Minima, Packe
 pub use pack::section::PACKED_LAYOUT;
 pub use pack::{Operand, Outputs, PackedF32, PackedI8, RowsI8};
 pub use pick::{Half, PackedQuery, Packing, Picked, PlaneQuery, Sum};
-pub use pool::Pool;
+pub use pool::{Cores, CoresError, PinError, Pool};
 pub use shared::{Lender, Plain, Shared};
 pub use table::{Kernels, WidenScales, kernels};

@@ -6,9 +6,12 @@
 //! are none, and leaves; the caller works too, closes the run and waits for those inside. A worker
 //! that wakes late finds the run closed and goes back to waiting: nobody waits for it.
 
+mod affinity;
+
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
+pub use affinity::{Cores, CoresError, PinError};
 use sync::{
     Arc, AtomicBool, AtomicU64, AtomicUsize, JoinHandle, Mutex, Ordering, Thread, UnsafeCell,
 };
@@ -93,6 +96,33 @@ impl Pool {
     /// pool has fewer.
     pub fn new(threads: usize) -> Self {
         let count = threads.clamp(1, sync::at_once().max(THREADS_ANYWHERE)) - 1;
+        Self::start(count, |_| true)
+    }
+
+    /// A pool with a thread on each of `cores`, in their order: the calling thread, which is the
+    /// first and the one that is to use the pool, is bound to the first core. Fewer threads where
+    /// the system gives fewer.
+    ///
+    /// # Errors
+    /// [`PinError`] naming a core that is not there; the calling thread then stays where it was.
+    pub fn pinned(cores: &Cores) -> Result<Self, PinError> {
+        let before = Cores::held()?;
+        cores.hold()?;
+        let (first, others) = (cores.numbers()[0], &cores.numbers()[1..]);
+        // A thread begins where the one that starts it is.
+        let mut held = Ok(());
+        let pool = Self::start(others.len(), |index| {
+            held = affinity::hold_one(others[index]);
+            held.is_ok()
+        });
+        match held.and_then(|()| affinity::hold_one(first)) {
+            Ok(()) => Ok(pool),
+            Err(error) => before.hold().and(Err(error)),
+        }
+    }
+
+    /// The caller and `count` workers, as many as `ready` allows and the system gives.
+    fn start(count: usize, mut ready: impl FnMut(usize) -> bool) -> Self {
         let shared = Arc::new(Shared {
             state: AtomicU64::new(0),
             next: AtomicUsize::new(0),
@@ -101,6 +131,9 @@ impl Pool {
             panicked: AtomicBool::new(false),
         });
         let workers = (0..count).map_while(|index| {
+            if !ready(index) {
+                return None;
+            }
             let shared = Arc::clone(&shared);
             let handle = sync::spawn(move || shared.wait(index))?;
             Some(Worker { thread: handle.thread().clone(), handle: Some(handle) })

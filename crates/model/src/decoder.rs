@@ -118,6 +118,11 @@ impl Decoder {
         self.network.read_bytes()
     }
 
+    /// Multiply-adds of reading a prompt of `tokens` tokens at once, with the logits of its last.
+    pub fn macs(&self, tokens: usize) -> u64 {
+        self.network.macs(tokens)
+    }
+
     /// The special tokens the tokenizer puts before every text (`<s>`); often none.
     pub fn prefix(&self) -> &[u32] {
         self.text.prefix()

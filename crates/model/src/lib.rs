@@ -56,7 +56,7 @@ pub use generate::{
     RequestError, RequestId, Token,
 };
 pub use grammar::{Grammar, GrammarError, Grammars};
-pub use kvant_kernels::Pool;
+pub use kvant_kernels::{Cores, CoresError, PinError, Pool};
 pub use network::{Network, ObserveError, ObserveOptions};
 pub use outline::{Family, Naming, Outline};
 pub use sample::{Choice, Sampler, Sampling, SamplingError};

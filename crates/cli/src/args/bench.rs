@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{Threads, at_least_one};
+use super::{Placed, at_least_one};
 
 /// Texts a second of a sentence encoder, tokenization included
 #[derive(Args, Debug)]
@@ -35,7 +35,7 @@ pub(crate) struct BenchEmbed {
     #[arg(long, value_name = "PRECISION", default_value = "auto")]
     pub(crate) compute: kvant_model::Compute,
     #[command(flatten)]
-    pub(crate) threads: Threads,
+    pub(crate) threads: Placed,
     /// Print one JSON object
     #[arg(long)]
     pub(crate) json: bool,

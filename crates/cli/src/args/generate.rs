@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use super::{BenchEmbed, Threads, at_least_one};
+use super::{BenchEmbed, Placed, at_least_one};
 
 /// Continue a text
 ///
@@ -102,7 +102,7 @@ pub(crate) struct Making {
     #[arg(long, value_name = "FORMAT", default_value = "f16")]
     pub(crate) cache: kvant_model::CacheFormat,
     #[command(flatten)]
-    pub(crate) threads: Threads,
+    pub(crate) threads: Placed,
 }
 
 /// What an answer has to be.
@@ -153,7 +153,7 @@ pub(crate) struct BenchGenerate {
     #[arg(long, value_name = "PRECISION", default_value = "auto")]
     pub(crate) compute: kvant_model::Compute,
     #[command(flatten)]
-    pub(crate) threads: Threads,
+    pub(crate) threads: Placed,
     /// Print one JSON object
     #[arg(long)]
     pub(crate) json: bool,

@@ -3,6 +3,7 @@
 mod arrival;
 mod embed;
 mod generate;
+mod memory;
 mod probe;
 
 use crate::args::{Bench, Measured};

@@ -44,6 +44,7 @@ enum Form {
 }
 
 pub(super) fn run(args: &Embed) -> anyhow::Result<()> {
+    args.threads.hold()?;
     let began = Instant::now();
     let audience = Audience::of(args.json);
     let form = form(args)?;

@@ -17,6 +17,7 @@ use crate::progress::{Audience, Progress, Unit};
 use crate::pull;
 
 pub(super) fn run(args: &Perplexity) -> anyhow::Result<()> {
+    args.threads.hold()?;
     let audience = Audience::of(args.json);
     if let Some(out) = &args.logits {
         ensure!(

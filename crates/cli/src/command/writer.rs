@@ -22,16 +22,17 @@ impl<'a> Writer<'a> {
         making: &'a Making,
         audience: Audience,
     ) -> anyhow::Result<Self> {
+        making.threads.hold()?;
         let checkpoint = pull::open(model, audience)?.with_compute(making.compute);
         let decoder = Arc::new(Decoder::open(&checkpoint)?);
         let options = EngineOptions {
-            threads: making.threads.get(),
             cache: making.cache,
             parallel: 1,
             context: making.context.unwrap_or(usize::MAX),
             ..EngineOptions::default()
         };
-        Ok(Self { engine: Engine::new(decoder, options), making })
+        let engine = Engine::with_pool(decoder, options, making.threads.pool()?);
+        Ok(Self { engine, making })
     }
 
     pub(super) fn decoder(&self) -> &Decoder {

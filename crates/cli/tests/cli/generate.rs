@@ -179,6 +179,40 @@ fn the_speed_of_a_model_is_measured() {
         assert!(found[rate].as_f64() > Some(0.0), "{rate}: {found}");
     }
     assert_eq!((&found["threads"], &found["parallel"]), (&2.into(), &3.into()));
+    let ceiling = &found["ceiling"];
+    for (share, of, limit) in [
+        ("decode_share", "decode_gb_s", "read_gb_s"),
+        ("prefill_share", "prefill_gop_s", "probe_gop_s"),
+    ] {
+        let [share, of, limit] = [share, of, limit].map(|key| ceiling[key].as_f64().unwrap());
+        assert!(of > 0.0 && limit > 0.0 && (share - of / limit).abs() < 1e-9, "{found}");
+    }
     let text = house.succeed(&args);
     assert!(text.contains("writing") && text.contains("1 x 40 tokens read"), "{text}");
+    assert!(text.contains("% of the fastest read") && text.contains("% of the best"), "{text}");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn threads_are_bound_to_the_cores_asked_for() {
+    let house = house();
+    let plain = house.succeed(&["generate", "one", "AB", "--max-tokens", "5"]);
+    let bound = |line: &str| house.fail(&line.split(' ').collect::<Vec<_>>());
+    // The first core of this process, which need not be 0.
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let cores = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:")).unwrap();
+    let core = cores.trim().split([',', '-']).next().unwrap();
+    let args = ["generate", "one", "AB", "--max-tokens", "5", "--pin", core];
+    assert_eq!(house.succeed(&args), plain);
+    let args = ["bench", "generate", "one", "--prompt-tokens", "40", "--new-tokens", "8"];
+    let found = house.json(&[&args[..], &["--pin", core]].concat());
+    assert_eq!(found["threads"], 1);
+    assert!(bound("generate one A --pin 1023").contains("no core 1023"));
+    assert!(bound("generate one A --pin 0,1 --threads 3").contains("2 cores for 3 threads"));
+    for pin in ["0,0", "zero", "0-1024", ""] {
+        let output = house.command(&["generate", "one", "A", "--pin", pin]).output().unwrap();
+        assert_eq!(output.status.code(), Some(2), "{pin}");
+    }
+    let many = ["generate", "one", "AB", "--max-tokens", "5", "--threads", "10000"];
+    assert_eq!(house.succeed(&many), plain);
 }

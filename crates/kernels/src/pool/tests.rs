@@ -63,6 +63,7 @@ mod model {
 #[cfg(not(loom))]
 mod real {
     use super::Pool;
+    use crate::{Cores, CoresError, PinError};
     use std::panic::{AssertUnwindSafe, catch_unwind};
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::time::Duration;
@@ -149,5 +150,60 @@ mod real {
             });
             assert_eq!(done.into_inner(), 20);
         }
+    }
+
+    #[test]
+    fn cores_are_read_as_numbers_and_ranges() {
+        let read = |text: &str| text.parse::<Cores>().map(|cores| cores.numbers().to_vec());
+        assert_eq!(read("3"), Ok(vec![3]));
+        assert_eq!(read("2,0-1, 7-7"), Ok(vec![2, 0, 1, 7]));
+        assert_eq!(read("0-1023").map(|cores| cores.len()), Ok(1024));
+        assert_eq!(read("0,2,1-3"), Err(CoresError::Twice(2)));
+        for text in ["", ",", "1,", "a", "-1", "2-1", "0-", "1024", "0-99999999999999999999"] {
+            let error = read(text).unwrap_err();
+            assert_eq!(error, CoresError::Form(text.to_owned()));
+            assert!(error.to_string().contains("as 0,1 or 0-3"), "{error}");
+        }
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn every_thread_is_bound_to_its_core() {
+        let here = Cores::held().unwrap().numbers().to_vec();
+        for count in 1..=here.len().min(4) {
+            let asked: Vec<_> = here.iter().rev().take(count).copied().collect();
+            let text = asked.iter().map(usize::to_string).collect::<Vec<_>>().join(",");
+            let pool = Pool::pinned(&text.parse().unwrap()).unwrap();
+            assert_eq!(pool.threads(), count);
+            // A job each: none ends before all have begun.
+            let all = std::sync::Barrier::new(count);
+            let found = std::sync::Mutex::new(vec![Vec::new(); count]);
+            pool.run(count, &|thread, _| {
+                all.wait();
+                let cores = Cores::held().unwrap().numbers().to_vec();
+                found.lock().unwrap()[thread] = cores;
+            });
+            let expected: Vec<_> = asked.iter().map(|&core| vec![core]).collect();
+            assert_eq!(found.into_inner().unwrap(), expected);
+        }
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_core_that_is_not_there_is_named_and_nothing_changes() {
+        let before = Cores::held();
+        let (first, absent) = (before.as_ref().unwrap().numbers()[0], 1023);
+        let cores: Cores = format!("{first},{absent}").parse().unwrap();
+        assert_eq!(Pool::pinned(&cores).map(|_| ()).unwrap_err(), PinError::Absent(absent));
+        assert_eq!(cores.hold(), Err(PinError::Absent(absent)));
+        assert_eq!(Cores::held(), before);
+        assert!(PinError::Absent(absent).to_string().contains("no core 1023"));
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    #[test]
+    fn other_systems_say_that_they_do_not_bind_threads() {
+        let cores: Cores = "0".parse().unwrap();
+        assert_eq!(Pool::pinned(&cores).map(|_| ()).unwrap_err(), PinError::Unsupported);
     }
 }

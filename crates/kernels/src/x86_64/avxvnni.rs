@@ -8,8 +8,8 @@ use super::avx2;
 use crate::Level;
 use crate::table::Kernels;
 
-/// Every entry calls a function that needs the features of [`Level::AvxVnni`], or of the level below
-/// it. The table is reached only through [`Kernels::at`], which hands it out after
+/// Every entry calls a function that needs the features of [`Level::AvxVnni`], or of the level
+/// below it. The table is reached only through [`Kernels::at`], which hands it out after
 /// [`Level::available`] found them all.
 pub(crate) static TABLE: Kernels = Kernels {
     level: Level::AvxVnni,

@@ -102,11 +102,17 @@ impl Llama {
 
     /// All linear layers, the head last.
     fn linears(&self) -> impl Iterator<Item = &Linear> {
-        let layers = self.layers.iter().flat_map(|layer| {
-            let Layer { qkv, output, inner, outer, .. } = layer;
-            [qkv, output, inner, outer]
-        });
-        layers.chain([&self.head])
+        self.layers.iter().flat_map(Layer::linears).chain([&self.head])
+    }
+
+    /// Multiply-adds of reading `tokens` tokens at once, with the logits of the last.
+    pub(crate) fn macs(&self, tokens: usize) -> u64 {
+        let of = |linear: &Linear| (linear.rows() * linear.cols()) as u64;
+        let linears = self.layers.iter().flat_map(Layer::linears).map(of).sum::<u64>();
+        let tokens = tokens as u64;
+        let seen = tokens * (tokens + 1) / 2 * self.layers.len() as u64;
+        let attention = 2 * seen * self.attention.queries() as u64;
+        tokens * linears + attention + of(&self.head)
     }
 
     /// An empty cache for sequences of at most `capacity` tokens.
@@ -235,8 +241,8 @@ impl Llama {
         });
     }
 
-    /// Attention of every step over its own cache. A thread takes a block of tokens, or, of a single
-    /// token with a long past, one head of keys and values.
+    /// Attention of every step over its own cache. A thread takes a block of tokens, or, of a
+    /// single token with a long past, one head of keys and values.
     fn attend(
         &self,
         layer: usize,
@@ -312,9 +318,12 @@ impl Llama {
 
 impl Layer {
     fn size_bytes(&self) -> usize {
-        let linears = [&self.qkv, &self.output, &self.inner, &self.outer];
         let norms = (self.attention_norm.gain.len() + self.norm.gain.len()) * 4;
-        linears.iter().map(|linear| linear.size_bytes()).sum::<usize>() + norms
+        self.linears().iter().map(|linear| linear.size_bytes()).sum::<usize>() + norms
+    }
+
+    fn linears(&self) -> [&Linear; 4] {
+        [&self.qkv, &self.output, &self.inner, &self.outer]
     }
 }
 

@@ -64,8 +64,13 @@ pub struct Engine {
 impl Engine {
     /// An engine without requests.
     pub fn new(decoder: Arc<Decoder>, options: EngineOptions) -> Self {
+        let pool = Pool::new(options.threads);
+        Self::with_pool(decoder, options, pool)
+    }
+
+    /// As [`Engine::new`], on threads that are there: [`EngineOptions::threads`] says nothing.
+    pub fn with_pool(decoder: Arc<Decoder>, options: EngineOptions, pool: Pool) -> Self {
         let context = options.context.clamp(1, decoder.context());
-        let threads = options.threads;
         let options = EngineOptions { context, parallel: options.parallel.max(1), ..options };
         Self {
             decoder,
@@ -74,7 +79,7 @@ impl Engine {
             live: Vec::new(),
             idle: VecDeque::new(),
             room: Workspace::default(),
-            pool: Pool::new(threads),
+            pool,
             submitted: 0,
         }
     }

@@ -53,6 +53,7 @@ struct Ceiling {
 }
 
 pub(super) fn run(args: &BenchEmbed) -> anyhow::Result<()> {
+    args.threads.hold()?;
     let audience = Audience::of(args.json);
     let texts = texts(&args.texts)?;
     let meter = Meter::start();

@@ -6,10 +6,13 @@ use std::time::Instant;
 
 use anyhow::ensure;
 use kvant_eval::cost::Meter;
-use kvant_model::{Decoder, Ending, Engine, EngineOptions, Event, Request};
+use kvant_model::{
+    Checkpoint, Compute, Decoder, Ending, Engine, EngineOptions, Event, Request,
+};
 use serde::Serialize;
 
-use super::median;
+use super::probe::{Arithmetic, Probe};
+use super::{median, memory};
 use crate::args::BenchGenerate;
 use crate::print;
 use crate::progress::{Audience, Progress, Unit};
@@ -33,16 +36,40 @@ struct Speed {
     ceiling: Ceiling,
 }
 
-/// How near the machine's limits that is; `null` where the limit was not measured.
+/// How near the machine's limits that is.
 #[derive(Debug, Serialize)]
 struct Ceiling {
     /// Billions of bytes a second that writing reads: the weights, but for the word table, and the
     /// keys and values held on average, once for every step of all requests together.
     decode_gb_s: f64,
-    /// Share of the bandwidth measured in this run.
-    decode_share: Option<f64>,
-    /// Share of the arithmetic measured in this run.
-    prefill_share: Option<f64>,
+    /// Billions of bytes a second that as many threads read of memory in this run.
+    read_gb_s: f64,
+    /// One divided by the other.
+    decode_share: f64,
+    /// What was measured as the limit of reading prompts.
+    probe: &'static str,
+    /// Billions of operations a second that the probe did, on as many threads.
+    probe_gop_s: f64,
+    /// Billions of operations a second of reading prompts: two for each multiply-add.
+    prefill_gop_s: f64,
+    /// One divided by the other.
+    prefill_share: f64,
+}
+
+/// The machine's limits, measured before and after, so that a neighbour is unlikely to disturb
+/// both.
+struct Limits {
+    probe: Probe,
+    threads: usize,
+    read_gb_s: f64,
+    gop_s: f64,
+}
+
+impl Limits {
+    fn measure(&mut self) {
+        self.read_gb_s = self.read_gb_s.max(memory::read_gb_s(self.threads));
+        self.gop_s = self.gop_s.max(self.probe.gop_s(self.threads));
+    }
 }
 
 /// One round.
@@ -55,9 +82,15 @@ struct Round {
 }
 
 pub(super) fn run(args: &BenchGenerate) -> anyhow::Result<()> {
+    args.threads.hold()?;
     let audience = Audience::of(args.json);
+    let checkpoint = pull::open(&args.model, audience)?;
+    let arithmetic = arithmetic(&checkpoint, args.compute);
+    let (probe, threads) = (Probe::new(arithmetic), args.threads.get());
+    let mut limits = Limits { probe, threads, read_gb_s: 0.0, gop_s: 0.0 };
+    limits.measure();
     let meter = Meter::start();
-    let checkpoint = pull::open(&args.model, audience)?.with_compute(args.compute);
+    let checkpoint = checkpoint.with_compute(args.compute);
     let decoder = Arc::new(Decoder::open(&checkpoint)?);
     let (wanted, context) = (args.prompt_tokens + args.new_tokens, decoder.context());
     ensure!(
@@ -74,44 +107,68 @@ pub(super) fn run(args: &BenchGenerate) -> anyhow::Result<()> {
         bar.advance(1);
     }
     drop(bar);
+    let peak = meter.and_then(Meter::finish).map(|memory| memory.peak_bytes as f64 / 1e6);
+    // The rounds bound this thread to one core.
+    args.threads.hold()?;
+    limits.measure();
     let figure = |of: fn(&Round) -> f64| median(&mut rounds.iter().map(of).collect::<Vec<_>>());
     let cache_bytes = rounds.iter().map(|round| round.cache_bytes).max().unwrap_or(0);
-    let decode = figure(|round| round.decode);
+    let (prefill, decode) = (figure(|round| round.prefill), figure(|round| round.decode));
     // The caches grow evenly from the prompts to all tokens.
     let held = (args.prompt_tokens as f64 + args.new_tokens as f64 / 2.0) / wanted as f64;
     let read = decoder.read_bytes() as f64 + cache_bytes as f64 * held;
+    let decode_gb_s = read * decode / args.parallel as f64 / 1e9;
+    let operations = 2.0 * decoder.macs(args.prompt_tokens) as f64 / args.prompt_tokens as f64;
+    let prefill_gop_s = operations * prefill / 1e9;
     let speed = Speed {
         prompt_tokens: args.prompt_tokens,
         new_tokens: args.new_tokens,
         parallel: args.parallel,
-        threads: args.threads.get(),
+        threads,
         cache: args.cache.to_string(),
         rounds: args.rounds,
-        prefill_tok_s: figure(|round| round.prefill),
+        prefill_tok_s: prefill,
         decode_tok_s: decode,
         first_token_ms: figure(|round| round.first * 1e3),
         weight_bytes: decoder.weight_bytes(),
         cache_bytes,
-        peak_rss_mb: meter.and_then(Meter::finish).map(|memory| memory.peak_bytes as f64 / 1e6),
+        peak_rss_mb: peak,
         ceiling: Ceiling {
-            decode_gb_s: read * decode / args.parallel as f64 / 1e9,
-            decode_share: None,
-            prefill_share: None,
+            decode_gb_s,
+            read_gb_s: limits.read_gb_s,
+            decode_share: decode_gb_s / limits.read_gb_s,
+            probe: arithmetic.probe(),
+            probe_gop_s: limits.gop_s,
+            prefill_gop_s,
+            prefill_share: prefill_gop_s / limits.gop_s,
         },
     };
     if args.json { print::json(&speed) } else { print::all(&told(&speed)?) }
 }
 
+/// int8 where codes meet activations in int8: always in GGUF files, elsewhere where the model or
+/// the flag says so; all else is multiplied in f32.
+fn arithmetic(checkpoint: &Checkpoint, compute: Compute) -> Arithmetic {
+    let gguf = checkpoint.path().extension().is_some_and(|end| end == "gguf");
+    let codes = match compute {
+        Compute::Auto => gguf || checkpoint.activations().is_some(),
+        Compute::Int8 => true,
+        Compute::Float32 | Compute::BFloat16 => false,
+    };
+    let floats = ["f32", "f16", "bf16"];
+    let coded = checkpoint.tensors().iter().any(|tensor| !floats.contains(&&*tensor.format));
+    if codes && coded { Arithmetic::Int8 } else { Arithmetic::Float32 }
+}
+
 /// Reads the prompts of all requests, then writes to the end of all.
 fn round(decoder: &Arc<Decoder>, args: &BenchGenerate) -> anyhow::Result<Round> {
     let options = EngineOptions {
-        threads: args.threads.get(),
         cache: args.cache,
         parallel: args.parallel,
         batch_tokens: args.prompt_tokens * args.parallel,
         ..EngineOptions::default()
     };
-    let mut engine = Engine::new(Arc::clone(decoder), options);
+    let mut engine = Engine::with_pool(Arc::clone(decoder), options, args.threads.pool()?);
     for request in 0..args.parallel {
         let prompt = prompt(decoder.vocabulary(), args.prompt_tokens, request);
         // One token comes of reading; the steps after it are the ones that write.
@@ -146,10 +203,14 @@ fn prompt(vocabulary: usize, count: usize, request: usize) -> Vec<u32> {
 }
 
 fn told(speed: &Speed) -> anyhow::Result<String> {
-    let Speed { prompt_tokens, new_tokens, parallel, threads, rounds, .. } = speed;
+    let Speed { prompt_tokens, new_tokens, parallel, threads, rounds, ceiling, .. } = speed;
     let mut lines = String::new();
     writeln!(lines, "reading       {:.1} tokens/s", speed.prefill_tok_s)?;
+    let (share, probe) = (ceiling.prefill_share * 100.0, ceiling.probe);
+    writeln!(lines, "arithmetic    {:.0} GOP/s, {share:.0} % of {probe}", ceiling.prefill_gop_s)?;
     writeln!(lines, "writing       {:.1} tokens/s", speed.decode_tok_s)?;
+    let (share, probe) = (ceiling.decode_share * 100.0, memory::PROBE);
+    writeln!(lines, "bandwidth     {:.1} GB/s, {share:.0} % of {probe}", ceiling.decode_gb_s)?;
     writeln!(lines, "first token   {:.1} ms", speed.first_token_ms)?;
     if let Some(peak) = speed.peak_rss_mb {
         writeln!(lines, "memory        {peak:.0} MB at most")?;

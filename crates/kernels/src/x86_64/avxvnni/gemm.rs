@@ -1,4 +1,4 @@
-//! The product in int8: tiles of 6 rows × 1 panel, of 2 rows × 2 panels and less where rows are few.
+//! The product in int8: tiles of 6 rows × 1 panel, or 2 rows × 2 panels where rows are few.
 
 use std::arch::x86_64::{
     __m256i, _mm256_cvtepi32_ps, _mm256_dpbusd_avx_epi32, _mm256_fmadd_ps, _mm256_load_si256,
