@@ -14,16 +14,16 @@ const BLOB_BYTES: usize = 512 * 1024;
 
 /// Lines of source a crate may have, tests apart. Budgets are raised in review, not in passing.
 const BUDGETS: [(&str, usize); 10] = [
-    ("kernels", 6000),
+    ("kernels", 8000),
     ("storage", 3000),
     ("quant", 6000),
-    ("model", 14500),
+    ("model", 16000),
     ("index", 6000),
     ("compress", 7000),
     ("db", 8000),
     ("eval", 5000),
     ("server", 3000),
-    ("cli", 5400),
+    ("cli", 6000),
 ];
 
 /// Whether the file holds only tests, benches or examples.

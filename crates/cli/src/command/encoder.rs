@@ -1,16 +1,6 @@
 //! Sentence encoders as commands load them.
 
-use std::path::Path;
-
 use kvant_model::{Checkpoint, Encoder};
-
-/// Loads the encoder at `path`.
-///
-/// # Errors
-/// As [`Encoder::load`].
-pub(super) fn load(path: &Path) -> anyhow::Result<Encoder> {
-    open(&Checkpoint::open(path)?)
-}
 
 /// Opens the encoder in `checkpoint`, and warns where its vectors are a guess.
 ///

@@ -1,6 +1,6 @@
 //! What `rerank` and `classify` share: a model with a head, and its logits.
 
-use kvant_model::{Checkpoint, Classifier, EmbedOptions, Texts};
+use kvant_model::{Classifier, EmbedOptions, Texts};
 
 use crate::args::Scoring;
 use crate::progress::{Audience, Progress, Unit};
@@ -11,9 +11,8 @@ use crate::pull;
 /// # Errors
 /// If it is not to be had, or has no head.
 pub(super) fn open(model: &str, scoring: &Scoring) -> anyhow::Result<Classifier> {
-    let path = pull::model(model, Audience::of(scoring.json))?;
-    let checkpoint = Checkpoint::open(&path)?.with_compute(scoring.compute);
-    Ok(Classifier::open(&checkpoint)?)
+    let checkpoint = pull::open(model, Audience::of(scoring.json))?;
+    Ok(Classifier::open(&checkpoint.with_compute(scoring.compute))?)
 }
 
 /// The logits of `items`, a row each.

@@ -6,9 +6,7 @@ use std::time::Instant;
 
 use anyhow::ensure;
 use kvant_eval::cost::Meter;
-use kvant_model::{
-    Checkpoint, Compute, Decoder, Ending, Engine, EngineOptions, Event, Request,
-};
+use kvant_model::{Checkpoint, Compute, Decoder, Ending, Engine, EngineOptions, Event, Request};
 use serde::Serialize;
 
 use super::probe::{Arithmetic, Probe};

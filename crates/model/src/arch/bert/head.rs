@@ -5,7 +5,7 @@ use kvant_kernels::{Kernels, Matrix, MatrixMut};
 
 use super::Source;
 use crate::activation::{Input, Rounding};
-use crate::layer::linear::{Linear, Part, Size};
+use crate::layer::linear::{Linear, Part};
 use crate::layer::resize;
 use crate::store::Loader;
 use crate::trunk::Work;
@@ -29,7 +29,7 @@ impl Head {
         // The last layer lies beside the trunk, not in it.
         let beside = Source { checkpoint, loader: Loader::without(checkpoint), prefix: "" };
         let linear = |source: &Source<'_>, name: &str, rows| {
-            source.loader.linear(vec![source.head_part(name, rows, hidden)?])
+            Ok::<_, LoadError>(Linear::prepare(&[source.head_part(name, rows, hidden)?]))
         };
         Ok(Self {
             pooler: linear(&trunk, "pooler.dense", hidden)?,
@@ -71,10 +71,12 @@ impl Head {
 impl Source<'_> {
     /// A linear layer of a head. It reads its input in full precision whatever the model says: one
     /// token of a sequence goes through it, and who calibrates a model sees the trunk only.
-    fn head_part(&self, name: &str, rows: usize, cols: usize) -> Result<Part<Size>, LoadError> {
-        self.part(name, (rows, cols), |name| {
+    fn head_part(&self, name: &str, rows: usize, cols: usize) -> Result<Part, LoadError> {
+        let weight = self.loader.weight(&self.named(&format!("{name}.weight")), rows, cols)?;
+        let part = self.part(name, (rows, cols), |name| {
             let smooth = self.checkpoint.smooth(name, cols)?;
             Ok(Input { rounding: Rounding::None, smooth })
-        })
+        })?;
+        Ok(part.with(weight))
     }
 }
