@@ -227,6 +227,8 @@ pub struct RowsI8 {
     pub(crate) codes: Vec<u8>,
     pub(crate) scales: Vec<f32>,
     pub(crate) zeros: Vec<u8>,
+    /// What the products of a row lack: they begin with `Σ weight · (code − 128)`.
+    pub(crate) offsets: Vec<f32>,
     rows: usize,
     cols: usize,
 }
@@ -263,9 +265,10 @@ impl RowsI8 {
         self.zeros[i]
     }
 
-    /// What the products of row `i` lack: they begin with `Σ weight · (code − 128)`.
-    pub(crate) fn offset(&self, i: usize) -> f32 {
-        self.scales[i] * (ZERO_CODE - i32::from(self.zeros[i])) as f32
+    /// Sets how row `i` is coded.
+    pub(crate) fn code_row(&mut self, i: usize, scale: f32, zero: u8) {
+        (self.scales[i], self.zeros[i]) = (scale, zero);
+        self.offsets[i] = scale * (ZERO_CODE - i32::from(zero)) as f32;
     }
 
     /// Codes of row `i`, counted from that of zero, each in −255..=255.
@@ -286,5 +289,6 @@ impl RowsI8 {
         self.codes.resize(rows * cols.next_multiple_of(LANE), ZERO_CODE as u8);
         self.scales.resize(rows, 0.0);
         self.zeros.resize(rows, ZERO_CODE as u8);
+        self.offsets.resize(rows, 0.0);
     }
 }

@@ -61,7 +61,7 @@ pub(crate) fn gemm_i8(
                 let exact = sums[i] - ZERO_CODE * w.sums[from + i];
                 let total = w.sums[from + i] as f32 * w.scales[from + i];
                 let bias = bias.map_or(0.0, |bias| bias[from + i]);
-                let start = x.offset(m).mul_add(total, bias);
+                let start = x.offsets[m].mul_add(total, bias);
                 *value = (exact as f32).mul_add(x.scales[m] * w.scales[from + i], start);
             }
         }

@@ -126,7 +126,7 @@ pub(crate) fn quantize_row(row: &[f32], m: usize, rows: &mut RowsI8) {
     let (low, high) =
         row.iter().fold((0.0f32, 0.0f32), |(low, high), &v| (low.min(v), high.max(v)));
     let RowCode { scale, inverse, zero } = row_code(low, high, max);
-    (rows.scales[m], rows.zeros[m]) = (scale, zero);
+    rows.code_row(m, scale, zero);
     let (codes, padding) = rows.codes[m * stride..][..stride].split_at_mut(row.len());
     for (code, &value) in codes.iter_mut().zip(row) {
         *code = ((value * inverse).round_ties_even() as i32 + i32::from(zero)).clamp(0, 255) as u8;

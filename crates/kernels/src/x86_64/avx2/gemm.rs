@@ -132,7 +132,7 @@ fn tile_i8<const R: usize>(product: &mut ProductI8<'_>, tile: &Tile) {
         .map_or([_mm256_setzero_ps(); 2], |bias| halves(&bias[tile.panel * PANEL..][..lanes]));
     for i in 0..R {
         let row_scale = _mm256_set1_ps(product.x.scales[tile.row + i]);
-        let row_offset = _mm256_set1_ps(product.x.offset(tile.row + i));
+        let row_offset = _mm256_set1_ps(product.x.offsets[tile.row + i]);
         let value = array::from_fn(|half| {
             let sums = _mm256_hadd_epi32(sums[i][2 * half], sums[i][2 * half + 1]);
             let sums = _mm256_permute4x64_epi64::<0b11_01_10_00>(sums);

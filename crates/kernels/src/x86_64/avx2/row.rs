@@ -212,7 +212,7 @@ pub(super) fn quantize_row(row: &[f32], m: usize, rows: &mut RowsI8) {
     let stride = rows.stride();
     let (low, high) = range(row);
     let RowCode { scale, inverse, zero } = row_code(low, high, largest(row));
-    (rows.scales[m], rows.zeros[m]) = (scale, zero);
+    rows.code_row(m, scale, zero);
     let codes = &mut rows.codes[m * stride..][..stride];
     if inverse == 0.0 {
         // All zeros, or not finite: then the scale tells.

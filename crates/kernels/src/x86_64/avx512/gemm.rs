@@ -161,6 +161,8 @@ fn tile_i8<const R: usize, const P: usize>(product: &mut ProductI8<'_>, tile: &T
             }
         }
     }
+    let row_scales: &[f32; R] = product.x.scales[tile.row..].first_chunk().unwrap_or(&[0.0; R]);
+    let row_offsets: &[f32; R] = product.x.offsets[tile.row..].first_chunk().unwrap_or(&[0.0; R]);
     for p in 0..P {
         let lanes = product.lanes(tile.panel + p);
         let (mask, (_, scales, totals)) = (mask16(lanes), panels[p]);
@@ -168,8 +170,8 @@ fn tile_i8<const R: usize, const P: usize>(product: &mut ProductI8<'_>, tile: &T
             f32x16_head(&bias[(tile.panel + p) * PANEL..][..lanes])
         });
         for i in 0..R {
-            let scale = _mm512_mul_ps(_mm512_set1_ps(product.x.scales[tile.row + i]), scales);
-            let offset = _mm512_set1_ps(product.x.offset(tile.row + i));
+            let scale = _mm512_mul_ps(_mm512_set1_ps(row_scales[i]), scales);
+            let offset = _mm512_set1_ps(row_offsets[i]);
             let start = _mm512_fmadd_ps(offset, totals, bias);
             let value = _mm512_fmadd_ps(_mm512_cvtepi32_ps(sums[i][p]), scale, start);
             // SAFETY: `corner`: row `i < height` of the output has the lanes of the mask.

@@ -219,9 +219,9 @@ pub(super) fn quantize_rows(x: Matrix<'_, f32>, rows: &mut RowsI8) {
 /// Row `m` of `rows` from `row`.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
 pub(super) fn quantize_row(row: &[f32], m: usize, rows: &mut RowsI8) {
-    let (low, high) = range(row);
-    let RowCode { scale, inverse, zero } = row_code(low, high, largest(row));
-    (rows.scales[m], rows.zeros[m]) = (scale, zero);
+    let (low, high, largest) = range(row);
+    let RowCode { scale, inverse, zero } = row_code(low, high, largest);
+    rows.code_row(m, scale, zero);
     let stride = rows.stride();
     let codes = &mut rows.codes[m * stride..][..stride];
     if inverse == 0.0 {
@@ -256,20 +256,23 @@ fn narrow(a: __m512i, b: __m512i, c: __m512i, d: __m512i) -> __m512i {
     _mm512_permutexvar_epi32(order, packed)
 }
 
-/// The lowest and the highest value and 0; NaN is passed over.
+/// The lowest and the highest value and 0, NaN passed over; and the bits of the largest magnitude,
+/// NaN above all.
 #[inline]
 #[target_feature(enable = "avx512f")]
-fn range(row: &[f32]) -> (f32, f32) {
+fn range(row: &[f32]) -> (f32, f32, u32) {
+    let magnitude = _mm512_set1_epi32(i32::MAX);
     let (body, tail) = row.as_chunks::<16>();
     let (mut low, mut high) = (_mm512_setzero_ps(), _mm512_setzero_ps());
-    for lanes in body {
-        let lanes = f32x16(lanes);
+    let mut largest = _mm512_setzero_si512();
+    for lanes in body.iter().map(|lanes| f32x16(lanes)).chain([f32x16_head(tail)]) {
         // Where an operand is NaN, min and max give their second one.
         (low, high) = (_mm512_min_ps(lanes, low), _mm512_max_ps(lanes, high));
+        let bits = _mm512_and_si512(_mm512_castps_si512(lanes), magnitude);
+        largest = _mm512_max_epu32(largest, bits);
     }
-    let tail = f32x16_head(tail);
-    let (low, high) = (_mm512_min_ps(tail, low), _mm512_max_ps(tail, high));
-    (_mm512_reduce_min_ps(low), _mm512_reduce_max_ps(high))
+    let largest = _mm512_reduce_max_epu32(largest);
+    (_mm512_reduce_min_ps(low), _mm512_reduce_max_ps(high), largest)
 }
 
 /// Bits of the largest magnitude, NaN above all.

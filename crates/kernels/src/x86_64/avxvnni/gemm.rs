@@ -75,7 +75,7 @@ fn tile<const R: usize, const P: usize>(product: &mut ProductI8<'_>, tile: &Tile
         let bias = product.bias.map_or([_mm256_setzero_ps(); 2], |b| halves(&b[from..][..lanes]));
         for i in 0..R {
             let row_scale = _mm256_set1_ps(product.x.scales[tile.row + i]);
-            let row_offset = _mm256_set1_ps(product.x.offset(tile.row + i));
+            let row_offset = _mm256_set1_ps(product.x.offsets[tile.row + i]);
             let value = array::from_fn(|half| {
                 let start = _mm256_fmadd_ps(row_offset, totals[half], bias[half]);
                 let exact = _mm256_cvtepi32_ps(_mm256_sub_epi32(sums[i][p][half], offsets[half]));
