@@ -111,6 +111,19 @@ pub fn kernels() -> &'static Kernels {
     })
 }
 
+/// Asserts that the operands of a product fit: rows and columns of `x`, outputs and inputs of `w`.
+fn check(
+    (rows, cols): (usize, usize),
+    (n, k): (usize, usize),
+    outputs: usize,
+    bias: Option<&[f32]>,
+    out: &MatrixMut<'_, f32>,
+) {
+    assert_eq!(cols, k, "inner lengths differ");
+    assert_eq!((out.rows(), out.cols()), (rows, outputs), "output shape");
+    assert!(bias.is_none_or(|bias| bias.len() == n), "bias length");
+}
+
 impl Kernels {
     /// The table of `level`, if this CPU can run it.
     pub fn at(level: Level) -> Option<&'static Self> {
@@ -185,14 +198,13 @@ impl Kernels {
         out: MatrixMut<'_, f32>,
     ) {
         let Outputs { weight: w, outputs } = w.into();
-        assert_eq!(x.cols(), w.k(), "inner lengths differ");
-        assert_eq!((out.rows(), out.cols()), (x.rows(), outputs.len()), "output shape");
-        assert!(bias.is_none_or(|bias| bias.len() == w.n()), "bias length");
+        check((x.rows(), x.cols()), (w.n(), w.k()), outputs.len(), bias, &out);
         (self.gemm_f32)(x, w, bias, outputs, out);
     }
 
-    /// `out = x · Wᵀ + bias` with int8 operands: `fma(Σ x·w, scale of x · scale of w, bias)`, the
-    /// sum exact for `k` below 2¹⁶.
+    /// `out = x · Wᵀ + bias` with int8 operands: with `c` the codes of `x` and `z` that of zero,
+    /// `fma(Σ (c − 128)·w, scale of x · scale of w, fma(scale of x · (128 − z), Σ w · scale of w,
+    /// bias))`, the sums exact for `k` below 2¹⁶.
     ///
     /// The same bits at every level and whatever `m` is.
     pub fn gemm_i8<'a>(
@@ -203,9 +215,7 @@ impl Kernels {
         out: MatrixMut<'_, f32>,
     ) {
         let Outputs { weight: w, outputs } = w.into();
-        assert_eq!(x.cols(), w.k(), "inner lengths differ");
-        assert_eq!((out.rows(), out.cols()), (x.rows(), outputs.len()), "output shape");
-        assert!(bias.is_none_or(|bias| bias.len() == w.n()), "bias length");
+        check((x.rows(), x.cols()), (w.n(), w.k()), outputs.len(), bias, &out);
         (self.gemm_i8)(x, w, bias, outputs, out);
     }
 
@@ -240,9 +250,7 @@ impl Kernels {
         mut out: MatrixMut<'_, f32>,
     ) {
         let Outputs { weight: w, outputs } = w.into();
-        assert_eq!(x.cols(), w.k(), "inner lengths differ");
-        assert_eq!((out.rows(), out.cols()), (x.rows(), outputs.len()), "output shape");
-        assert!(bias.is_none_or(|bias| bias.len() == w.n()), "bias length");
+        check((x.rows(), x.cols()), (w.n(), w.k()), outputs.len(), bias, &out);
         for from in outputs.clone().step_by(EXPANDED * PANEL) {
             let range = from..outputs.end.min(from + EXPANDED * PANEL);
             memory.reset(range.len(), w.k());
@@ -283,9 +291,7 @@ impl Kernels {
         out: MatrixMut<'_, f32>,
     ) {
         let Outputs { weight: w, outputs } = w.into();
-        assert_eq!(x.cols(), w.k(), "inner lengths differ");
-        assert_eq!((out.rows(), out.cols()), (x.rows(), outputs.len()), "output shape");
-        assert!(bias.is_none_or(|bias| bias.len() == w.n()), "bias length");
+        check((x.rows(), x.cols()), (w.n(), w.k()), outputs.len(), bias, &out);
         (self.gemm_bf16)(x, w, bias, outputs, out);
     }
 

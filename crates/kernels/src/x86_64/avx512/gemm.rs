@@ -161,8 +161,8 @@ fn tile_i8<const R: usize, const P: usize>(product: &mut ProductI8<'_>, tile: &T
             }
         }
     }
-    let row_scales: &[f32; R] = product.x.scales[tile.row..].first_chunk().unwrap_or(&[0.0; R]);
-    let row_offsets: &[f32; R] = product.x.offsets[tile.row..].first_chunk().unwrap_or(&[0.0; R]);
+    let row_scales = &product.x.scales[tile.row..tile.row + R];
+    let row_offsets = &product.x.offsets[tile.row..tile.row + R];
     for p in 0..P {
         let lanes = product.lanes(tile.panel + p);
         let (mask, (_, scales, totals)) = (mask16(lanes), panels[p]);
