@@ -30,6 +30,9 @@ infer() {
   [ -d "$runners" ] || { echo "no runners in ../shared/bench/infer" >&2; exit 1; }
   mkdir -p "$place"
   if [ ! -e "$place/ready" ]; then
+    # The sdist of llama-cpp-python is fetched without build isolation: its backend must be there.
+    [ -x "$place/venv/bin/python" ] || python3 -m venv "$place/venv"
+    "$place/venv/bin/python" -m pip install -q scikit-build-core
     (cd "$place" && bash "$runners/setup.sh" ${KVANT_LLAMA:-llama})
     # The examples of WordNet are whole sentences: what calibration wants.
     (cd /usr/share/wordnet && grep -ho '"[^"]*"' data.noun data.verb data.adj data.adv) | tr -d '"' |

@@ -80,6 +80,11 @@ impl<'a, B: AsRef<[u8]> + Sync> Index<'a, B> {
         &self.rows
     }
 
+    /// Values of a vector.
+    pub fn dim(&self) -> usize {
+        self.dim
+    }
+
     /// Number of rows.
     pub fn len(&self) -> usize {
         self.rows.len()

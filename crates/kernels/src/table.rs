@@ -22,6 +22,11 @@ type GemmI8 = fn(&RowsI8, &PackedI8, Option<&[f32]>, Range<usize>, MatrixMut<'_,
 /// Panels decoded at a time: 1536 columns of 4 are 400 kB of L2.
 const EXPANDED: usize = 4;
 
+/// Most rows that [`Kernels::gemm_f16`] multiplies without widening: it widens once for each four.
+const F16_ROWS: usize = 8;
+/// Most inputs, in which an f32 product has one sum.
+const F16_STEPS: usize = 384;
+
 /// What codes are multiplied by in [`Kernels::widen_i8`].
 #[derive(Clone, Copy, Debug)]
 pub enum WidenScales<'a> {
@@ -51,6 +56,8 @@ pub struct Kernels {
     pub(crate) expand: fn(&PackedBlocks, usize, &mut [LineF32]),
     pub(crate) transpose: fn(Matrix<'_, f32>, &mut [LineF32]),
     pub(crate) widen_f16: fn(&[u16], &mut [LineF32]),
+    /// Where it is faster than widening first, for few rows.
+    pub(crate) gemm_f16: Option<fn(Matrix<'_, f32>, &[u16], MatrixMut<'_, f32>)>,
     pub(crate) widen_i8_outputs: fn(&[i8], &[f32], usize, &mut [LineF32]),
     pub(crate) widen_i8_inputs: fn(&[i8], &[f32], &mut [LineF32]),
     pub(crate) gelu: fn(&mut [f32]),
@@ -84,6 +91,7 @@ static SCALAR: Kernels = Kernels {
     expand: scalar::blocks::expand,
     transpose: scalar::gemm::transpose,
     widen_f16: scalar::widen::widen_f16,
+    gemm_f16: None,
     widen_i8_outputs: scalar::widen::widen_i8_outputs,
     widen_i8_inputs: scalar::widen::widen_i8_inputs,
     gelu: scalar::row::gelu,
@@ -330,6 +338,28 @@ impl Kernels {
         packed.reset(n, k);
         assert_eq!(halves.len(), packed.data.len() * PANEL, "values of a packed weight");
         (self.widen_f16)(halves, packed.data.to_mut());
+    }
+
+    /// `out = x · Wᵀ` over numbers of f16 that lie as [`Kernels::widen_f16`] wants them, with the
+    /// bits of widening to `memory` and [`Kernels::gemm_f32`].
+    ///
+    /// # Panics
+    /// If there are more or fewer numbers.
+    pub fn gemm_f16(
+        &self,
+        x: Matrix<'_, f32>,
+        halves: &[u16],
+        memory: &mut PackedF32,
+        out: MatrixMut<'_, f32>,
+    ) {
+        check((x.rows(), x.cols()), (out.cols(), x.cols()), out.cols(), None, &out);
+        let direct = self.gemm_f16.filter(|_| x.rows() <= F16_ROWS && x.cols() <= F16_STEPS);
+        if let Some(direct) = direct {
+            direct(x, halves, out);
+        } else {
+            self.widen_f16(halves, (out.cols(), x.cols()), memory);
+            self.gemm_f32(x, &*memory, None, out);
+        }
     }
 
     /// As [`Kernels::widen_f16`], from int8 codes with a scale for every output, or for every

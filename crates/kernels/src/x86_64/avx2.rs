@@ -47,6 +47,7 @@ pub(crate) static TABLE: Kernels = Kernels {
     expand: |w, panel, lines| unsafe { blocks::expand(w, panel, lines) },
     // SAFETY: the CPU has the features, see above.
     widen_f16: |halves, lines| unsafe { widen::widen_f16(halves, lines) },
+    gemm_f16: None,
     // SAFETY: the CPU has the features, see above.
     widen_i8_outputs: |c, s, k, lines| unsafe { widen::widen_i8_outputs(c, s, k, lines) },
     // SAFETY: the CPU has the features, see above.

@@ -48,6 +48,8 @@ pub(crate) static TABLE: Kernels = Kernels {
     // SAFETY: the CPU has the features, see above.
     widen_f16: |halves, lines| unsafe { widen::widen_f16(halves, lines) },
     // SAFETY: the CPU has the features, see above.
+    gemm_f16: Some(|x, halves, out| unsafe { widen::gemm_f16(x, halves, out) }),
+    // SAFETY: the CPU has the features, see above.
     widen_i8_outputs: |c, s, k, lines| unsafe { widen::widen_i8_outputs(c, s, k, lines) },
     // SAFETY: the CPU has the features, see above.
     widen_i8_inputs: |c, s, lines| unsafe { widen::widen_i8_inputs(c, s, lines) },

@@ -151,3 +151,30 @@ fn stored_keys_and_values_are_widened_to_what_they_stand_for() {
         }
     }
 }
+
+/// Multiplying f16 as it is stored gives the bits of widening it first, however many rows there are.
+#[test]
+fn stored_halves_are_multiplied_as_if_they_had_been_widened() {
+    let mut random = Random::new(13);
+    for (n, k) in [(1_usize, 1_usize), (16, 3), (17, 64), (64, 64), (40, 31), (100, 384), (20, 400)]
+    {
+        let count = n.div_ceil(16) * 16 * k;
+        let halves: Vec<u16> =
+            (0..count).map(|_| half::f16::from_f32(random.normal()).to_bits()).collect();
+        for rows in 1..=9 {
+            // Rows that lie apart, as those of a longer product do.
+            let (from, to) = (k + 5, n + 3);
+            let x = random.normals(rows * from);
+            let x = Matrix::strided(&x, rows, k, from);
+            for table in tables() {
+                let (mut packed, mut memory) = (PackedF32::default(), PackedF32::default());
+                let (mut got, mut wanted) = (vec![7.0; rows * to], vec![7.0; rows * to]);
+                table.widen_f16(&halves, (n, k), &mut packed);
+                table.gemm_f32(x, &packed, None, MatrixMut::strided(&mut wanted, rows, n, to));
+                let out = MatrixMut::strided(&mut got, rows, n, to);
+                table.gemm_f16(x, &halves, &mut memory, out);
+                assert_eq!(got, wanted, "{rows} rows of {n} x {k} at {}", table.level());
+            }
+        }
+    }
+}

@@ -1,7 +1,7 @@
 //! Keys and values of 64 tokens in one layer, in the order in which products read them.
 
 use half::f16;
-use kvant_kernels::{Kernels, PackedF32, WidenScales};
+use kvant_kernels::{Kernels, Matrix, MatrixMut, PackedF32, WidenScales};
 
 use super::CacheFormat;
 
@@ -96,22 +96,30 @@ impl Page {
         }
     }
 
-    /// The keys or values of a group as an operand.
-    pub(crate) fn load(&self, kernels: &Kernels, part: Part, group: usize, out: &mut PackedF32) {
+    /// `out = x · Wᵀ` with the keys or values of a group as the weight.
+    pub(crate) fn multiply(
+        &self,
+        kernels: &Kernels,
+        (part, group): (Part, usize),
+        x: Matrix<'_, f32>,
+        memory: &mut PackedF32,
+        out: MatrixMut<'_, f32>,
+    ) {
         let (start, outputs, inputs) = self.operand(part, group);
         let span = start..start + outputs.next_multiple_of(PANEL) * inputs;
         match &self.store {
-            Store::F32(stored) => out.fill(&stored[span], (outputs, inputs)),
-            Store::F16(stored) => kernels.widen_f16(&stored[span], (outputs, inputs), out),
+            Store::F32(stored) => memory.fill(&stored[span], (outputs, inputs)),
+            Store::F16(stored) => return kernels.gemm_f16(x, &stored[span], memory, out),
             Store::Int8(codes, scales) => {
                 let scales = &scales[self.row(part, group)..][..PAGE];
                 let scales = match part {
                     Part::Keys => WidenScales::Outputs(scales),
                     Part::Values => WidenScales::Inputs(scales),
                 };
-                kernels.widen_i8(&codes[span], scales, (outputs, inputs), out);
+                kernels.widen_i8(&codes[span], scales, (outputs, inputs), memory);
             }
         }
+        kernels.gemm_f32(x, &*memory, None, out);
     }
 
     /// Where an operand begins, its outputs and its inputs.

@@ -30,8 +30,7 @@ pub(crate) struct Past<'a> {
 /// Memory of one thread.
 #[derive(Debug, Default)]
 pub(crate) struct CausalScratch {
-    keys: PackedF32,
-    values: PackedF32,
+    memory: PackedF32,
     queries: Vec<f32>,
     scores: Vec<f32>,
     sums: Vec<f32>,
@@ -101,15 +100,14 @@ impl Causal {
         let width = self.width;
         let rows = self.heads / self.groups * tokens;
         let seen = first + tokens;
-        let CausalScratch { keys, values, queries, scores, sums, part } = scratch;
+        let CausalScratch { memory, queries, scores, sums, part } = scratch;
         let queries = Matrix::new(&queries[..rows * width], rows, width);
         let pages = || past.pages.iter().take(seen.div_ceil(PAGE)).enumerate();
         let stride = seen.next_multiple_of(PAGE);
         let scores = resize(scores, rows * stride);
         for (index, page) in pages() {
-            page.load(kernels, Part::Keys, group, keys);
             let scores = MatrixMut::strided(&mut scores[index * PAGE..], rows, PAGE, stride);
-            kernels.gemm_f32(queries, &*keys, None, scores);
+            page.multiply(kernels, (Part::Keys, group), queries, memory, scores);
         }
         for (index, row) in scores.chunks_exact_mut(stride).enumerate() {
             let (past, future) = row.split_at_mut(first + index % tokens + 1);
@@ -119,12 +117,11 @@ impl Causal {
         let sums = resize(sums, rows * width);
         let part = resize(part, rows * width);
         for (index, page) in pages() {
-            page.load(kernels, Part::Values, group, values);
             let weights = Matrix::strided(&scores[index * PAGE..], rows, PAGE, stride);
-            if index == 0 {
-                kernels.gemm_f32(weights, &*values, None, MatrixMut::new(sums, rows, width));
-            } else {
-                kernels.gemm_f32(weights, &*values, None, MatrixMut::new(part, rows, width));
+            let to = if index == 0 { &mut *sums } else { &mut *part };
+            let to = MatrixMut::new(to, rows, width);
+            page.multiply(kernels, (Part::Values, group), weights, memory, to);
+            if index > 0 {
                 kernels.add(sums, part);
             }
         }

@@ -1,0 +1,120 @@
+//! Recall against speed of whole indexes, one query a call on one thread.
+//!
+//! `cargo bench -p kvant-index --bench curve -- FOLDER METRIC SPEC…`, where FOLDER holds `base.npy`
+//! in f32. Every sixtieth row is taken out of the base and is a query, so that nothing is tuned on
+//! the queries of a benchmark; with `KVANT_QUERIES=own` they are the first thousand of its
+//! `queries.npy`. From the environment too: `KVANT_THREADS` of building (2), `KVANT_EF` of building.
+
+use std::time::Instant;
+
+use kvant_index::{BuildOptions, Effort, FloatRows, Index, Metric, SearchOptions};
+
+const QUERIES: usize = 1000;
+const K: usize = 10;
+const REPEATS: usize = 3;
+const EFS: [usize; 12] = [10, 14, 20, 28, 40, 56, 80, 112, 160, 224, 320, 512];
+const LEVELS: [f64; 4] = [0.9, 0.95, 0.99, 0.999];
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let mut args = std::env::args().skip(1).filter(|arg| arg != "--bench");
+    let folder = args.next().ok_or("say which folder holds base.npy")?;
+    let metric: Metric = args.next().ok_or("say which metric")?.parse()?;
+    let (base, queries, dim) = vectors(&folder, metric)?;
+    println!("{} x {dim} {metric}, {} queries", base.len() / dim, queries.len() / dim);
+    let exact = Index::build(
+        &"flat".parse()?,
+        FloatRows::new(&base, dim, metric),
+        &BuildOptions::default(),
+    )?;
+    let options = SearchOptions { k: K, effort: Effort::Exact, ..SearchOptions::default() };
+    let truth: Vec<Vec<u32>> = exact
+        .search_batch(&queries, &options, 2)?
+        .iter()
+        .map(|found| found.hits.iter().map(|hit| hit.row.0).collect())
+        .collect();
+    for spec in args {
+        let threads = variable("KVANT_THREADS").unwrap_or(2);
+        let options = BuildOptions::default();
+        let ef_construction = variable("KVANT_EF").unwrap_or(options.ef_construction);
+        let options = BuildOptions { threads, ef_construction, ..options };
+        let start = Instant::now();
+        let index = Index::build(&spec.parse()?, FloatRows::new(&base, dim, metric), &options)?;
+        let wall = start.elapsed().as_secs_f64();
+        println!("\n{spec}: built in {wall:.1} s on {threads} threads");
+        let curve: Vec<(f64, f64)> = EFS
+            .into_iter()
+            .map(|ef| measure(&index, &queries, &truth, ef))
+            .inspect(|(recall, speed)| println!("    {recall:.4} {speed:>9.0}/s"))
+            .collect();
+        for level in LEVELS {
+            let speed = at_level(&curve, level);
+            println!("  at {level}: {}", speed.map_or("-".into(), |speed| format!("{speed:.0}/s")));
+        }
+    }
+    Ok(())
+}
+
+/// Recall and queries a second, best of several runs.
+fn measure(index: &Index<'_>, queries: &[f32], truth: &[Vec<u32>], ef: usize) -> (f64, f64) {
+    let options = SearchOptions { k: K, effort: Effort::Ef(ef), ..SearchOptions::default() };
+    let (mut hits, mut best) = (0, f64::INFINITY);
+    for _ in 0..REPEATS {
+        hits = 0;
+        let mut seconds = 0.0;
+        for (query, truth) in queries.chunks_exact(index.dim()).zip(truth) {
+            let start = Instant::now();
+            let found = index.search(query, &options);
+            seconds += start.elapsed().as_secs_f64();
+            let found = found.map(|found| found.hits).unwrap_or_default();
+            hits += found.iter().filter(|hit| truth.contains(&hit.row.0)).count();
+        }
+        best = best.min(seconds);
+    }
+    (hits as f64 / (truth.len() * K) as f64, truth.len() as f64 / best)
+}
+
+/// Speed at a recall between two settings, on a straight line in logarithms of speed.
+fn at_level(curve: &[(f64, f64)], level: f64) -> Option<f64> {
+    if curve.first().is_some_and(|&(recall, _)| recall >= level) {
+        return curve.first().map(|&(_, speed)| speed);
+    }
+    let pair = curve.windows(2).find(|pair| pair[0].0 < level && level <= pair[1].0)?;
+    let share = (level - pair[0].0) / (pair[1].0 - pair[0].0);
+    Some((pair[0].1.ln() * (1.0 - share) + pair[1].1.ln() * share).exp())
+}
+
+type Vectors = (Vec<f32>, Vec<f32>, usize);
+
+fn vectors(folder: &str, metric: Metric) -> Result<Vectors, Box<dyn std::error::Error>> {
+    let (all, dim) = floats(&format!("{folder}/base.npy"))?;
+    let (mut base, mut queries) = (Vec::new(), Vec::new());
+    if std::env::var("KVANT_QUERIES").is_ok_and(|what| what == "own") {
+        (base, queries) = (all, floats(&format!("{folder}/queries.npy"))?.0);
+        queries.truncate(QUERIES * dim);
+    } else {
+        let every = all.len() / dim / QUERIES;
+        for (at, row) in all.chunks_exact(dim).enumerate() {
+            let to = if at % every == 0 { &mut queries } else { &mut base };
+            to.extend_from_slice(row);
+        }
+    }
+    for vector in base.chunks_exact_mut(dim).chain(queries.chunks_exact_mut(dim)) {
+        metric.prepare(vector);
+    }
+    Ok((base, queries, dim))
+}
+
+fn variable(name: &str) -> Option<usize> {
+    std::env::var(name).ok()?.parse().ok()
+}
+
+/// The numbers of an `.npy` file of f32 rows, and how many make a row.
+fn floats(path: &str) -> Result<(Vec<f32>, usize), Box<dyn std::error::Error>> {
+    let bytes = std::fs::read(path)?;
+    let size = u16::from_le_bytes([bytes[8], bytes[9]]) as usize;
+    let header = std::str::from_utf8(&bytes[10..10 + size])?;
+    let shape = header.split("'shape': (").nth(1).and_then(|s| s.split(')').next());
+    let dim = shape.and_then(|s| s.split(',').nth(1)).ok_or("no shape")?.trim().parse()?;
+    let data = bytes[10 + size..].as_chunks().0.iter().map(|b| f32::from_le_bytes(*b));
+    Ok((data.collect(), dim))
+}
