@@ -17,6 +17,7 @@ type Pair<T, R> = fn(&[T], &[T]) -> R;
 type GemmF32 = fn(Matrix<'_, f32>, &PackedF32, Option<&[f32]>, Range<usize>, MatrixMut<'_, f32>);
 type GemmBlocks = fn(&BlocksI8, &PackedBlocks, Option<&[f32]>, Range<usize>, MatrixMut<'_, f32>);
 type GemmBF16 = fn(&RowsBF16, &PackedBF16, Option<&[f32]>, Range<usize>, MatrixMut<'_, f32>);
+type GemmF16 = fn(Matrix<'_, f32>, &[u16], MatrixMut<'_, f32>);
 type GemmI8 = fn(&RowsI8, &PackedI8, Option<&[f32]>, Range<usize>, MatrixMut<'_, f32>);
 
 /// Panels decoded at a time: 1536 columns of 4 are 400 kB of L2.
@@ -57,7 +58,7 @@ pub struct Kernels {
     pub(crate) transpose: fn(Matrix<'_, f32>, &mut [LineF32]),
     pub(crate) widen_f16: fn(&[u16], &mut [LineF32]),
     /// Where it is faster than widening first, for few rows.
-    pub(crate) gemm_f16: Option<fn(Matrix<'_, f32>, &[u16], MatrixMut<'_, f32>)>,
+    pub(crate) gemm_f16: Option<GemmF16>,
     pub(crate) widen_i8_outputs: fn(&[i8], &[f32], usize, &mut [LineF32]),
     pub(crate) widen_i8_inputs: fn(&[i8], &[f32], &mut [LineF32]),
     pub(crate) gelu: fn(&mut [f32]),

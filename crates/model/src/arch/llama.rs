@@ -251,8 +251,8 @@ impl Llama {
         pass: &Pass<'_, '_>,
     ) {
         let (projected, queries) = (self.attention.projected(), self.attention.queries());
-        let groups = self.attention.groups;
-        let shared = if pass.pool.threads() > 1 { SHARED_PAST } else { usize::MAX };
+        let (heads, threads) = (self.attention.heads, pass.pool.threads());
+        let shared = if threads > 1 { SHARED_PAST } else { usize::MAX };
         let Workspace { qkv, context, memories, .. } = room;
         let (mut projections, mut outputs) = (qkv.as_slice(), context.as_mut_slice());
         for step in steps.iter_mut() {
@@ -272,11 +272,11 @@ impl Llama {
             blocks.enumerate().flat_map(move |(block, (own, out))| {
                 let (past, first) = (step.cache.past(layer), step.cache.len() + block * BLOCK);
                 let single = own.len() == projected && first + 1 >= shared;
-                let groups_each = if single { 1 } else { groups };
-                let parts = out.chunks_mut(out.len() / groups * groups_each).enumerate();
+                let each = if single { heads.div_ceil(threads) } else { heads };
+                let parts = out.chunks_mut(out.len() / heads * each).enumerate();
                 parts.map(move |(part, out)| {
-                    let from = part * groups_each;
-                    (past, (from..from + groups_each, first, own), out)
+                    let from = part * each;
+                    (past, (from..heads.min(from + each), first, own), out)
                 })
             })
         });

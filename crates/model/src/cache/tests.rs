@@ -13,15 +13,15 @@ const WIDTH: usize = 16;
 /// What a page gives back of `values` that were written to the last slot of the last group.
 fn stored(format: CacheFormat, values: &[f32]) -> Vec<f32> {
     let mut page = Page::new(format, 3, WIDTH);
-    let (mut operand, other) = (PackedF32::default(), [7.0; WIDTH]);
+    let (mut memory, other) = (PackedF32::default(), [7.0; WIDTH]);
     page.write(Part::Keys, (2, PAGE - 1), &other);
     page.write(Part::Values, (2, PAGE - 1), values);
     page.write(Part::Values, (1, PAGE - 1), &other);
-    page.load(kernels(), Part::Values, 2, &mut operand);
     let (mut weights, mut out) = ([0.0; PAGE], vec![0.0; WIDTH]);
     weights[PAGE - 1] = 1.0;
     let weights = Matrix::new(&weights, 1, PAGE);
-    kernels().gemm_f32(weights, &operand, None, MatrixMut::new(&mut out, 1, WIDTH));
+    let to = MatrixMut::new(&mut out, 1, WIDTH);
+    page.multiply(kernels(), (Part::Values, 2), weights, &mut memory, to);
     out
 }
 

@@ -49,40 +49,43 @@ impl Causal {
     }
 
     /// The attended values of some tokens that follow one another, the first at position `first`,
-    /// `rows × queries`; of the key and value heads in `groups` only, which may be shared out among
-    /// threads: `out` then has `rows × queries of these`. `qkv` holds their projections, queries
-    /// scaled by `1/√width` beforehand; `past` the keys and values of all tokens up to them, their
-    /// own included. A token sees itself and those before it.
+    /// `rows × queries`; of the query heads in `heads` only, which may be shared out among threads:
+    /// `out` then has `rows × queries of these`. `qkv` holds their projections, queries scaled by
+    /// `1/√width` beforehand; `past` the keys and values of all tokens up to them, their own
+    /// included. A token sees itself and those before it.
     ///
     /// Values are summed page by page, so a row has the same bits however the tokens of a sequence
-    /// are divided over calls. Costs `4 · rows · positions · width` operations a head, and decoding
-    /// and packing each key and value head once.
+    /// are divided over calls, and the heads over threads. Costs `4 · rows · positions · width`
+    /// operations a head, and reading each key and value head once.
     pub(crate) fn forward(
         &self,
         kernels: &Kernels,
         past: Past<'_>,
-        (groups, first, qkv): (Range<usize>, usize, &[f32]),
+        (heads, first, qkv): (Range<usize>, usize, &[f32]),
         scratch: &mut CausalScratch,
         out: &mut [f32],
     ) {
         let (width, stride) = (self.width, self.projected());
         let share = self.heads / self.groups;
         let tokens = qkv.len() / stride;
-        let out_stride = groups.len() * share * width;
-        for group in groups.clone() {
-            let from = group * share * width;
-            let queries = resize(&mut scratch.queries, share * tokens * width);
+        let mut next = heads.start;
+        while next < heads.end {
+            let group = next / share;
+            let own = next..heads.end.min((group + 1) * share);
+            next = own.end;
+            let queries = resize(&mut scratch.queries, own.len() * tokens * width);
             for (index, query) in queries.chunks_exact_mut(width).enumerate() {
-                let (head, token) = (index / tokens, index % tokens);
-                query.copy_from_slice(&qkv[token * stride + from + head * width..][..width]);
+                let (head, token) = (own.start + index / tokens, index % tokens);
+                query.copy_from_slice(&qkv[token * stride + head * width..][..width]);
                 if past.rotated {
                     rotate(query);
                 }
             }
-            self.group(kernels, past, (group, first, tokens), scratch);
-            for (index, sums) in scratch.sums.chunks_exact(width).take(share * tokens).enumerate() {
-                let (head, token) = (index / tokens, index % tokens);
-                let at = token * out_stride + from - groups.start * share * width + head * width;
+            let rows = own.len() * tokens;
+            self.group(kernels, past, (group, first, (rows, tokens)), scratch);
+            for (index, sums) in scratch.sums.chunks_exact(width).take(rows).enumerate() {
+                let (head, token) = (own.start + index / tokens - heads.start, index % tokens);
+                let at = (token * heads.len() + head) * width;
                 out[at..at + width].copy_from_slice(sums);
             }
         }
@@ -94,11 +97,10 @@ impl Causal {
         &self,
         kernels: &Kernels,
         past: Past<'_>,
-        (group, first, tokens): (usize, usize, usize),
+        (group, first, (rows, tokens)): (usize, usize, (usize, usize)),
         scratch: &mut CausalScratch,
     ) {
         let width = self.width;
-        let rows = self.heads / self.groups * tokens;
         let seen = first + tokens;
         let CausalScratch { memory, queries, scores, sums, part } = scratch;
         let queries = Matrix::new(&queries[..rows * width], rows, width);
