@@ -2,8 +2,8 @@
 
 use crate::spread::spread;
 use crate::{
-    AnyRows, AnyShape, BuildOptions, Certainty, CodeError, Effort, FileError, FloatRows, Hit,
-    IndexSpec, Rows, SearchError, SearchOptions, SearchResult, Spec, flat,
+    Account, AnyRows, AnyShape, BuildOptions, Certainty, CodeError, Effort, FileError, FloatRows,
+    Hit, IndexSpec, Rows, SearchError, SearchOptions, SearchResult, Spec, flat,
 };
 
 /// A shape and the rows it was built over, as an [`IndexSpec`] names them. The vectors stay with
@@ -91,7 +91,7 @@ impl<'a, B: AsRef<[u8]> + Sync> Index<'a, B> {
     }
 
     /// The `k` allowed rows closest to `query`, closest first, never fewer than
-    /// `min(k, rows allowed)`.
+    /// `min(k, rows allowed)` unless a budget ends it.
     ///
     /// # Errors
     /// If the query or the options do not fit the index.
@@ -101,8 +101,9 @@ impl<'a, B: AsRef<[u8]> + Sync> Index<'a, B> {
         options: &SearchOptions<'_>,
     ) -> Result<SearchResult, SearchError> {
         self.check(query, options)?;
-        let hits = self.shape.search(&self.rows, query, options);
-        Ok(SearchResult { hits, certainty: self.certainty(options) })
+        let account = Account::new(&options.budget);
+        let hits = self.shape.search_within(&self.rows, query, options, &account);
+        Ok(SearchResult { hits, certainty: self.certainty(options, account.is_cut()) })
     }
 
     /// [`search`](Self::search) for each of `queries`, one after the other in memory, on `threads`
@@ -123,9 +124,9 @@ impl<'a, B: AsRef<[u8]> + Sync> Index<'a, B> {
         }
         let queries: Vec<&[f32]> = whole.collect();
         queries.iter().try_for_each(|query| self.check(query, options))?;
-        let certainty = self.certainty(options);
         let found = self.shape.search_batch(&self.rows, &queries, options, threads);
-        Ok(found.into_iter().map(|hits| SearchResult { hits, certainty }).collect())
+        let result = |(hits, cut)| SearchResult { hits, certainty: self.certainty(options, cut) };
+        Ok(found.into_iter().map(result).collect())
     }
 
     /// Every allowed row at most `radius` from `query` by its best code, closest first. The radius
@@ -138,12 +139,19 @@ impl<'a, B: AsRef<[u8]> + Sync> Index<'a, B> {
         query: &[f32],
         radius: f32,
         options: &SearchOptions<'_>,
-    ) -> Result<Vec<Hit>, SearchError> {
+    ) -> Result<SearchResult, SearchError> {
         self.check(query, &SearchOptions { k: 1, ..*options })?;
-        Ok(flat::range(self.rows.best(), query, (radius, options.allowed)))
+        let account = Account::new(&options.budget);
+        let hits = flat::range(self.rows.best(), query, (radius, options.allowed), &account);
+        let every = SearchOptions { effort: Effort::Exact, ..*options };
+        Ok(SearchResult { hits, certainty: self.certainty(&every, account.is_cut()) })
     }
 
-    fn certainty(&self, options: &SearchOptions<'_>) -> Certainty {
+    /// How sure an answer is that was `cut` short or not.
+    fn certainty(&self, options: &SearchOptions<'_>, cut: bool) -> Certainty {
+        if cut {
+            return Certainty::Truncated;
+        }
         let exact = match (options.effort, self.spec.shape) {
             (Effort::Exact, _) => self.rows.best().is_exact(),
             (_, shape) => shape == Spec::Flat && self.rows.is_exact(),
@@ -169,7 +177,8 @@ impl<'a, B: AsRef<[u8]> + Sync> Index<'a, B> {
 
 impl AnyShape {
     /// [`search`](Self::search) for each query on `threads` threads (0 counts as 1), the same
-    /// answers for any number of them.
+    /// answers for any number of them unless a deadline or a flag ends them: whether that is so
+    /// stands beside each answer.
     ///
     /// # Panics
     /// As [`search`](Self::search).
@@ -179,7 +188,7 @@ impl AnyShape {
         queries: &[&R::Query],
         options: &SearchOptions<'_>,
         threads: usize,
-    ) -> Vec<Vec<Hit>>
+    ) -> Vec<(Vec<Hit>, bool)>
     where
         R::Query: Sync,
     {
@@ -189,12 +198,20 @@ impl AnyShape {
             flat::assert_fits(options.allowed, rows.len());
             let share = queries.len().div_ceil(threads.max(1)).max(1);
             let parts: Vec<&[&R::Query]> = queries.chunks(share).collect();
-            let found = spread_all(&parts, |part| rows.nearest_all(part, options));
+            let found = spread_all(&parts, |part| {
+                let account = Account::new(&options.budget);
+                let found = rows.nearest_all(part, options, &account)?;
+                Some(found.into_iter().map(|hits| (hits, account.is_cut())).collect())
+            });
             if let Some(found) = found {
                 return found;
             }
         }
-        spread(states, queries.len(), |(), at| self.search(rows, queries[at], options))
+        spread(states, queries.len(), |(), at| {
+            let account = Account::new(&options.budget);
+            let hits = self.search_within(rows, queries[at], options, &account);
+            (hits, account.is_cut())
+        })
     }
 }
 

@@ -3,8 +3,8 @@
 use crate::code::bit::{BitScorer, SignRows};
 use crate::code::bound::{BoundRows, ProvenRows};
 use crate::{
-    CodeError, CodeSpec, FileError, FloatRows, FloatScorer, Half, HalfRows, HalfScorer, Hit,
-    IndexSpec, Int8Rows, Int8Scorer, Metric, Packing, RerankSpec, Reranked, RotatedRows,
+    Account, CodeError, CodeSpec, FileError, FloatRows, FloatScorer, Half, HalfRows, HalfScorer,
+    Hit, IndexSpec, Int8Rows, Int8Scorer, Metric, Packing, RerankSpec, Reranked, RotatedRows,
     RotatedScorer, Row, Rows, Scorer, SearchOptions, Width,
 };
 
@@ -263,16 +263,22 @@ impl<B: AsRef<[u8]> + Sync> Rows for AnyRows<'_, B> {
         of_each!(self, rows => rows.is_exact())
     }
 
-    fn nearest(&self, query: &[f32], options: &SearchOptions<'_>) -> Option<Vec<Hit>> {
-        of_each!(self, rows => rows.nearest(query, options))
+    fn nearest(
+        &self,
+        query: &[f32],
+        options: &SearchOptions<'_>,
+        account: &Account<'_>,
+    ) -> Option<Vec<Hit>> {
+        of_each!(self, rows => rows.nearest(query, options, account))
     }
 
     fn nearest_all(
         &self,
         queries: &[&[f32]],
         options: &SearchOptions<'_>,
+        account: &Account<'_>,
     ) -> Option<Vec<Vec<Hit>>> {
-        of_each!(self, rows => rows.nearest_all(queries, options))
+        of_each!(self, rows => rows.nearest_all(queries, options, account))
     }
 }
 
