@@ -3,7 +3,7 @@
 use crate::spread::spread;
 use crate::{
     Account, AnyRows, AnyShape, BuildOptions, Certainty, CodeError, Effort, FileError, FloatRows,
-    Hit, IndexSpec, Rows, SearchError, SearchOptions, SearchResult, Spec, flat,
+    Hit, IndexSpec, Metric, Rows, SearchError, SearchOptions, SearchResult, Spec, flat,
 };
 
 /// A shape and the rows it was built over, as an [`IndexSpec`] names them. The vectors stay with
@@ -23,6 +23,7 @@ use crate::{
 pub struct Index<'a, B = Vec<u8>> {
     spec: IndexSpec,
     dim: usize,
+    metric: Metric,
     shape: AnyShape,
     rows: AnyRows<'a, B>,
 }
@@ -37,14 +38,24 @@ impl<'a> Index<'a> {
         rows: FloatRows<'a>,
         options: &BuildOptions<'_>,
     ) -> Result<Self, CodeError> {
-        let dim = rows.dim();
+        let (dim, metric) = (rows.dim(), rows.metric());
         let rows = AnyRows::encode(spec, rows, options.seed)?;
         let shape = AnyShape::build(&spec.shape, &rows, options);
-        Ok(Self { spec: *spec, dim, shape, rows })
+        Ok(Self::of_parts(*spec, (dim, metric), shape, rows))
     }
 }
 
 impl<'a, B: AsRef<[u8]> + Sync> Index<'a, B> {
+    /// An index of parts that fit one another.
+    pub(crate) fn of_parts(
+        spec: IndexSpec,
+        (dim, metric): (usize, Metric),
+        shape: AnyShape,
+        rows: AnyRows<'a, B>,
+    ) -> Self {
+        Self { spec, dim, metric, shape, rows }
+    }
+
     /// Brings back what [`shape`](Self::shape) and [`rows`](Self::rows) gave as bytes, over the
     /// vectors it was built from.
     ///
@@ -56,13 +67,13 @@ impl<'a, B: AsRef<[u8]> + Sync> Index<'a, B> {
         shape: &[u8],
         codes: (Option<B>, Option<B>),
     ) -> Result<Self, FileError> {
-        let (dim, len) = (rows.dim(), rows.len());
-        let shape = AnyShape::from_bytes(shape, len)?;
+        let (dim, metric) = (rows.dim(), rows.metric());
+        let shape = AnyShape::from_bytes(shape, rows.len())?;
         if shape.spec() != spec.shape {
             return Err(FileError::Header { name: "shape", got: 0 });
         }
         let rows = AnyRows::open(spec, rows, codes)?;
-        Ok(Self { spec: *spec, dim, shape, rows })
+        Ok(Self::of_parts(*spec, (dim, metric), shape, rows))
     }
 
     /// What it is.
@@ -78,6 +89,16 @@ impl<'a, B: AsRef<[u8]> + Sync> Index<'a, B> {
     /// The rows in their code.
     pub fn rows(&self) -> &AnyRows<'a, B> {
         &self.rows
+    }
+
+    /// Values of a row.
+    pub fn dim(&self) -> usize {
+        self.dim
+    }
+
+    /// The measure.
+    pub fn metric(&self) -> Metric {
+        self.metric
     }
 
     /// Number of rows.

@@ -288,6 +288,11 @@ impl<'a, B: AsRef<[u8]> + Sync> ProvenRows<'a, B> {
         &self.bounds
     }
 
+    /// All values of the rows.
+    pub(crate) fn data(&self) -> &'a [f32] {
+        self.rows.data()
+    }
+
     /// Rows whose lower bound reaches the best upper bounds met so far, with that lower bound.
     fn survivors(
         &self,
