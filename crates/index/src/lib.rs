@@ -57,5 +57,5 @@ pub use row::Row;
 pub use rows::{Rows, Scorer};
 pub use search::{Certainty, Effort, Hit, SearchError, SearchOptions, SearchResult};
 pub use spec::{CodeSpec, IndexSpec, RerankSpec, Spec, SpecError};
-pub use stored::{Check, Place, Sizes, Stored, StoredError};
+pub use stored::{Check, Sizes, Stored, StoredError};
 pub use top::Top;

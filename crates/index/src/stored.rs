@@ -62,16 +62,6 @@ pub enum Check {
     Everything,
 }
 
-/// Where the codes that are searched live. Codes that measure again, and rows, stay in the file.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Place {
-    /// In the mapped file, from where the system reads what is touched.
-    #[default]
-    File,
-    /// Copied to memory, checked on the way.
-    Memory,
-}
-
 /// Bytes of the parts of an index, 0 for those it does not have.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Sizes {
@@ -221,13 +211,13 @@ impl Head {
 /// The file of an index, opened. It owns the bytes that [`index`](Self::index) borrows.
 ///
 /// ```
-/// use kvant_index::{BuildOptions, Check, FloatRows, Index, Metric, Place, Stored};
+/// use kvant_index::{BuildOptions, Check, FloatRows, Index, Metric, Stored};
 ///
 /// let data = [0.0, 0.0, 3.0, 4.0, 1.0, 1.0];
 /// let rows = FloatRows::new(&data, 2, Metric::Euclid);
 /// let index = Index::build(&"flat,rq8".parse()?, rows, &BuildOptions::default())?;
 /// let stored = Stored::open(index.to_bytes().into(), "near.kvant".as_ref(), Check::Everything)?;
-/// let again = stored.index(Place::File)?;
+/// let again = stored.index()?;
 /// assert_eq!(again.search(&[3.0, 3.0], &Default::default())?.hits[0].row.0, 1);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -238,6 +228,7 @@ pub struct Stored {
     metric: Metric,
     dim: usize,
     len: usize,
+    code: Option<Bytes>,
     rows: Option<Bytes>,
 }
 
@@ -254,8 +245,9 @@ impl Stored {
             frame.verify()?;
         }
         let Head { spec, metric, dim, len } = Head::read(&frame.section(HEAD)?, path)?;
-        let rows = frame.has(ROWS).then(|| frame.unverified(ROWS)).transpose()?;
-        let stored = Self { frame, spec, metric, dim, len, rows };
+        let part = |name| frame.has(name).then(|| frame.unverified(name)).transpose();
+        let (code, rows) = (part(CODE)?, part(ROWS)?);
+        let stored = Self { frame, spec, metric, dim, len, code, rows };
         if let Some(rows) = &stored.rows {
             let expected = (len as u64).saturating_mul(dim as u64).saturating_mul(4);
             let cause = FileError::Length { expected, got: rows.len() as u64 };
@@ -266,28 +258,37 @@ impl Stored {
         Ok(stored)
     }
 
-    /// The index. Its shape is checked and copied to memory, O(links); its codes are where `place`
-    /// says.
+    /// Copies what searches go through, codes or rows, to memory and holds it against its checksum
+    /// on the way; what measures again stays in the file. Without this everything does.
+    ///
+    /// # Errors
+    /// [`StoredError`] if it is damaged.
+    pub fn load(&mut self) -> Result<(), StoredError> {
+        if self.code.is_some() {
+            self.code = Some(Bytes::copy_of(&self.frame.section(CODE)?));
+        }
+        if self.rows.is_some() && self.spec.searches_floats() {
+            self.rows = Some(Bytes::copy_of(&self.frame.section(ROWS)?));
+        }
+        Ok(())
+    }
+
+    /// The index. Its shape is checked and copied to memory, O(links).
     ///
     /// # Errors
     /// [`StoredError`], naming the file and the remedy.
-    pub fn index(&self, place: Place) -> Result<Index<'_, Bytes>, StoredError> {
+    pub fn index(&self) -> Result<Index<'_, Bytes>, StoredError> {
         let shape = self.frame.section(SHAPE)?;
         let shape = AnyShape::from_bytes(&shape, self.len).map_err(|e| self.wrong(SHAPE, e))?;
         if shape.spec() != self.spec.shape {
             return Err(self.wrong(SHAPE, FileError::Header { name: "shape", got: 0 }));
         }
-        let code = match place {
-            _ if !self.frame.has(CODE) => None,
-            Place::File => Some(self.frame.unverified(CODE)?),
-            Place::Memory => Some(Bytes::copy_of(&self.frame.section(CODE)?)),
-        };
         let rerank = self.frame.has(RERANK).then(|| self.frame.unverified(RERANK)).transpose()?;
         let (dim, metric) = (self.dim, self.metric);
         let data = self.rows.as_ref().and_then(Bytes::as_f32);
         let rows = data.map(|data| FloatRows::new(data, dim, metric));
         let ground = Ground { dim, len: self.len, metric, rows };
-        let rows = AnyRows::open_over(&self.spec, &ground, (code, rerank));
+        let rows = AnyRows::open_over(&self.spec, &ground, (self.code.clone(), rerank));
         let rows = rows.map_err(|cause| self.wrong(CODE, cause))?;
         Ok(Index::of_parts(self.spec, (dim, metric), shape, rows))
     }

@@ -5,7 +5,7 @@
 use std::path::Path;
 
 use kvant_index::{
-    AnyRows, BuildOptions, Check, CodeSpec, FloatRows, Index, IndexSpec, Metric, Place, RerankSpec,
+    AnyRows, BuildOptions, Check, CodeSpec, FloatRows, Index, IndexSpec, Metric, RerankSpec,
     SearchOptions, Spec, Stored, StoredError,
 };
 use kvant_storage::frame::{self, Kind, Section};
@@ -49,12 +49,16 @@ fn what_is_opened_answers_as_what_was_saved() {
             sink.publish().expect("room");
             let bytes = dir.read(&name).expect("there");
             assert_eq!(&*bytes, &index.to_bytes(), "{spec}");
-            let stored = Stored::open(bytes, Path::new("near"), Check::Everything).expect("whole");
+            let mut stored =
+                Stored::open(bytes, Path::new("near"), Check::Everything).expect("whole");
             assert_eq!((stored.spec(), stored.metric()), (spec, Metric::Euclid));
             assert_eq!((stored.dim(), stored.len(), stored.is_empty()), (DIM, n, n == 0));
             assert_eq!(stored.sizes(), index.sizes(), "{spec}");
-            for place in [Place::File, Place::Memory] {
-                let again = stored.index(place).expect("whole");
+            for loaded in [false, true] {
+                if loaded {
+                    stored.load().expect("whole");
+                }
+                let again = stored.index().expect("whole");
                 for query in queries.chunks_exact(DIM) {
                     let options = SearchOptions::default();
                     assert_eq!(again.search(query, &options), index.search(query, &options));
@@ -98,8 +102,9 @@ fn a_mapped_file_is_opened_without_its_codes_being_read() {
     dir.create_new(&name, &bytes).expect("written");
     let mapped = dir.read(&name).expect("there");
     let path = folder.join("near");
-    let stored = Stored::open(mapped.clone(), &path, Check::Opened).expect("the header is whole");
-    let found = stored.index(Place::Memory).expect("the shape is whole");
+    let mut stored = Stored::open(mapped.clone(), &path, Check::Opened).expect("a whole header");
+    stored.load().expect("whole codes");
+    let found = stored.index().expect("a whole shape");
     assert_eq!(found.search(&rows[..DIM], &SearchOptions::default()).expect("fits").hits.len(), 10);
     let error = Stored::open(mapped, &path, Check::Everything).expect_err("damaged").to_string();
     assert!(error.contains("near: section \"rows\"") && error.contains("restore"), "{error}");
@@ -120,7 +125,7 @@ fn every_changed_bit_and_every_cut_is_told_or_harmless() {
             let mut changed = bytes.clone();
             changed[bit / 8] ^= 1 << (bit % 8);
             if let Ok(stored) = open(changed.clone(), Check::Opened)
-                && let Ok(index) = stored.index(Place::File)
+                && let Ok(index) = stored.index()
             {
                 let query = &rows[..DIM];
                 let hits = index.search(query, &SearchOptions::default()).expect("fits").hits;
@@ -150,7 +155,7 @@ fn sections_that_do_not_fit_are_refused_by_name() {
         let file = open(frame::to_bytes(&KIND, 0, &sections), Check::Everything);
         let error = match file {
             Err(error) => error,
-            Ok(stored) => stored.index(Place::File).map(drop).expect_err(text),
+            Ok(stored) => stored.index().map(drop).expect_err(text),
         };
         let error = error.to_string();
         assert!(error.starts_with("dir/near.kvant: ") && error.contains(text), "{text}: {error}");
