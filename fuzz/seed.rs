@@ -1,9 +1,9 @@
 //! A valid input for every target, made here so that no binary file is kept.
 
 use kvant_db::{Collection, Point, PointId, Settings, Tuning};
-use kvant_index::{AnyShape, BuildOptions, FloatRows, Metric, Spec};
-use kvant_storage::MemDir;
-use kvant_storage::frame::{self, Kind, Section};
+use kvant_index::{AnyShape, BuildOptions, FloatRows, Index, Metric, Spec};
+use kvant_storage::frame::{self, Frame, Kind, Section};
+use kvant_storage::{Bytes, MemDir};
 
 /// Magic of the frames of this fuzzer.
 pub const MAGIC: [u8; 8] = *b"KVFUZZ\0\0";
@@ -34,6 +34,22 @@ pub(crate) fn shape() -> Vec<u8> {
     let data = rows();
     let rows = FloatRows::new(&data, DIM, Metric::Euclid);
     AnyShape::build(&Spec::Hnsw { m: 4 }, &rows, &BuildOptions::default()).to_bytes()
+}
+
+/// The head, the shape and the codes of an index, the lengths of the former in front.
+pub(crate) fn index() -> Vec<u8> {
+    let data = rows();
+    let rows = FloatRows::new(&data, DIM, Metric::Euclid);
+    let spec = "hnsw4,int8,rerank32".parse().expect("the name of an index");
+    let index = Index::build(&spec, rows, &BuildOptions::default()).expect("finite rows");
+    let kind = Kind { magic: *b"KVANTIDX", version: 1, features: 0 };
+    let frame = Frame::open(Bytes::from(index.to_bytes()), "seed".as_ref(), &kind);
+    let frame = frame.expect("a file of its own");
+    let part = |name| frame.section(name).expect("an index has it").to_vec();
+    let (head, shape) = (part("head"), part("shape"));
+    let mut input = [head.len() as u16, shape.len() as u16].map(u16::to_le_bytes).concat();
+    input.extend([head, shape, part("code")].concat());
+    input
 }
 
 /// A linear4 matrix of 2 × 8: codes, then minimums, then steps.

@@ -2,10 +2,11 @@
 
 use std::path::Path;
 
+use kvant_db::source::npy::Whole;
 use kvant_db::source::{Fields, Format, Source};
 use kvant_db::{Collection, Query, Tuning};
 use kvant_eval::task::{Corpus, Labelled, Pairs};
-use kvant_index::{AnyShape, FloatRows, Metric, SearchOptions};
+use kvant_index::{AnyShape, Check, FloatRows, Metric, SearchOptions, Stored};
 use kvant_model::{Checkpoint, Decoder, PackedStore, Summary};
 use kvant_quant::{
     Absmax, BlockFormat, BlockMatrix, Books, CodeShape, CodebookMatrix, CodebookShape, Coded,
@@ -22,9 +23,10 @@ use crate::seed;
 pub type Target = fn(&[u8]);
 
 /// Every target: its name, the function, a valid input to start from.
-pub const TARGETS: [(&str, Target, fn() -> Vec<u8>); 19] = [
+pub const TARGETS: [(&str, Target, fn() -> Vec<u8>); 20] = [
     ("frame", frame, seed::frame),
     ("shape", shape, seed::shape),
+    ("index", index, seed::index),
     ("code", code, seed::code),
     ("safetensors", safetensors, seed::safetensors),
     ("gguf", gguf, seed::gguf),
@@ -66,6 +68,38 @@ fn shape(data: &[u8]) {
         let query = [0.5; seed::DIM];
         let hits = shape.search(&rows, &query, &SearchOptions { k: 5, ..Default::default() });
         assert_eq!(hits.len(), 5, "a readable index answers");
+    }
+}
+
+/// The first four bytes say how long head and shape are, the rest are codes; as they are, and as a
+/// file whose checksums are right.
+fn index(data: &[u8]) {
+    stored(data);
+    let Some((&[a, b, c, d], rest)) = data.split_first_chunk() else { return };
+    let cut = |rest: &'_ [u8], len: [u8; 2]| rest.len().min(usize::from(u16::from_le_bytes(len)));
+    let (head, rest) = rest.split_at(cut(rest, [a, b]));
+    let (shape, codes) = rest.split_at(cut(rest, [c, d]));
+    let rows: Vec<u8> = seed::rows().iter().flat_map(|value| value.to_le_bytes()).collect();
+    let section = |name, data| Section { name, data };
+    let own = [section("head", head), section("shape", shape)];
+    let others = [section("code", codes), section("rerank", codes), section("rows", &rows)];
+    let kind = Kind { magic: *b"KVANTIDX", version: 1, features: 0 };
+    stored(&frame::to_bytes(&kind, 0, &[&own[..], &others[..]].concat()));
+}
+
+fn stored(data: &[u8]) {
+    for check in [Check::Opened, Check::Everything] {
+        let opened = Stored::open(Bytes::copy_of(data), Path::new("fuzz"), check);
+        let Ok(mut stored) = opened else { return };
+        if check == Check::Everything && stored.load().is_err() {
+            return;
+        }
+        if let Ok(index) = stored.index() {
+            let query = vec![0.5; index.dim()];
+            let options = SearchOptions { k: 5, ..Default::default() };
+            let hits = index.search(&query, &options).expect("it fits").hits;
+            assert_eq!(hits.len(), index.len().min(5), "a readable index answers");
+        }
     }
 }
 
@@ -235,6 +269,7 @@ fn jsonl(data: &[u8]) {
 }
 
 fn npy(data: &[u8]) {
+    let _ = Whole::from_bytes(data);
     records(Format::Npy, data);
 }
 

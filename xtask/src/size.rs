@@ -18,12 +18,12 @@ const BUDGETS: [(&str, usize); 10] = [
     ("storage", 3000),
     ("quant", 6000),
     ("model", 16000),
-    ("index", 6000),
+    ("index", 9000),
     ("compress", 7000),
     ("db", 8000),
-    ("eval", 5000),
+    ("eval", 5500),
     ("server", 3000),
-    ("cli", 6000),
+    ("cli", 8000),
 ];
 
 /// Whether the file holds only tests, benches or examples.

@@ -2,6 +2,7 @@
 
 mod bench;
 mod generate;
+mod index;
 mod score;
 mod thread;
 
@@ -11,6 +12,9 @@ use clap::{Args, Parser, Subcommand};
 
 pub(crate) use bench::BenchEmbed;
 pub(crate) use generate::{Bench, BenchGenerate, Chat, Format, Generate, Making, Measured};
+pub(crate) use index::{
+    BenchAnn, Index, IndexBuild, IndexInfo, IndexSearch, Indexed, Indexing, MeasureIndex,
+};
 pub(crate) use score::{Classify, Rerank, Scoring};
 pub(crate) use thread::{Placed, Threads};
 
@@ -36,6 +40,7 @@ pub(crate) enum Command {
     Classify(Classify),
     Delete(Delete),
     Info(Info),
+    Index(Index),
     Eval(Eval),
     Generate(Generate),
     Chat(Chat),
@@ -44,6 +49,8 @@ pub(crate) enum Command {
     Completions(Completions),
     #[command(hide = true)]
     Measure(Measure),
+    #[command(hide = true)]
+    MeasureIndex(MeasureIndex),
 }
 
 /// Get a model; prints where it is

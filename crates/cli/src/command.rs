@@ -13,6 +13,7 @@ mod encoder;
 mod eval;
 mod generate;
 mod import;
+mod index;
 mod info;
 mod inspect;
 mod measure;
@@ -44,12 +45,14 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Classify(args) => classify::run(&args),
         Command::Delete(args) => delete::run(&args),
         Command::Info(args) => info::run(&args),
+        Command::Index(args) => index::run(&args),
         Command::Eval(args) => eval::run(&args),
         Command::Generate(args) => generate::run(&args),
         Command::Chat(args) => chat::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Perplexity(args) => perplexity::run(&args),
         Command::Measure(args) => measure::run(&args),
+        Command::MeasureIndex(args) => measure::index(&args),
         Command::Completions(args) => completions::run(&args),
     }
 }

@@ -157,7 +157,8 @@ impl State {
             } else {
                 Some(passing(&part.segment, &part.live, &query.filter)?)
             };
-            let options = SearchOptions { k, effort: query.effort, allowed: allowed.as_ref() };
+            let allowed = allowed.as_ref();
+            let options = SearchOptions { k, effort: query.effort, allowed, ..Default::default() };
             let hits = part.segment.search(&query.vector, &options);
             gather(&mut all, &part.segment, at as u32, hits)?;
         }
@@ -167,7 +168,8 @@ impl State {
             } else {
                 Some(passing(&self.growing, &self.growing.live(), &query.filter)?)
             };
-            let options = SearchOptions { k, effort: query.effort, allowed: allowed.as_ref() };
+            let allowed = allowed.as_ref();
+            let options = SearchOptions { k, effort: query.effort, allowed, ..Default::default() };
             let hits = self.growing.search(self.settings.metric, &query.vector, &options);
             gather(&mut all, &self.growing, GROWING, hits)?;
         }

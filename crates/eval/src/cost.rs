@@ -8,7 +8,7 @@ mod time;
 
 pub use disk::weigh;
 pub use machine::{machine, utc};
-pub use memory::{MemoryError, Meter, in_child};
+pub use memory::{MemoryError, Meter, held_bytes, in_child};
 pub use tensor::tensor_errors;
 pub(crate) use time::{Plan, latencies, throughputs};
 

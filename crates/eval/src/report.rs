@@ -1,11 +1,13 @@
 //! The result of an evaluation: plain data, a table for the terminal, a page for the browser.
 
+mod curve;
 mod figure;
 mod html;
 mod markup;
 mod plot;
 mod table;
 
+pub use curve::curves;
 pub use html::html;
 pub use table::table;
 

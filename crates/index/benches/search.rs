@@ -47,7 +47,12 @@ fn compare(shape: &AnyShape, rows: &FloatRows<'_>, queries: &[f32]) {
     for percent in [100, 90, 50, 20, 10, 5, 1] {
         let allowed = (percent < 100).then(|| share(shape.len(), percent));
         let run = |effort| {
-            let options = SearchOptions { k: K, effort, allowed: allowed.as_ref() };
+            let options = SearchOptions {
+                k: K,
+                effort,
+                allowed: allowed.as_ref(),
+                ..SearchOptions::default()
+            };
             search(shape, rows, queries, &options)
         };
         let (truth, exact) = run(Effort::Exact);

@@ -3,7 +3,7 @@
 pub(crate) mod rows;
 
 use crate::file::{self, Reader, Shape};
-use crate::{BuildOptions, FileError, Flat, Hit, Hnsw, Rows, SearchOptions, Spec};
+use crate::{Account, BuildOptions, FileError, Flat, Hit, Hnsw, Rows, SearchOptions, Spec};
 
 /// A shape of any kind. It holds no vectors: every call is handed the rows it was built over.
 #[derive(Debug)]
@@ -29,7 +29,7 @@ impl AnyShape {
     }
 
     /// The `k` allowed rows closest to `query`, closest first: never fewer than
-    /// `min(k, rows allowed)`.
+    /// `min(k, rows allowed)`, unless a budget ends it.
     ///
     /// # Panics
     /// If `rows` are not the ones this was built over (by number), the query does not fit them, or
@@ -40,9 +40,24 @@ impl AnyShape {
         query: &R::Query,
         options: &SearchOptions<'_>,
     ) -> Vec<Hit> {
+        self.search_within(rows, query, options, &Account::new(&options.budget))
+    }
+
+    /// [`search`](Self::search), with what it uses of the budget put to `account`, which says
+    /// afterwards whether the search was cut short.
+    ///
+    /// # Panics
+    /// As [`search`](Self::search).
+    pub fn search_within<R: Rows>(
+        &self,
+        rows: &R,
+        query: &R::Query,
+        options: &SearchOptions<'_>,
+        account: &Account<'_>,
+    ) -> Vec<Hit> {
         match self {
-            Self::Flat(flat) => flat.search(rows, query, options),
-            Self::Hnsw(hnsw) => hnsw.search(rows, query, options),
+            Self::Flat(flat) => flat.search_within(rows, query, options, account),
+            Self::Hnsw(hnsw) => hnsw.search_within(rows, query, options, account),
         }
     }
 

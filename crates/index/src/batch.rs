@@ -18,7 +18,7 @@ use kvant_kernels::{Matrix, MatrixMut, PackedI8, RowsI8, kernels};
 
 use crate::best::Best;
 use crate::metric::{norm, scale_of};
-use crate::{Bitmap, FloatRows, Hit, Metric, Row, Rows, SearchOptions};
+use crate::{Account, Bitmap, FloatRows, Hit, Metric, Row, Rows, SearchOptions};
 
 /// Fewer queries are searched for one by one.
 pub(crate) const LEAST: usize = 8;
@@ -46,7 +46,9 @@ pub(crate) fn fits(rows: &FloatRows<'_>, queries: &[&[f32]], options: &SearchOpt
         let most = query.iter().fold(0.0f32, |most, x| most.max(x.abs()));
         !ordinary(most) || query.iter().any(|x| !x.is_finite())
     };
-    many && worth && !queries.iter().any(|query| extreme(query))
+    // Rows are met for all queries at once, allowed or not: distances are counted one by one.
+    let counted = options.budget.distances.is_some();
+    many && worth && !counted && !queries.iter().any(|query| extreme(query))
 }
 
 /// Whether sums of squares of such magnitudes are far from the ends of f32; not so of NaN.
@@ -73,11 +75,14 @@ struct Widest {
     size: f64,
 }
 
+/// How to search, and the account of all queries together.
+pub(crate) type How<'a> = (&'a SearchOptions<'a>, &'a Account<'a>);
+
 /// The `options.k` nearest allowed rows of each query, where [`fits`] says so.
 pub(crate) fn search(
     rows: &FloatRows<'_>,
     queries: &[&[f32]],
-    options: &SearchOptions<'_>,
+    how: How<'_>,
     (metric, measure): Measure<'_>,
 ) -> Vec<Best> {
     let group = (QUERY_BYTES / rows.dim()).clamp(64, QUERIES_MOST);
@@ -87,7 +92,7 @@ pub(crate) fn search(
         found.extend(search_group(
             rows,
             part,
-            options,
+            how,
             (metric, &|query, row| measure(from + query, row)),
         ));
     }
@@ -97,7 +102,7 @@ pub(crate) fn search(
 fn search_group(
     rows: &FloatRows<'_>,
     queries: &[&[f32]],
-    options: &SearchOptions<'_>,
+    (options, account): How<'_>,
     (metric, measure): Measure<'_>,
 ) -> Vec<Best> {
     let (dim, table) = (rows.dim(), kernels());
@@ -107,6 +112,9 @@ fn search_group(
     let (mut bias, mut places) = (vec![0.0; queries.len()], Vec::new());
     for (at, part) in rows.data().chunks(TILE * dim).enumerate() {
         let count = part.len() / dim;
+        if account.is_late() {
+            break;
+        }
         table.quantize_rows(Matrix::new(part, count, dim), &mut codes);
         let sizes: Vec<f64> = (0..count).map(|row| size_of_codes(&codes, row)).collect();
         let widest = widest(&codes, &sizes, dim);

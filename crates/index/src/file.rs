@@ -89,9 +89,14 @@ pub(crate) struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
+    /// From the first byte.
+    pub(crate) fn whole(bytes: &'a [u8]) -> Self {
+        Self { rest: bytes, read: 0 }
+    }
+
     /// Behind the magic and the version, which must be these.
     pub(crate) fn new(bytes: &'a [u8], magic: [u8; 4], version: u16) -> Result<Self, FileError> {
-        let mut reader = Self { rest: bytes, read: 0 };
+        let mut reader = Self::whole(bytes);
         if !bytes.starts_with(&magic) {
             return Err(FileError::Magic);
         }

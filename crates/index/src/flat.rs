@@ -1,6 +1,6 @@
 //! The shape that looks at every row.
 
-use crate::{Bitmap, Hit, Row, Rows, Scorer, SearchOptions, Top};
+use crate::{Account, Bitmap, Hit, Row, Rows, Scorer, SearchOptions, Top};
 
 /// Rows measured per call of the scorer: enough to hide the call, few enough to stay in L1.
 const BATCH: usize = 256;
@@ -39,22 +39,41 @@ impl Flat {
         query: &R::Query,
         options: &SearchOptions<'_>,
     ) -> Vec<Hit> {
+        self.search_within(rows, query, options, &Account::new(&options.budget))
+    }
+
+    /// [`search`](Self::search), with what it uses of the budget put to `account`.
+    ///
+    /// # Panics
+    /// As [`search`](Self::search).
+    pub fn search_within<R: Rows>(
+        &self,
+        rows: &R,
+        query: &R::Query,
+        options: &SearchOptions<'_>,
+        account: &Account<'_>,
+    ) -> Vec<Hit> {
         assert_eq!(rows.len(), self.len, "rows of another index");
-        scan(rows, query, options)
+        scan(rows, query, options, account)
     }
 }
 
 /// Measures every allowed row, or as many as the code needs to be sure.
-pub(crate) fn scan<R: Rows>(rows: &R, query: &R::Query, options: &SearchOptions<'_>) -> Vec<Hit> {
+pub(crate) fn scan<R: Rows>(
+    rows: &R,
+    query: &R::Query,
+    options: &SearchOptions<'_>,
+    account: &Account<'_>,
+) -> Vec<Hit> {
     assert_fits(options.allowed, rows.len());
     if options.k == 0 {
         return Vec::new();
     }
-    if let Some(hits) = rows.nearest(query, options) {
+    if let Some(hits) = rows.nearest(query, options, account) {
         return hits;
     }
     let mut top = Top::new(rows.candidates(options.k));
-    each(rows, query, options.allowed, |row, distance| top.offer(row, distance));
+    each(rows, query, (options.allowed, account), |row, distance| top.offer(row, distance));
     let mut hits = top.into_hits();
     rows.refine(query, &mut hits);
     hits.truncate(options.k);
@@ -69,10 +88,11 @@ pub(crate) fn range<R: Rows>(
     rows: &R,
     query: &R::Query,
     (radius, allowed): (f32, Option<&Bitmap>),
+    account: &Account<'_>,
 ) -> Vec<Hit> {
     assert_fits(allowed, rows.len());
     let mut hits = Vec::new();
-    each(rows, query, allowed, |row, distance| {
+    each(rows, query, (allowed, account), |row, distance| {
         if distance <= radius {
             hits.push(Hit { row, distance });
         }
@@ -86,19 +106,25 @@ pub(crate) fn assert_fits(allowed: Option<&Bitmap>, len: usize) {
     assert!(allowed.is_none_or(|allowed| allowed.len() == len), "allowed set of another index");
 }
 
-/// Gives the distance of every allowed row, in rising order of rows.
-fn each<R: Rows>(rows: &R, query: &R::Query, allowed: Option<&Bitmap>, give: impl FnMut(Row, f32)) {
+/// Gives the distance of every allowed row, in rising order of rows, as long as it may.
+fn each<R: Rows>(
+    rows: &R,
+    query: &R::Query,
+    (allowed, account): (Option<&Bitmap>, &Account<'_>),
+    give: impl FnMut(Row, f32),
+) {
     let scorer = &mut rows.scorer(query);
     let every = (0..rows.len() as u32).map(Row);
     match allowed {
-        None => measure(scorer, every, give),
-        Some(allowed) => measure(scorer, allowed.iter(), give),
+        None => measure(scorer, every, account, give),
+        Some(allowed) => measure(scorer, allowed.iter(), account, give),
     }
 }
 
 fn measure(
     scorer: &mut impl Scorer,
     mut rows: impl Iterator<Item = Row>,
+    account: &Account<'_>,
     mut give: impl FnMut(Row, f32),
 ) {
     let mut batch = Vec::with_capacity(BATCH);
@@ -109,8 +135,13 @@ fn measure(
         if batch.is_empty() {
             return;
         }
+        let wanted = batch.len();
+        batch.truncate(account.grant(wanted));
         let out = &mut out[..batch.len()];
         scorer.score(&batch, out);
         batch.iter().zip(out).for_each(|(&row, distance)| give(row, *distance));
+        if batch.len() < wanted {
+            return;
+        }
     }
 }

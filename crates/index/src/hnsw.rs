@@ -3,7 +3,7 @@
 use std::sync::{Mutex, PoisonError};
 
 use crate::file::Reader;
-use crate::{BuildOptions, Effort, FileError, Hit, Rows, SearchOptions, flat};
+use crate::{Account, BuildOptions, Effort, FileError, Hit, Rows, SearchOptions, flat};
 
 mod build;
 mod graph;
@@ -68,6 +68,20 @@ impl Hnsw {
         query: &R::Query,
         options: &SearchOptions<'_>,
     ) -> Vec<Hit> {
+        self.search_within(rows, query, options, &Account::new(&options.budget))
+    }
+
+    /// [`search`](Self::search), with what it uses of the budget put to `account`.
+    ///
+    /// # Panics
+    /// As [`search`](Self::search).
+    pub fn search_within<R: Rows>(
+        &self,
+        rows: &R,
+        query: &R::Query,
+        options: &SearchOptions<'_>,
+        account: &Account<'_>,
+    ) -> Vec<Hit> {
         assert_eq!(rows.len(), self.len(), "rows of another index");
         flat::assert_fits(options.allowed, self.len());
         let eligible = options.allowed.map_or(self.len(), crate::Bitmap::count);
@@ -84,15 +98,15 @@ impl Hnsw {
         // is no dearer, and exact.
         let walked = ef as f64 * self.m() as f64 * self.len() as f64;
         if k == 0 || walked >= eligible as f64 * eligible as f64 {
-            return flat::scan(rows, query, options);
+            return flat::scan(rows, query, options, account);
         }
-        let gate = Gate { allowed: options.allowed, budget: eligible };
+        let gate = Gate { allowed: options.allowed, budget: eligible, account: Some(account) };
         let mut scratch = self.checkout();
         let hits = scratch.search(&self.graph, &mut rows.scorer(query), ef, &gate);
-        let hits = hits.filter(|hits| hits.len() >= k);
+        let hits = hits.filter(|hits| hits.len() >= k || account.is_cut());
         let hits: Option<Vec<Hit>> = hits.map(|hits| hits.take(found).collect());
         self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(scratch);
-        let Some(mut hits) = hits else { return flat::scan(rows, query, options) };
+        let Some(mut hits) = hits else { return flat::scan(rows, query, options, account) };
         rows.refine(query, &mut hits);
         hits.truncate(k);
         hits

@@ -2,8 +2,8 @@
 
 use crate::spread::spread;
 use crate::{
-    AnyRows, AnyShape, BuildOptions, Certainty, CodeError, Effort, FileError, FloatRows, Hit,
-    IndexSpec, Rows, SearchError, SearchOptions, SearchResult, Spec, flat,
+    Account, AnyRows, AnyShape, BuildOptions, Certainty, CodeError, Effort, FileError, FloatRows,
+    Hit, IndexSpec, Metric, Rows, SearchError, SearchOptions, SearchResult, Spec, flat,
 };
 
 /// A shape and the rows it was built over, as an [`IndexSpec`] names them. The vectors stay with
@@ -23,6 +23,7 @@ use crate::{
 pub struct Index<'a, B = Vec<u8>> {
     spec: IndexSpec,
     dim: usize,
+    metric: Metric,
     shape: AnyShape,
     rows: AnyRows<'a, B>,
 }
@@ -37,14 +38,24 @@ impl<'a> Index<'a> {
         rows: FloatRows<'a>,
         options: &BuildOptions<'_>,
     ) -> Result<Self, CodeError> {
-        let dim = rows.dim();
+        let (dim, metric) = (rows.dim(), rows.metric());
         let rows = AnyRows::encode(spec, rows, options.seed)?;
         let shape = AnyShape::build(&spec.shape, &rows, options);
-        Ok(Self { spec: *spec, dim, shape, rows })
+        Ok(Self::of_parts(*spec, (dim, metric), shape, rows))
     }
 }
 
 impl<'a, B: AsRef<[u8]> + Sync> Index<'a, B> {
+    /// An index of parts that fit one another.
+    pub(crate) fn of_parts(
+        spec: IndexSpec,
+        (dim, metric): (usize, Metric),
+        shape: AnyShape,
+        rows: AnyRows<'a, B>,
+    ) -> Self {
+        Self { spec, dim, metric, shape, rows }
+    }
+
     /// Brings back what [`shape`](Self::shape) and [`rows`](Self::rows) gave as bytes, over the
     /// vectors it was built from.
     ///
@@ -56,13 +67,13 @@ impl<'a, B: AsRef<[u8]> + Sync> Index<'a, B> {
         shape: &[u8],
         codes: (Option<B>, Option<B>),
     ) -> Result<Self, FileError> {
-        let (dim, len) = (rows.dim(), rows.len());
-        let shape = AnyShape::from_bytes(shape, len)?;
+        let (dim, metric) = (rows.dim(), rows.metric());
+        let shape = AnyShape::from_bytes(shape, rows.len())?;
         if shape.spec() != spec.shape {
             return Err(FileError::Header { name: "shape", got: 0 });
         }
         let rows = AnyRows::open(spec, rows, codes)?;
-        Ok(Self { spec: *spec, dim, shape, rows })
+        Ok(Self::of_parts(*spec, (dim, metric), shape, rows))
     }
 
     /// What it is.
@@ -80,9 +91,14 @@ impl<'a, B: AsRef<[u8]> + Sync> Index<'a, B> {
         &self.rows
     }
 
-    /// Values of a vector.
+    /// Values of a row.
     pub fn dim(&self) -> usize {
         self.dim
+    }
+
+    /// The measure.
+    pub fn metric(&self) -> Metric {
+        self.metric
     }
 
     /// Number of rows.
@@ -96,7 +112,7 @@ impl<'a, B: AsRef<[u8]> + Sync> Index<'a, B> {
     }
 
     /// The `k` allowed rows closest to `query`, closest first, never fewer than
-    /// `min(k, rows allowed)`.
+    /// `min(k, rows allowed)` unless a budget ends it.
     ///
     /// # Errors
     /// If the query or the options do not fit the index.
@@ -106,8 +122,9 @@ impl<'a, B: AsRef<[u8]> + Sync> Index<'a, B> {
         options: &SearchOptions<'_>,
     ) -> Result<SearchResult, SearchError> {
         self.check(query, options)?;
-        let hits = self.shape.search(&self.rows, query, options);
-        Ok(SearchResult { hits, certainty: self.certainty(options) })
+        let account = Account::new(&options.budget);
+        let hits = self.shape.search_within(&self.rows, query, options, &account);
+        Ok(SearchResult { hits, certainty: self.certainty(options, account.is_cut()) })
     }
 
     /// [`search`](Self::search) for each of `queries`, one after the other in memory, on `threads`
@@ -128,9 +145,9 @@ impl<'a, B: AsRef<[u8]> + Sync> Index<'a, B> {
         }
         let queries: Vec<&[f32]> = whole.collect();
         queries.iter().try_for_each(|query| self.check(query, options))?;
-        let certainty = self.certainty(options);
         let found = self.shape.search_batch(&self.rows, &queries, options, threads);
-        Ok(found.into_iter().map(|hits| SearchResult { hits, certainty }).collect())
+        let result = |(hits, cut)| SearchResult { hits, certainty: self.certainty(options, cut) };
+        Ok(found.into_iter().map(result).collect())
     }
 
     /// Every allowed row at most `radius` from `query` by its best code, closest first. The radius
@@ -143,12 +160,19 @@ impl<'a, B: AsRef<[u8]> + Sync> Index<'a, B> {
         query: &[f32],
         radius: f32,
         options: &SearchOptions<'_>,
-    ) -> Result<Vec<Hit>, SearchError> {
+    ) -> Result<SearchResult, SearchError> {
         self.check(query, &SearchOptions { k: 1, ..*options })?;
-        Ok(flat::range(self.rows.best(), query, (radius, options.allowed)))
+        let account = Account::new(&options.budget);
+        let hits = flat::range(self.rows.best(), query, (radius, options.allowed), &account);
+        let every = SearchOptions { effort: Effort::Exact, ..*options };
+        Ok(SearchResult { hits, certainty: self.certainty(&every, account.is_cut()) })
     }
 
-    fn certainty(&self, options: &SearchOptions<'_>) -> Certainty {
+    /// How sure an answer is that was `cut` short or not.
+    fn certainty(&self, options: &SearchOptions<'_>, cut: bool) -> Certainty {
+        if cut {
+            return Certainty::Truncated;
+        }
         let exact = match (options.effort, self.spec.shape) {
             (Effort::Exact, _) => self.rows.best().is_exact(),
             (_, shape) => shape == Spec::Flat && self.rows.is_exact(),
@@ -174,7 +198,8 @@ impl<'a, B: AsRef<[u8]> + Sync> Index<'a, B> {
 
 impl AnyShape {
     /// [`search`](Self::search) for each query on `threads` threads (0 counts as 1), the same
-    /// answers for any number of them.
+    /// answers for any number of them unless a deadline or a flag ends them: whether that is so
+    /// stands beside each answer.
     ///
     /// # Panics
     /// As [`search`](Self::search).
@@ -184,7 +209,7 @@ impl AnyShape {
         queries: &[&R::Query],
         options: &SearchOptions<'_>,
         threads: usize,
-    ) -> Vec<Vec<Hit>>
+    ) -> Vec<(Vec<Hit>, bool)>
     where
         R::Query: Sync,
     {
@@ -194,12 +219,20 @@ impl AnyShape {
             flat::assert_fits(options.allowed, rows.len());
             let share = queries.len().div_ceil(threads.max(1)).max(1);
             let parts: Vec<&[&R::Query]> = queries.chunks(share).collect();
-            let found = spread_all(&parts, |part| rows.nearest_all(part, options));
+            let found = spread_all(&parts, |part| {
+                let account = Account::new(&options.budget);
+                let found = rows.nearest_all(part, options, &account)?;
+                Some(found.into_iter().map(|hits| (hits, account.is_cut())).collect())
+            });
             if let Some(found) = found {
                 return found;
             }
         }
-        spread(states, queries.len(), |(), at| self.search(rows, queries[at], options))
+        spread(states, queries.len(), |(), at| {
+            let account = Account::new(&options.budget);
+            let hits = self.search_within(rows, queries[at], options, &account);
+            (hits, account.is_cut())
+        })
     }
 }
 

@@ -5,6 +5,8 @@
 //! where shapes and codes are told apart at run time; [`Index`] holds one of each, named by an
 //! [`IndexSpec`]. Inside, lower is closer; [`Metric::score`] turns a distance round for people.
 //!
+//! [`Stored`] is such an index as one file, given as bytes.
+//!
 //! **Invariant:** this crate opens no path, owns codes but no vectors, spawns only the threads it
 //! is asked for, and gives the same answer and the same bytes for the same rows, seed and options.
 
@@ -12,6 +14,7 @@ mod any;
 mod batch;
 mod best;
 mod bitmap;
+mod budget;
 mod build;
 mod code;
 mod file;
@@ -27,11 +30,13 @@ mod search;
 mod seed;
 mod spec;
 mod spread;
+mod stored;
 mod top;
 
 pub use any::AnyShape;
 pub use any::rows::{AnyRows, AnyScorer};
 pub use bitmap::Bitmap;
+pub use budget::{Account, Budget};
 pub use build::BuildOptions;
 pub use code::CodeError;
 pub use code::bit::{BitMetric, BitRows, BitScorer, SignRows};
@@ -52,4 +57,5 @@ pub use row::Row;
 pub use rows::{Rows, Scorer};
 pub use search::{Certainty, Effort, Hit, SearchError, SearchOptions, SearchResult};
 pub use spec::{CodeSpec, IndexSpec, RerankSpec, Spec, SpecError};
+pub use stored::{Check, Sizes, Stored, StoredError};
 pub use top::Top;

@@ -6,6 +6,10 @@ pub const ROWS_MAX: usize = (1 << 30) - 1;
 pub const M_MIN: usize = 4;
 /// Most links per node that [`Spec`](crate::Spec) accepts for HNSW.
 pub const M_MAX: usize = 128;
+/// Most dimensions of an index in a file.
+pub(crate) const STORED_DIM_MAX: usize = 1 << 24;
+/// Longest name of an index in a file, in bytes.
+pub(crate) const SPEC_MAX: usize = 256;
 /// Highest level of an HNSW node.
 pub const LEVEL_MAX: usize = 15;
 /// Most dimensions of a row in a code: sums of products of bytes stay in 32 bits.

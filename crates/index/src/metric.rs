@@ -20,7 +20,7 @@ pub enum Metric {
 
 /// A name that is no metric.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("unknown metric '{0}': use cosine, dot, euclid or manhattan")]
+#[error("unknown metric '{0}': use cosine, dot, euclid or manhattan (cos, ip, l2, l1)")]
 pub struct MetricError(String);
 
 impl Metric {
@@ -34,6 +34,16 @@ impl Metric {
             Self::Dot => "dot",
             Self::Euclid => "euclid",
             Self::Manhattan => "manhattan",
+        }
+    }
+
+    /// The name that benchmarks use, which [`FromStr`] takes too.
+    pub fn short(self) -> &'static str {
+        match self {
+            Self::Cosine => "cos",
+            Self::Dot => "ip",
+            Self::Euclid => "l2",
+            Self::Manhattan => "l1",
         }
     }
 
@@ -92,7 +102,7 @@ impl FromStr for Metric {
     fn from_str(name: &str) -> Result<Self, MetricError> {
         Self::ALL
             .into_iter()
-            .find(|metric| metric.name() == name)
+            .find(|metric| metric.name() == name || metric.short() == name)
             .ok_or_else(|| MetricError(name.chars().take(32).collect()))
     }
 }
@@ -105,6 +115,7 @@ mod tests {
     fn names_round_trip_and_errors_list_them() {
         for metric in Metric::ALL {
             assert_eq!(metric.to_string().parse(), Ok(metric));
+            assert_eq!(metric.short().parse(), Ok(metric));
         }
         let error = "chebyshev".parse::<Metric>().unwrap_err().to_string();
         assert!(error.contains("'chebyshev'") && error.contains("manhattan"), "{error}");

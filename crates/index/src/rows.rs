@@ -1,6 +1,6 @@
 //! The seam between shapes and codes: how rows are measured.
 
-use crate::{Hit, Row, SearchOptions};
+use crate::{Account, Hit, Row, SearchOptions};
 
 /// Vectors in some code. A shape never sees them, only distances to them.
 pub trait Rows: Sync {
@@ -47,20 +47,26 @@ pub trait Rows: Sync {
     }
 
     /// The true nearest allowed rows, where the code can prove it without measuring each of them
-    /// as closely; `None` where it cannot.
-    fn nearest(&self, query: &Self::Query, options: &SearchOptions<'_>) -> Option<Vec<Hit>> {
-        let _ = (query, options);
+    /// as closely; `None` where it cannot. `account` is asked before rows are measured.
+    fn nearest(
+        &self,
+        query: &Self::Query,
+        options: &SearchOptions<'_>,
+        account: &Account<'_>,
+    ) -> Option<Vec<Hit>> {
+        let _ = (query, options, account);
         None
     }
 
     /// What a scan of every row gives for each query, where many at once are faster than one by
-    /// one; `None` where they are not.
+    /// one; `None` where they are not. `account` stands for all of them.
     fn nearest_all(
         &self,
         queries: &[&Self::Query],
         options: &SearchOptions<'_>,
+        account: &Account<'_>,
     ) -> Option<Vec<Vec<Hit>>> {
-        let _ = (queries, options);
+        let _ = (queries, options, account);
         None
     }
 }

@@ -2,7 +2,7 @@
 
 use thiserror::Error;
 
-use crate::{Bitmap, Row};
+use crate::{Bitmap, Budget, Row};
 
 /// How hard a search tries.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -19,18 +19,20 @@ pub enum Effort {
 /// Options of one search.
 #[derive(Clone, Copy, Debug)]
 pub struct SearchOptions<'a> {
-    /// How many rows to return; fewer only where fewer are allowed.
+    /// How many rows to return; fewer only where fewer are allowed, or a budget ended the search.
     pub k: usize,
     /// How hard to try.
     pub effort: Effort,
     /// The rows that may be returned; all where `None`.
     pub allowed: Option<&'a Bitmap>,
+    /// When to end early; never by default.
+    pub budget: Budget<'a>,
 }
 
 impl Default for SearchOptions<'_> {
     /// The ten nearest of all rows.
     fn default() -> Self {
-        Self { k: 10, effort: Effort::Default, allowed: None }
+        Self { k: 10, effort: Effort::Default, allowed: None, budget: Budget::default() }
     }
 }
 
@@ -51,6 +53,8 @@ pub enum Certainty {
     Exact,
     /// The best of what the effort allowed to look at, or of what a code can tell.
     Bounded,
+    /// Ended by its [`Budget`]: the best found by then, perhaps fewer than were asked for.
+    Truncated,
 }
 
 /// What a search found.

@@ -183,6 +183,13 @@ pub struct IndexSpec {
     pub rerank: Option<(RerankSpec, usize)>,
 }
 
+impl IndexSpec {
+    /// Whether searches read the rows as they came, beside what codes there are.
+    pub fn searches_floats(&self) -> bool {
+        matches!(self.code, CodeSpec::Float | CodeSpec::Bound(_))
+    }
+}
+
 impl fmt::Display for IndexSpec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.shape.fmt(f)?;

@@ -260,7 +260,7 @@ fn a_range_holds_all_that_is_near_and_nothing_else() {
             let radius = ranked[41].distance;
             let expected: Vec<Hit> =
                 ranked.into_iter().filter(|hit| hit.distance <= radius).collect();
-            let got = index.range(query, radius, &all).unwrap();
+            let got = index.range(query, radius, &all).unwrap().hits;
             // Bounds prove the order in f64; ranges are measured in f32.
             let proven = matches!(spec.code, CodeSpec::Bound(_)) && spec.rerank.is_none();
             assert!(proven || got == expected, "{metric} {spec}");

@@ -219,7 +219,7 @@ fn any_k_on_any_number_of_rows() {
                 assert_eq!((shape.len(), shape.is_empty()), (n, n == 0), "{name}");
                 for k in [0, 1, 2, n.saturating_sub(1), n, n + 1, usize::MAX] {
                     for effort in [Effort::Default, Effort::Ef(0), Effort::Ef(usize::MAX)] {
-                        let options = SearchOptions { k, effort, allowed: None };
+                        let options = SearchOptions { k, effort, ..SearchOptions::default() };
                         let found = recall(set, shape, &options);
                         assert!(found >= RECALL_FLOOR || k < 10, "{name}, n {n}, k {k}: {found}");
                     }

@@ -30,7 +30,7 @@ fn search(data: &[f32], shape: &AnyShape) {
         let most = n - usize::from(allowed.is_some());
         for k in [1, 3, n] {
             for effort in [Effort::Default, Effort::Ef(1), Effort::Ef(5)] {
-                let options = SearchOptions { k, effort, allowed };
+                let options = SearchOptions { k, effort, allowed, ..SearchOptions::default() };
                 let hits = shape.search(&rows, &data[..DIM], &options);
                 assert_eq!(hits.len(), k.min(most));
                 assert!(hits.iter().all(|hit| allowed.is_none_or(|set| set.contains(hit.row))));

@@ -1,7 +1,7 @@
 //! Exact search by bounds, one query at a time and in batches, against brute force in f64.
 
 use kvant_index::{
-    Bitmap, BoundRows, BuildOptions, Certainty, Flat, FloatRows, Index, Metric, Packing,
+    Account, Bitmap, BoundRows, BuildOptions, Certainty, Flat, FloatRows, Index, Metric, Packing,
     ProvenRows, Row, Rows, SearchOptions,
 };
 use kvant_testkit::{Random, clustered};
@@ -72,7 +72,7 @@ fn check_all(data: &[f32], queries: &[f32], dim: usize, name: &str) {
                     };
                     let single: Vec<_> = queries.chunks_exact(dim).map(one).collect();
                     let all: Vec<&[f32]> = queries.chunks_exact(dim).collect();
-                    let batch = proven.nearest_all(&all, &options);
+                    let batch = proven.nearest_all(&all, &options, &Account::new(&options.budget));
                     assert!(batch.is_none_or(|batch| batch == single), "{name}: a batch");
                 }
             }

@@ -363,15 +363,47 @@ impl Frame {
     /// # Errors
     /// [`FrameError::Missing`] or [`FrameError::Damaged`].
     pub fn section(&self, name: &str) -> Result<Bytes, FrameError> {
-        let entry = self.entries.iter().find(|e| e.name == name).ok_or_else(|| {
-            FrameError::Missing { path: self.path.clone(), name: name.to_owned() }
-        })?;
-        let data = self.bytes.slice(entry.offset as usize..(entry.offset + entry.len) as usize);
+        self.verified(self.entry(name)?)
+    }
+
+    /// The content of section `name` as it lies there: of a mapped file nothing is read before it
+    /// is touched, and what is damaged is not noticed. [`verify`](Self::verify) says.
+    ///
+    /// # Errors
+    /// [`FrameError::Missing`].
+    pub fn unverified(&self, name: &str) -> Result<Bytes, FrameError> {
+        Ok(self.data(self.entry(name)?))
+    }
+
+    /// Holds every section that was not yet used against its checksum. O(length of the file).
+    ///
+    /// # Errors
+    /// [`FrameError::Damaged`], of the first section that is.
+    pub fn verify(&self) -> Result<(), FrameError> {
+        self.entries.iter().try_for_each(|entry| self.verified(entry).map(drop))
+    }
+
+    /// Bytes of section `name`, if it is there.
+    pub fn size(&self, name: &str) -> Option<u64> {
+        self.entries.iter().find(|e| e.name == name).map(|entry| entry.len)
+    }
+
+    fn entry(&self, name: &str) -> Result<&Entry, FrameError> {
+        let missing = || FrameError::Missing { path: self.path.clone(), name: name.to_owned() };
+        self.entries.iter().find(|e| e.name == name).ok_or_else(missing)
+    }
+
+    fn data(&self, entry: &Entry) -> Bytes {
+        self.bytes.slice(entry.offset as usize..(entry.offset + entry.len) as usize)
+    }
+
+    fn verified(&self, entry: &Entry) -> Result<Bytes, FrameError> {
+        let data = self.data(entry);
         if !entry.verified.load(Ordering::Acquire) {
             if crc32c(&data) != entry.crc {
                 return Err(FrameError::Damaged {
                     path: self.path.clone(),
-                    part: format!("section {name:?}"),
+                    part: format!("section {:?}", entry.name),
                     offset: entry.offset,
                 });
             }

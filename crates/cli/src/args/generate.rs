@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use super::{BenchEmbed, Placed, at_least_one};
+use super::{BenchAnn, BenchEmbed, Placed, at_least_one};
 
 /// Continue a text
 ///
@@ -114,7 +114,7 @@ pub(crate) enum Format {
     Json,
 }
 
-/// Measure how fast a model runs here
+/// Measure how fast a model or an index runs here
 #[derive(Args, Debug)]
 pub(crate) struct Bench {
     #[command(subcommand)]
@@ -124,6 +124,7 @@ pub(crate) struct Bench {
 /// What is measured.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Measured {
+    Ann(BenchAnn),
     Embed(BenchEmbed),
     Generate(BenchGenerate),
 }

@@ -1,5 +1,6 @@
 //! `kvant bench`: speed, one file for each thing that is measured.
 
+mod ann;
 mod arrival;
 mod embed;
 mod generate;
@@ -10,6 +11,7 @@ use crate::args::{Bench, Measured};
 
 pub(super) fn run(args: &Bench) -> anyhow::Result<()> {
     match &args.what {
+        Measured::Ann(args) => ann::run(args),
         Measured::Embed(args) => embed::run(args),
         Measured::Generate(args) => generate::run(args),
     }

@@ -1,13 +1,17 @@
-//! The memory of one model, taken in a process of its own; `eval` starts it.
+//! The memory of one model or index, in a process of its own that `eval` or `bench ann` starts.
 
 use std::io::Read;
 
 use anyhow::Context;
-use kvant_eval::cost::Meter;
+use kvant_eval::cost::{Meter, held_bytes};
+use kvant_index::SearchOptions;
 use kvant_model::{EmbedOptions, Encoder};
+use serde::{Deserialize, Serialize};
 
-use crate::args::Measure;
+use super::index::{self, Vectors};
+use crate::args::{Measure, MeasureIndex};
 use crate::print;
+use crate::progress::Audience;
 
 /// Bytes of the texts.
 const INPUT_BYTES_MAX: u64 = 64 << 20;
@@ -24,4 +28,28 @@ pub(super) fn run(args: &Measure) -> anyhow::Result<()> {
     let options = EmbedOptions { threads: args.threads.get(), ..Default::default() };
     encoder.embed(&texts, &options)?;
     print::json(&meter.and_then(Meter::finish))
+}
+
+/// Bytes held before an index is opened, and after so many searches.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(super) struct Held {
+    pub(super) before: Option<u64>,
+    pub(super) after: Option<u64>,
+}
+
+pub(super) fn index(args: &MeasureIndex) -> anyhow::Result<()> {
+    let queries = Vectors::read(&args.queries, "test", Audience::Machine)?;
+    let before = held_bytes();
+    let mut stored = index::open(&args.file, false)?;
+    stored.load()?;
+    let index = stored.index()?;
+    let options = SearchOptions {
+        k: args.k,
+        effort: index::effort(false, args.ef),
+        ..SearchOptions::default()
+    };
+    for query in queries.data.chunks_exact(queries.dim).cycle().take(args.count) {
+        std::hint::black_box(index.search(query, &options)?);
+    }
+    print::json(&Held { before, after: held_bytes() })
 }

@@ -7,6 +7,7 @@ mod convert;
 mod generate;
 mod house;
 mod hub;
+mod index;
 mod model;
 mod packed;
 mod perplexity;

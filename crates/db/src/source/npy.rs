@@ -5,6 +5,10 @@ use kvant_storage::Bytes;
 
 use super::{HeaderProblem, limits};
 
+mod whole;
+
+pub use whole::{Whole, encode_whole};
+
 const MAGIC: &[u8; 6] = b"\x93NUMPY";
 /// The data of a written file starts at a multiple of this, as `NumPy` does it.
 const ALIGNMENT: usize = 64;
@@ -26,8 +30,13 @@ pub fn encode(data: &[f32], dim: usize) -> Vec<u8> {
 /// Everything before the numbers, for writers that stream them; its length depends only on the
 /// number of digits.
 pub fn header(rows: usize, dim: usize) -> Vec<u8> {
+    dictionary("<f4", rows, dim)
+}
+
+/// Everything before numbers of the type `descr`.
+fn dictionary(descr: &str, rows: usize, dim: usize) -> Vec<u8> {
     let mut dict =
-        format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({rows}, {dim}), }}");
+        format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': ({rows}, {dim}), }}");
     let padding = (MAGIC.len() + 4 + dict.len() + 1).next_multiple_of(ALIGNMENT);
     while MAGIC.len() + 4 + dict.len() + 1 < padding {
         dict.push(' ');
@@ -171,6 +180,15 @@ impl<'a> Dict<'a> {
         Ok(dict)
     }
 
+    /// Rows must lie one after the other.
+    fn check_order(&self) -> Result<(), HeaderProblem> {
+        match self.fortran_order {
+            "False" => Ok(()),
+            "True" => Err(HeaderProblem::FortranOrder),
+            _ => Err(HeaderProblem::Syntax { what: "fortran_order must be True or False" }),
+        }
+    }
+
     /// Type of number, rows and dim.
     fn layout(&self) -> Result<(Number, usize, usize), HeaderProblem> {
         let number = match self.descr.trim_matches(['\'', '"']) {
@@ -179,11 +197,7 @@ impl<'a> Dict<'a> {
             "<f8" => Number::F64,
             other => return Err(HeaderProblem::Dtype { got: other.chars().take(40).collect() }),
         };
-        match self.fortran_order {
-            "False" => {}
-            "True" => return Err(HeaderProblem::FortranOrder),
-            _ => return Err(HeaderProblem::Syntax { what: "fortran_order must be True or False" }),
-        }
+        self.check_order()?;
         let wrong = || HeaderProblem::Shape { got: self.shape.chars().take(40).collect() };
         let inside = self.shape.strip_prefix('(').and_then(|text| text.strip_suffix(')'));
         let mut sizes = inside.ok_or_else(wrong)?.trim_end().trim_end_matches(',').split(',');

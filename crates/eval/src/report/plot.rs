@@ -1,11 +1,13 @@
 //! Plots as inline SVG: sized by their view box, coloured by the classes of the page's style.
 
 mod bar;
+mod curve;
 mod latency;
 mod scatter;
 mod tensor;
 
 pub(super) use bar::{Bar, bars};
+pub(super) use curve::curves;
 pub(super) use latency::latencies;
 pub(super) use scatter::scatter;
 pub(super) use tensor::tensors;
@@ -97,13 +99,17 @@ fn axis_x(out: &mut Markup, x: &Scale, y: &Scale, name: &str) {
     text(out, "name end", (x.to, y.from + 34.0), name);
 }
 
+/// A grid line across at this height, its value at the left.
+fn axis_y_at(out: &mut Markup, x: &Scale, (at, name): (f64, &str)) {
+    line(out, "grid", (x.from, at), (x.to, at));
+    text(out, "tick end", (x.from - 8.0, at + 4.0), name);
+}
+
 /// The ticks and grid lines of a vertical axis at the left, and its name above.
 fn axis_y(out: &mut Markup, x: &Scale, y: &Scale, name: &str) {
     let (ticks, decimals) = y.ticks(5);
     for tick in ticks {
-        let at = y.at(tick);
-        line(out, "grid", (x.from, at), (x.to, at));
-        text(out, "tick end", (x.from - 8.0, at + 4.0), &format!("{tick:.decimals$}"));
+        axis_y_at(out, x, (y.at(tick), &format!("{tick:.decimals$}")));
     }
     text(out, "name", (4.0, y.to - 14.0), name);
 }

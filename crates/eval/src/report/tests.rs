@@ -248,6 +248,55 @@ fn odd_figures_neither_panic_nor_hang() {
 }
 
 #[test]
+fn curves_of_any_figures_are_drawn() {
+    use crate::ann::{Curves, Engine, Point};
+    let point = |recall, qps| Point {
+        param: "<16>".into(),
+        recall,
+        qps_one: qps,
+        qps_batch: qps.map(|qps| qps * 2.0),
+    };
+    let engine = |name: &str, points: &[(f64, Option<f64>)]| Engine {
+        name: name.into(),
+        points: points.iter().map(|&(recall, qps)| point(recall, qps)).collect(),
+        ..Engine::default()
+    };
+    let mut all = Curves {
+        data: "<base>.npy".into(),
+        shape: (60_000, 784),
+        metric: "euclid".into(),
+        queries: 1000,
+        k: 10,
+        threads: 2,
+        allowed: Some(600),
+        date: "2026-03-01T12:00:00Z".into(),
+        machine: sample().machine,
+        engines: vec![
+            engine(
+                "kvant hnsw",
+                &[(0.91, Some(20_000.0)), (0.99, Some(9000.0)), (1.0, Some(70.0))],
+            ),
+            engine("</svg>", &[(0.7, Some(150_000.0)), (0.97, None)]),
+        ],
+    };
+    let page = curves(&all);
+    assert_eq!(page.matches("<svg").count(), 2);
+    assert_eq!(page.matches("</svg>").count(), 2, "names are escaped");
+    assert!(page.contains("&lt;base&gt;.npy: 60,000 vectors of 784, euclid"), "{page}");
+    assert!(page.contains("Filtered: 600 of 60,000") && page.contains("20,000"));
+    for engines in [
+        vec![],
+        vec![engine("none", &[])],
+        vec![engine("one", &[(1.0, Some(1.0))])],
+        vec![engine("zero", &[(0.0, Some(1e-9)), (0.0, Some(1e12))])],
+    ] {
+        all.engines = engines;
+        let page = curves(&all);
+        assert!(!page.contains("NaN") && !page.contains("inf"), "{page}");
+    }
+}
+
+#[test]
 fn figures_read_well() {
     assert_eq!(times(0.25, Words::Size), "4.00× smaller");
     assert_eq!(times(2.0, Words::Time), "2.00× slower");

@@ -3,8 +3,8 @@
 use crate::code::bit::{BitScorer, SignRows};
 use crate::code::bound::{BoundRows, ProvenRows};
 use crate::{
-    CodeError, CodeSpec, FileError, FloatRows, FloatScorer, Half, HalfRows, HalfScorer, Hit,
-    IndexSpec, Int8Rows, Int8Scorer, Metric, Packing, RerankSpec, Reranked, RotatedRows,
+    Account, CodeError, CodeSpec, FileError, FloatRows, FloatScorer, Half, HalfRows, HalfScorer,
+    Hit, IndexSpec, Int8Rows, Int8Scorer, Metric, Packing, RerankSpec, Reranked, RotatedRows,
     RotatedScorer, Row, Rows, Scorer, SearchOptions, Width,
 };
 
@@ -101,33 +101,43 @@ impl<'a, B: AsRef<[u8]> + Sync> AnyRows<'a, B> {
     pub fn open(
         spec: &IndexSpec,
         rows: FloatRows<'a>,
+        codes: (Option<B>, Option<B>),
+    ) -> Result<Self, FileError> {
+        let (dim, len, metric) = (rows.dim(), rows.len(), rows.metric());
+        let ground = Ground { dim, len, metric, rows: Some(rows) };
+        Self::open_over(spec, &ground, codes)
+    }
+
+    /// [`open`](Self::open), without the rows where no part of it is them.
+    pub(crate) fn open_over(
+        spec: &IndexSpec,
+        ground: &Ground<'a>,
         (code, rerank): (Option<B>, Option<B>),
     ) -> Result<Self, FileError> {
-        let len = rows.len();
-        let again = rows.view();
+        let len = ground.len;
         let missing = FileError::Length { expected: 1, got: 0 };
         let fast = match (spec.code, code) {
-            (CodeSpec::Float, _) => Self::Float(rows),
+            (CodeSpec::Float, _) => Self::Float(ground.rows()?),
             (_, None) => return Err(missing),
             (CodeSpec::Bound(_), Some(bytes)) => {
                 let bounds = BoundRows::open(bytes, len)?;
                 let own = CodeSpec::Bound(bounds.packing());
-                fits(&again, (bounds.dim(), Some(bounds.metric())))?;
+                fits(ground, (bounds.dim(), Some(bounds.metric())))?;
                 if own != spec.code {
                     return Err(FileError::Header { name: "code", got: 0 });
                 }
-                Self::Proven(ProvenRows::new(bounds, rows))
+                Self::Proven(ProvenRows::new(bounds, ground.rows()?))
             }
             (_, Some(bytes)) => Self::read(bytes, len)?,
         };
-        let fast = fast.checked(&again, Some(spec.code))?;
+        let fast = fast.checked(ground, Some(spec.code))?;
         let Some((kind, factor)) = spec.rerank else { return Ok(fast) };
         let exact = match (kind, rerank) {
-            (RerankSpec::Float, _) => Self::Float(again.view()),
+            (RerankSpec::Float, _) => Self::Float(ground.rows()?),
             (RerankSpec::Eight | RerankSpec::Sixteen, None) => return Err(missing),
             (RerankSpec::Eight | RerankSpec::Sixteen, Some(bytes)) => Self::read(bytes, len)?,
         };
-        let exact = exact.checked(&again, None)?;
+        let exact = exact.checked(ground, None)?;
         Ok(Self::Reranked(Box::new(Reranked::new(fast, exact, factor))))
     }
 
@@ -145,7 +155,7 @@ impl<'a, B: AsRef<[u8]> + Sync> AnyRows<'a, B> {
     }
 
     /// Refuses a code of other rows, or another code.
-    fn checked(self, rows: &FloatRows<'_>, code: Option<CodeSpec>) -> Result<Self, FileError> {
+    fn checked(self, rows: &Ground<'_>, code: Option<CodeSpec>) -> Result<Self, FileError> {
         let (dim, metric, own) = match &self {
             Self::Float(_) | Self::Proven(_) | Self::Reranked(_) => return Ok(self),
             Self::Half(half) => (half.dim(), Some(half.metric()), CodeSpec::Half(half.half())),
@@ -173,6 +183,16 @@ impl<'a, B: AsRef<[u8]> + Sync> AnyRows<'a, B> {
         }
     }
 
+    /// The rows as they came, where anything is measured by them.
+    pub(crate) fn floats(&self) -> Option<&'a [f32]> {
+        match self {
+            Self::Float(rows) => Some(rows.data()),
+            Self::Proven(rows) => Some(rows.data()),
+            Self::Reranked(rows) => rows.fast().floats().or_else(|| rows.exact().floats()),
+            Self::Half(_) | Self::Int8(_) | Self::Rotated(_) | Self::Sign(_) => None,
+        }
+    }
+
     /// The best code there is of each row.
     pub(crate) fn best(&self) -> &Self {
         match self {
@@ -187,12 +207,27 @@ impl<'a, B: AsRef<[u8]> + Sync> AnyRows<'a, B> {
     }
 }
 
+/// What codes were made from, and that itself where it is at hand.
+pub(crate) struct Ground<'a> {
+    pub(crate) dim: usize,
+    pub(crate) len: usize,
+    pub(crate) metric: Metric,
+    pub(crate) rows: Option<FloatRows<'a>>,
+}
+
+impl<'a> Ground<'a> {
+    fn rows(&self) -> Result<FloatRows<'a>, FileError> {
+        let expected = (self.len as u64).saturating_mul(self.dim as u64).saturating_mul(4);
+        self.rows.as_ref().map(FloatRows::view).ok_or(FileError::Length { expected, got: 0 })
+    }
+}
+
 /// Refuses codes of another dimension or measure.
-fn fits(rows: &FloatRows<'_>, (dim, metric): (usize, Option<Metric>)) -> Result<(), FileError> {
-    if dim != rows.dim() {
+fn fits(rows: &Ground<'_>, (dim, metric): (usize, Option<Metric>)) -> Result<(), FileError> {
+    if dim != rows.dim {
         return Err(FileError::Header { name: "dimension", got: dim as u64 });
     }
-    match metric.filter(|&metric| metric != rows.metric()) {
+    match metric.filter(|&metric| metric != rows.metric) {
         None => Ok(()),
         Some(metric) => {
             let got = crate::code::coded::metric_code(metric).into();
@@ -263,16 +298,22 @@ impl<B: AsRef<[u8]> + Sync> Rows for AnyRows<'_, B> {
         of_each!(self, rows => rows.is_exact())
     }
 
-    fn nearest(&self, query: &[f32], options: &SearchOptions<'_>) -> Option<Vec<Hit>> {
-        of_each!(self, rows => rows.nearest(query, options))
+    fn nearest(
+        &self,
+        query: &[f32],
+        options: &SearchOptions<'_>,
+        account: &Account<'_>,
+    ) -> Option<Vec<Hit>> {
+        of_each!(self, rows => rows.nearest(query, options, account))
     }
 
     fn nearest_all(
         &self,
         queries: &[&[f32]],
         options: &SearchOptions<'_>,
+        account: &Account<'_>,
     ) -> Option<Vec<Vec<Hit>>> {
-        of_each!(self, rows => rows.nearest_all(queries, options))
+        of_each!(self, rows => rows.nearest_all(queries, options, account))
     }
 }
 

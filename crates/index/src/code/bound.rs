@@ -20,7 +20,8 @@ use super::{NUMBERS, check_rows};
 use crate::best::Best;
 use crate::metric::{norm, scale_of};
 use crate::{
-    CodeError, FileError, FloatRows, FloatScorer, Hit, Metric, Row, Rows, SearchOptions, batch,
+    Account, CodeError, FileError, FloatRows, FloatScorer, Hit, Metric, Row, Rows, SearchOptions,
+    batch,
 };
 
 /// The code byte of [`BoundRows`].
@@ -287,15 +288,25 @@ impl<'a, B: AsRef<[u8]> + Sync> ProvenRows<'a, B> {
         &self.bounds
     }
 
+    /// All values of the rows.
+    pub(crate) fn data(&self) -> &'a [f32] {
+        self.rows.data()
+    }
+
     /// Rows whose lower bound reaches the best upper bounds met so far, with that lower bound.
-    fn survivors(&self, near: &Near, options: &SearchOptions<'_>) -> Vec<(f64, u32)> {
+    fn survivors(
+        &self,
+        near: &Near,
+        options: &SearchOptions<'_>,
+        account: &Account<'_>,
+    ) -> Vec<(f64, u32)> {
         let mut uppers = Best::new(options.k);
         let mut reach = f64::INFINITY;
         let mut found = Vec::new();
         let codes = self.bounds.packing.bytes(self.bounds.dim());
         let mut sums = [0; NUMBERS];
         let table: &Kernels = kernels();
-        self.each_part(options, |numbers| {
+        self.each_part(options, account, |numbers| {
             let picked = self.bounds.coded.picked(numbers);
             table.pick_packed(picked, &near.packed, &mut sums[..numbers.len()]);
             let root = if near.euclid { reach.max(0.0).sqrt() } else { reach };
@@ -317,8 +328,13 @@ impl<'a, B: AsRef<[u8]> + Sync> ProvenRows<'a, B> {
         found
     }
 
-    /// Hands out the allowed rows, at most [`NUMBERS`] at a time.
-    fn each_part(&self, options: &SearchOptions<'_>, mut give: impl FnMut(&[u32])) {
+    /// Hands out the allowed rows, at most [`NUMBERS`] at a time, as long as it may.
+    fn each_part(
+        &self,
+        options: &SearchOptions<'_>,
+        account: &Account<'_>,
+        mut give: impl FnMut(&[u32]),
+    ) {
         let mut numbers = [0; NUMBERS];
         let mut every = 0..self.rows.len() as u32;
         let mut chosen = options.allowed.map(crate::Bitmap::iter);
@@ -336,7 +352,11 @@ impl<'a, B: AsRef<[u8]> + Sync> ProvenRows<'a, B> {
             if count == 0 {
                 return;
             }
-            give(&numbers[..count]);
+            let granted = account.grant(count);
+            give(&numbers[..granted]);
+            if granted < count {
+                return;
+            }
         }
     }
 }
@@ -364,15 +384,20 @@ impl<B: AsRef<[u8]> + Sync> Rows for ProvenRows<'_, B> {
         true
     }
 
-    fn nearest(&self, query: &[f32], options: &SearchOptions<'_>) -> Option<Vec<Hit>> {
+    fn nearest(
+        &self,
+        query: &[f32],
+        options: &SearchOptions<'_>,
+        account: &Account<'_>,
+    ) -> Option<Vec<Hit>> {
         assert_eq!(query.len(), self.bounds.dim(), "query of another dimension");
         let near = Near::new(query, &self.bounds);
-        let mut found = self.survivors(&near, options);
+        let mut found = self.survivors(&near, options, account);
         found.sort_unstable_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
         let mut best = Best::new(options.k);
-        for (low, row) in found {
+        for (at, (low, row)) in found.into_iter().enumerate() {
             // The rest is no closer, and none of it ties.
-            if low > best.reach() {
+            if low > best.reach() || (at % NUMBERS == 0 && at > 0 && account.is_late()) {
                 break;
             }
             best.offer(row, measure(near.euclid, query, self.rows.vector(Row(row))));
@@ -384,6 +409,7 @@ impl<B: AsRef<[u8]> + Sync> Rows for ProvenRows<'_, B> {
         &self,
         queries: &[&[f32]],
         options: &SearchOptions<'_>,
+        account: &Account<'_>,
     ) -> Option<Vec<Vec<Hit>>> {
         if !batch::fits(&self.rows, queries, options) {
             return None;
@@ -393,7 +419,7 @@ impl<B: AsRef<[u8]> + Sync> Rows for ProvenRows<'_, B> {
         let metric = if euclid { Metric::Euclid } else { Metric::Dot };
         let exact =
             |query: usize, row: u32| measure(euclid, queries[query], self.rows.vector(Row(row)));
-        let best = batch::search(&self.rows, queries, options, (metric, &exact));
+        let best = batch::search(&self.rows, queries, (options, account), (metric, &exact));
         Some(batch::finish(best, |at, distance| self.finish(queries[at], distance)))
     }
 }

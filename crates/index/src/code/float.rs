@@ -6,7 +6,7 @@ use super::by_numbers;
 use super::half::finish;
 use super::lift::{Lift, Lifted};
 use crate::metric::{norm, scale_of};
-use crate::{Hit, Metric, ROWS_MAX, Row, Rows, Scorer, SearchOptions, batch};
+use crate::{Account, Hit, Metric, ROWS_MAX, Row, Rows, Scorer, SearchOptions, batch};
 
 /// Dense f32 rows borrowed from their owner, `len × dim`, row-major.
 ///
@@ -104,6 +104,7 @@ impl Rows for FloatRows<'_> {
         &self,
         queries: &[&[f32]],
         options: &SearchOptions<'_>,
+        account: &Account<'_>,
     ) -> Option<Vec<Vec<Hit>>> {
         if !batch::fits(self, queries, options) {
             return None;
@@ -115,7 +116,7 @@ impl Rows for FloatRows<'_> {
             scorers[query].measure(&[row], &mut distance);
             f64::from(distance[0])
         };
-        let best = batch::search(self, queries, options, (self.metric, &measure));
+        let best = batch::search(self, queries, (options, account), (self.metric, &measure));
         Some(batch::finish(best, |_, distance| distance as f32))
     }
 

@@ -1,7 +1,7 @@
 //! Two codes of the same rows: one to find candidates, a better one to choose among them.
 
 use crate::key::key;
-use crate::{Effort, Hit, Row, Rows, Scorer, SearchOptions, flat};
+use crate::{Account, Effort, Hit, Row, Rows, Scorer, SearchOptions, flat};
 
 /// Fewest candidates, however few rows are wanted.
 const LEAST: usize = 20;
@@ -78,8 +78,13 @@ impl<F: Rows, E: Rows<Query = F::Query>> Rows for Reranked<F, E> {
         self.exact.refine(query, hits);
     }
 
-    fn nearest(&self, query: &Self::Query, options: &SearchOptions<'_>) -> Option<Vec<Hit>> {
-        (options.effort == Effort::Exact).then(|| flat::scan(&self.exact, query, options))
+    fn nearest(
+        &self,
+        query: &Self::Query,
+        options: &SearchOptions<'_>,
+        account: &Account<'_>,
+    ) -> Option<Vec<Hit>> {
+        (options.effort == Effort::Exact).then(|| flat::scan(&self.exact, query, options, account))
     }
 }
 

@@ -114,7 +114,7 @@ fn choose<R: Rows>(rows: &R, graph: &Graph, row: Row, scratch: &mut Scratch, ef:
     let scorer = &mut rows.scorer_of(row);
     let from = graph.level(row).min(graph.top());
     let mut lists = Vec::with_capacity(from + 1);
-    let mut start = scratch.descend(graph, scorer, from);
+    let mut start = scratch.descend(graph, scorer, from, &Gate::OPEN);
     for level in (0..=from).rev() {
         let Some(begin) = start else { break };
         let ef = ef.max(graph.m());

@@ -21,7 +21,9 @@ pub(super) fn connect<R: Rows>(rows: &R, graph: &mut Graph, scratch: &mut Scratc
             continue;
         }
         let mut scorer = rows.scorer_of(row);
-        let start = scratch.descend(graph, &mut scorer, 0).filter(|&start| tree.reached(start));
+        let start = scratch
+            .descend(graph, &mut scorer, 0, &Gate::OPEN)
+            .filter(|&start| tree.reached(start));
         let start = start.unwrap_or(entry);
         scratch.walk(graph, 0, &mut scorer, &Walk { start, ef: EF, gate: &Gate::OPEN });
         let near = scratch.admitted().map(|hit| hit.row);

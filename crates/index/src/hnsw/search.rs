@@ -1,7 +1,7 @@
 //! Walking the graph: greedy descent, then the best candidates of one level.
 
 use crate::key::{distance, order};
-use crate::{Bitmap, Hit, Row, Scorer};
+use crate::{Account, Bitmap, Hit, Row, Scorer};
 
 use super::graph::Graph;
 
@@ -12,14 +12,24 @@ pub(super) struct Gate<'a> {
     pub(super) allowed: Option<&'a Bitmap>,
     /// A walk that measured more rows gives up.
     pub(super) budget: usize,
+    /// Asked once per hop; `None` lets everything pass.
+    pub(super) account: Option<&'a Account<'a>>,
 }
 
 impl Gate<'_> {
     /// Admits everything, however long it takes.
-    pub(super) const OPEN: Gate<'static> = Gate { allowed: None, budget: usize::MAX };
+    pub(super) const OPEN: Gate<'static> =
+        Gate { allowed: None, budget: usize::MAX, account: None };
 
     fn admits(&self, row: Row) -> bool {
         self.allowed.is_none_or(|allowed| allowed.contains(row))
+    }
+
+    /// Cuts the rows about to be measured to those granted; `false` if the search ends with them.
+    fn grants(&self, batch: &mut Vec<Row>) -> bool {
+        let wanted = batch.len();
+        batch.truncate(self.account.map_or(wanted, |account| account.grant(wanted)));
+        batch.len() == wanted
     }
 }
 
@@ -54,19 +64,20 @@ impl Scratch {
         ef: usize,
         gate: &Gate<'_>,
     ) -> Option<impl ExactSizeIterator<Item = Hit> + '_> {
-        let start = self.descend(graph, scorer, 0)?;
+        let start = self.descend(graph, scorer, 0, gate)?;
         self.walk(graph, 0, scorer, &Walk { start, ef, gate }).then(|| self.admitted())
     }
 
     /// From the entry greedily down to the nearest row found above `level` (Alg. 5, lines 5–6);
-    /// `None` in an empty graph.
+    /// `None` in an empty graph, or where nothing is granted.
     pub(super) fn descend(
         &mut self,
         graph: &Graph,
         scorer: &mut impl Scorer,
         level: usize,
+        gate: &Gate<'_>,
     ) -> Option<Row> {
-        let mut best = graph.entry()?;
+        let mut best = graph.entry().filter(|_| gate.account.is_none_or(|a| a.grant(1) == 1))?;
         let mut nearest = [0.0];
         scorer.score(&[best], &mut nearest);
         let mut nearest = order(nearest[0]);
@@ -74,6 +85,9 @@ impl Scratch {
             loop {
                 self.batch.clear();
                 self.batch.extend(graph.links(best, level).iter().copied().map(Row));
+                if !gate.grants(&mut self.batch) {
+                    return Some(best);
+                }
                 self.score(scorer);
                 let orders = self.distances.iter().copied().map(order);
                 let closest = orders.zip(&self.batch).min_by_key(|&(order, row)| (order, *row));
@@ -107,7 +121,11 @@ impl Scratch {
             let (visited, batch) = (&mut self.visited, &mut self.batch);
             let links = graph.links(row, level).iter().copied().map(Row);
             batch.extend(links.filter(|&row| visited.insert(row)));
+            let granted = walk.gate.grants(batch);
             self.meet(scorer, walk.gate);
+            if !granted {
+                return true;
+            }
             if self.measured > walk.gate.budget {
                 return false;
             }

@@ -1,0 +1,177 @@
+//! Flags of `kvant index` and `kvant bench ann`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use kvant_index::{IndexSpec, Metric};
+
+use super::{Threads, at_least_one};
+
+/// Build, search and look into a file of vectors for nearest-neighbour search
+#[derive(Args, Debug)]
+pub(crate) struct Index {
+    #[command(subcommand)]
+    pub(crate) what: Indexed,
+}
+
+/// What is done with an index.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Indexed {
+    Build(IndexBuild),
+    Search(IndexSearch),
+    Info(IndexInfo),
+}
+
+/// Which vectors are indexed, and how.
+#[derive(Args, Debug)]
+pub(crate) struct Indexing {
+    /// The vectors: .npy, .fvecs, .hdf5 (its dataset train), .parquet or .jsonl (column vector)
+    #[arg(long, value_name = "FILE")]
+    pub(crate) base: PathBuf,
+    /// cos, ip, l2, l1 (or cosine, dot, euclid, manhattan)
+    #[arg(long)]
+    pub(crate) metric: Metric,
+    /// SHAPE[,CODE[,RERANK]]: flat or hnsw32; f32, f16, bf16, int8, rq1, rq2, rq4, rq8, sign,
+    /// bound2 or bound4; rerank8, rerank16 or rerank32, as rerank8x4 with candidates per row wanted
+    #[arg(long, value_name = "SPEC", default_value = "hnsw")]
+    pub(crate) index: IndexSpec,
+    /// Which random choices the build makes
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) seed: u64,
+    /// Candidates kept while a graph looks for the neighbours of a new row
+    #[arg(long, value_name = "N", value_parser = at_least_one)]
+    pub(crate) ef_construction: Option<usize>,
+}
+
+/// Build an index over the vectors of a file
+#[derive(Args, Debug)]
+pub(crate) struct IndexBuild {
+    #[command(flatten)]
+    pub(crate) of: Indexing,
+    /// The new file
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) out: PathBuf,
+    #[command(flatten)]
+    pub(crate) threads: Threads,
+    /// Print one JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Find the rows closest to each of many queries
+#[derive(Args, Debug)]
+pub(crate) struct IndexSearch {
+    /// A file that index build made
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+    /// The queries, in any of the formats of --base (.hdf5: its dataset test)
+    #[arg(long, value_name = "FILE")]
+    pub(crate) queries: PathBuf,
+    /// How many rows for each
+    #[arg(short, long, default_value_t = 10, value_name = "K", value_parser = at_least_one)]
+    pub(crate) k: usize,
+    /// Measure every row instead of asking the index
+    #[arg(long, conflicts_with = "ef")]
+    pub(crate) exact: bool,
+    /// How hard the index tries: candidates it keeps
+    #[arg(long, value_name = "N", value_parser = at_least_one)]
+    pub(crate) ef: Option<usize>,
+    /// Only rows that are true, or not 0, in this .npy array of a value for each row
+    #[arg(long, value_name = "FILE")]
+    pub(crate) filter_mask: Option<PathBuf>,
+    /// Rows measured for a query at most; what is found by then is the answer
+    #[arg(long, value_name = "N")]
+    pub(crate) max_distances: Option<usize>,
+    /// Time for all queries together, in milliseconds; what is found by then is the answer
+    #[arg(long, value_name = "MS")]
+    pub(crate) timeout: Option<u64>,
+    /// Write the rows found, (queries, K), as <i4 with -1 for none, to a new .npy file
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) out: Option<PathBuf>,
+    /// Hold the whole file against its checksums first
+    #[arg(long)]
+    pub(crate) verify: bool,
+    #[command(flatten)]
+    pub(crate) threads: Threads,
+    /// Print one JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Say what an index holds
+#[derive(Args, Debug)]
+pub(crate) struct IndexInfo {
+    /// A file that index build made
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+    /// Hold the whole file against its checksums
+    #[arg(long)]
+    pub(crate) verify: bool,
+    /// Print one JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Queries a second of an index at each recall, against exact neighbours
+///
+/// Builds once and searches with every setting of the index. DIR gets result.jsonl, a line for each
+/// setting, the rows found as .npy files, the index, and plot.html.
+#[derive(Args, Debug)]
+pub(crate) struct BenchAnn {
+    #[command(flatten)]
+    pub(crate) of: Indexing,
+    /// The queries, in any of the formats of --base (.hdf5: its dataset test)
+    #[arg(long, value_name = "FILE")]
+    pub(crate) queries: PathBuf,
+    /// How many rows for each
+    #[arg(short, long, default_value_t = 10, value_name = "K", value_parser = at_least_one)]
+    pub(crate) k: usize,
+    /// Threads of a call with all queries
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = at_least_one)]
+    pub(crate) threads: usize,
+    /// Threads to build with [default: as --threads]
+    #[arg(long, value_name = "N", value_parser = at_least_one)]
+    pub(crate) build_threads: Option<usize>,
+    /// Search on these cores, one for each thread, as 0,1; single queries run on the first. The
+    /// build is not bound (Linux)
+    #[arg(long = "pin", value_name = "CORES")]
+    pub(crate) cores: Option<kvant_model::Cores>,
+    /// Times that each setting is measured; medians are told
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = at_least_one)]
+    pub(crate) reps: usize,
+    /// Only rows that are true, or not 0, in this .npy array of a value for each row
+    #[arg(long, value_name = "FILE")]
+    pub(crate) filter_mask: Option<PathBuf>,
+    /// The true neighbours, a .npy array (queries, at least K) of whole numbers [default: computed]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) ground_truth: Option<PathBuf>,
+    /// Draw these engines too: a result.jsonl of this command, or what bench/ann wrote; repeatable
+    #[arg(long = "engine-results", value_name = "FILE")]
+    pub(crate) engines: Vec<PathBuf>,
+    /// Search the file of the index, mapped, instead of what was built in memory
+    #[arg(long)]
+    pub(crate) mapped: bool,
+    /// Where everything goes; what an earlier run left there is replaced
+    #[arg(short, long, value_name = "DIR")]
+    pub(crate) out: PathBuf,
+    /// Print one JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Open an index, search it, and tell the memory that took
+#[derive(Args, Debug)]
+pub(crate) struct MeasureIndex {
+    /// The file
+    pub(crate) file: PathBuf,
+    /// The queries
+    #[arg(long)]
+    pub(crate) queries: PathBuf,
+    #[arg(long)]
+    pub(crate) k: usize,
+    #[arg(long)]
+    pub(crate) ef: Option<usize>,
+    /// Searches in all
+    #[arg(long)]
+    pub(crate) count: usize,
+}

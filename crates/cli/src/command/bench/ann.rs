@@ -1,0 +1,252 @@
+//! `kvant bench ann`: builds an index, searches it with every setting, and says how well and fast.
+
+mod page;
+mod time;
+mod truth;
+
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context, ensure};
+use kvant_db::source::npy;
+use kvant_eval::ann::recall;
+use kvant_index::{Bitmap, Check, Effort, Index, IndexSpec, SearchOptions, Sizes, Spec, Stored};
+use serde::Serialize;
+
+use super::super::index::{self, Vectors};
+use super::super::measure::Held;
+use crate::args::BenchAnn;
+use crate::print::{self, Lean, Table};
+use crate::progress::{Audience, Progress, Unit};
+
+/// Candidates that graphs are searched with, as `run_peers.py` has them.
+const EF: [usize; 13] = [10, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768];
+/// No further setting is measured past this recall.
+const ENOUGH: f64 = 0.9995;
+/// The recall at which memory is taken, and searches in all for it.
+const USUAL: f64 = 0.95;
+const SEARCHES: usize = 10_000;
+
+/// How a setting is called.
+#[derive(Clone, Debug, Serialize)]
+#[serde(untagged)]
+enum Param {
+    Number(usize),
+    Name(&'static str),
+}
+
+/// A way to search.
+#[derive(Clone, Debug)]
+struct Setting {
+    param: Param,
+    effort: Effort,
+}
+
+/// Every setting of an index, cheap ones first.
+fn settings(spec: &IndexSpec) -> Vec<Setting> {
+    match spec.shape {
+        Spec::Flat => vec![Setting { param: Param::Name("scan"), effort: Effort::Default }],
+        Spec::Hnsw { .. } => {
+            EF.map(|ef| Setting { param: Param::Number(ef), effort: Effort::Ef(ef) }).to_vec()
+        }
+    }
+}
+
+/// A line of `result.jsonl`.
+#[derive(Clone, Debug, Serialize)]
+struct Line {
+    engine: String,
+    param: Param,
+    /// Rows found, (queries, k) of <i4, a file beside it.
+    ids: String,
+    recall: f64,
+    qps_one: f64,
+    qps_batch: f64,
+    /// Of one query a call.
+    p50_ms: f64,
+    p99_ms: f64,
+    threads: usize,
+    build_s: f64,
+    build_threads: usize,
+    /// Bytes of the index on disk.
+    size: u64,
+    n: usize,
+    k: usize,
+    queries: usize,
+    /// Rows that a filter lets pass.
+    allowed: Option<usize>,
+    bytes_per_vector: f64,
+    /// Without what measures again.
+    bytes_per_vector_hot: f64,
+    bytes_per_vector_rerank: f64,
+    /// Memory that is no file, after 10,000 searches in a process of its own, less what it held
+    /// before it opened the index.
+    rss_delta: Option<u64>,
+    rss_per_vector: Option<f64>,
+}
+
+/// What is searched for, among what.
+struct Task<'a> {
+    args: &'a BenchAnn,
+    queries: &'a Vectors,
+    allowed: Option<&'a Bitmap>,
+    truth: &'a [i32],
+    audience: Audience,
+}
+
+pub(super) fn run(args: &BenchAnn) -> anyhow::Result<()> {
+    let (of, audience) = (&args.of, Audience::of(args.json));
+    let out = &args.out;
+    if let Some(cores) = &args.cores {
+        let (given, threads) = (cores.numbers().len(), args.threads);
+        ensure!(given >= threads, "--pin names {given} cores for {threads} threads: give more");
+    }
+    let overlays = page::overlays(&args.engines)?;
+    let base = index::base(of, audience)?;
+    let queries = Vectors::read(&args.queries, "test", audience)?;
+    queries.hold_to(base.dim, &args.queries)?;
+    let allowed = args.filter_mask.as_deref();
+    let allowed = allowed.map(|path| index::mask(path, base.rows())).transpose()?;
+    let truth = truth::of(args, &base, &queries, allowed.as_ref())?;
+    std::fs::create_dir_all(out).with_context(|| format!("{}: cannot create", out.display()))?;
+    let build_threads = args.build_threads.unwrap_or(args.threads);
+    let (built, build_s) = index::build(of, &base, build_threads, audience)?;
+    let file = out.join("index.kvant");
+    let mut sink = kvant_storage::stream_passing_file(&file)?;
+    built.write(&mut *sink)?;
+    sink.publish()?;
+    let bytes = kvant_storage::read_file(&file)?;
+    let cost = Cost { build_s, build_threads, size: bytes.len() as u64, sizes: built.sizes() };
+    let task = Task { args, queries: &queries, allowed: allowed.as_ref(), truth: &truth, audience };
+    let mut lines = if args.mapped {
+        drop(built);
+        let stored = Stored::open(bytes, &file, Check::Opened)?;
+        sweep(&task, &stored.index()?, &cost)?
+    } else {
+        sweep(&task, &built, &cost)?
+    };
+    let held = held(&task, &file, &lines)?;
+    for line in &mut lines {
+        line.rss_delta = held;
+        line.rss_per_vector = held.map(|bytes| bytes as f64 / line.n as f64);
+    }
+    let text: Result<Vec<String>, _> = lines.iter().map(serde_json::to_string).collect();
+    let text = text?.join("\n") + "\n";
+    kvant_storage::write_file_atomic(&out.join("result.jsonl"), text.as_bytes())?;
+    let curves = page::curves(&task, &base, &text, overlays)?;
+    let page = kvant_eval::report::curves(&curves);
+    kvant_storage::write_file_atomic(&out.join("plot.html"), page.as_bytes())?;
+    if args.json {
+        return print::json(&lines);
+    }
+    print::all(&table(&lines))?;
+    print::all(&page::levels(&curves))?;
+    print::line(&format!("{}: result.jsonl, plot.html, index.kvant", out.display()))
+}
+
+/// What the index took and takes.
+struct Cost {
+    build_s: f64,
+    build_threads: usize,
+    size: u64,
+    sizes: Sizes,
+}
+
+/// Measures every setting until enough is found, and writes the rows found.
+fn sweep<B: AsRef<[u8]> + Sync>(
+    task: &Task<'_>,
+    index: &Index<'_, B>,
+    cost: &Cost,
+) -> anyhow::Result<Vec<Line>> {
+    let (args, n) = (task.args, index.len());
+    let settings = settings(&index.spec());
+    let bar = Progress::new("searching", Some(settings.len() as u64), Unit::Items, task.audience);
+    let mut lines = Vec::new();
+    for (at, setting) in settings.into_iter().enumerate() {
+        let options = SearchOptions {
+            k: args.k,
+            effort: setting.effort,
+            allowed: task.allowed,
+            ..SearchOptions::default()
+        };
+        let timed = time::measure(task, index, &options)?;
+        let ids = format!("ids-{at}.npy");
+        let file = npy::encode_whole(&timed.ids, args.k);
+        kvant_storage::write_file_atomic(&args.out.join(&ids), &file)?;
+        let recall = recall(&timed.ids, task.truth, args.k);
+        let each = |bytes: u64| bytes as f64 / n as f64;
+        lines.push(Line {
+            engine: format!("kvant {}", index.spec()),
+            param: setting.param,
+            ids,
+            recall,
+            qps_one: timed.qps_one,
+            qps_batch: timed.qps_batch,
+            p50_ms: timed.p50_ms,
+            p99_ms: timed.p99_ms,
+            threads: args.threads,
+            build_s: cost.build_s,
+            build_threads: cost.build_threads,
+            size: cost.size,
+            n,
+            k: args.k,
+            queries: task.queries.rows(),
+            allowed: task.allowed.map(Bitmap::count),
+            bytes_per_vector: each(cost.size),
+            bytes_per_vector_hot: cost.sizes.hot_per_row(n),
+            bytes_per_vector_rerank: each(cost.sizes.rerank),
+            rss_delta: None,
+            rss_per_vector: None,
+        });
+        bar.advance(1);
+        if recall > ENOUGH {
+            break;
+        }
+    }
+    Ok(lines)
+}
+
+/// Memory that searches of the usual recall hold, `None` where the system does not tell.
+fn held(task: &Task<'_>, file: &Path, lines: &[Line]) -> anyhow::Result<Option<u64>> {
+    let usual = lines.iter().find(|line| line.recall >= USUAL).or(lines.last());
+    let mut command = Command::new(std::env::current_exe().context("this program")?);
+    command.arg("measure-index").arg(file).arg("--queries").arg(&task.args.queries);
+    command.args(["--k", &task.args.k.to_string(), "--count", &SEARCHES.to_string()]);
+    if let Some(Line { param: Param::Number(ef), .. }) = usual {
+        command.args(["--ef", &ef.to_string()]);
+    }
+    let output = command.output().context("the process that measures memory")?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    let said = said.trim();
+    ensure!(output.status.success(), "the process that measures memory failed: {said}");
+    let held: Held = serde_json::from_slice(&output.stdout).context("memory")?;
+    Ok(held.before.zip(held.after).map(|(before, after)| after.saturating_sub(before)))
+}
+
+/// A row for each setting.
+fn table(lines: &[Line]) -> String {
+    let head = ["setting", "recall", "one/s", "batch/s", "p50 ms", "p99 ms"];
+    let mut table = Table::new(&head.map(|name| (name, Lean::Right)));
+    for line in lines {
+        let param = match line.param {
+            Param::Number(number) => number.to_string(),
+            Param::Name(name) => name.to_owned(),
+        };
+        table.row(vec![
+            param,
+            format!("{:.4}", line.recall),
+            format!("{:.0}", line.qps_one),
+            format!("{:.0}", line.qps_batch),
+            format!("{:.3}", line.p50_ms),
+            format!("{:.3}", line.p99_ms),
+        ]);
+    }
+    let Some(line) = lines.last() else { return String::new() };
+    let held = line.rss_per_vector.map_or_else(String::new, |bytes| format!(", {bytes:.1} held"));
+    let Line { engine, build_s, build_threads, .. } = line;
+    let (disk, hot) = (line.bytes_per_vector, line.bytes_per_vector_hot);
+    format!(
+        "{table}{engine}: built in {build_s:.2} s on {build_threads} threads; bytes a vector: \
+         {disk:.1} on disk, {hot:.1} searched{held}\n"
+    )
+}

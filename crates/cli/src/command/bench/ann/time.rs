@@ -1,0 +1,86 @@
+//! How long searches take, one a call and all in one call.
+
+use std::time::{Duration, Instant};
+
+use kvant_index::{Hit, Index, SearchOptions};
+use kvant_model::Cores;
+
+use super::super::super::index::ids;
+use super::super::median;
+use super::Task;
+
+/// Queries before anything is measured.
+const WARM: usize = 50;
+/// Time that single queries of one repetition take, about, and the fewest of them.
+const TIME: Duration = Duration::from_millis(500);
+const LEAST: usize = 50;
+
+/// What one setting gave.
+pub(super) struct Timed {
+    pub(super) ids: Vec<i32>,
+    pub(super) qps_one: f64,
+    pub(super) qps_batch: f64,
+    pub(super) p50_ms: f64,
+    pub(super) p99_ms: f64,
+}
+
+/// Times both kinds of call, `args.reps` times each.
+pub(super) fn measure<B: AsRef<[u8]> + Sync>(
+    task: &Task<'_>,
+    index: &Index<'_, B>,
+    options: &SearchOptions<'_>,
+) -> anyhow::Result<Timed> {
+    let (args, queries) = (task.args, task.queries);
+    hold(args.cores.as_ref(), args.threads)?;
+    let warm = WARM.min(queries.rows()) * queries.dim;
+    index.search_batch(&queries.data[..warm], options, args.threads)?;
+    let (mut seconds, mut found) = (Vec::new(), Vec::new());
+    for _ in 0..args.reps {
+        let began = Instant::now();
+        found = index.search_batch(&queries.data, options, args.threads)?;
+        seconds.push(began.elapsed().as_secs_f64());
+    }
+    let qps_batch = queries.rows() as f64 / median(&mut seconds);
+    let hits: Vec<&[Hit]> = found.iter().map(|result| &result.hits[..]).collect();
+    let ids = ids(hits.into_iter(), args.k);
+    hold(args.cores.as_ref(), 1)?;
+    let (qps_one, mut calls) = one_by_one(task, index, options)?;
+    let p50_ms = median(&mut calls);
+    let p99_ms = calls[(calls.len() * 99).div_ceil(100) - 1];
+    Ok(Timed { ids, qps_one, qps_batch, p50_ms, p99_ms })
+}
+
+/// Queries a second of single calls, and the milliseconds of each.
+fn one_by_one<B: AsRef<[u8]> + Sync>(
+    task: &Task<'_>,
+    index: &Index<'_, B>,
+    options: &SearchOptions<'_>,
+) -> anyhow::Result<(f64, Vec<f64>)> {
+    let queries = task.queries;
+    let each = || queries.data.chunks_exact(queries.dim);
+    let began = Instant::now();
+    let tried = each().take(3).map(|query| index.search(query, options).map(drop));
+    let tried: usize = tried.collect::<Result<Vec<()>, _>>()?.len();
+    let single = began.elapsed().as_secs_f64() / tried.max(1) as f64;
+    let count = ((TIME.as_secs_f64() / single) as usize).max(LEAST).min(queries.rows());
+    let (mut seconds, mut calls) = (Vec::new(), Vec::new());
+    for _ in 0..task.args.reps {
+        let round = Instant::now();
+        for query in each().take(count) {
+            let call = Instant::now();
+            std::hint::black_box(index.search(query, options)?);
+            calls.push(call.elapsed().as_secs_f64() * 1e3);
+        }
+        seconds.push(round.elapsed().as_secs_f64());
+    }
+    Ok((count as f64 / median(&mut seconds), calls))
+}
+
+/// Binds this thread, and those it starts, to the first `threads` of the cores, if there are any.
+fn hold(cores: Option<&Cores>, threads: usize) -> anyhow::Result<()> {
+    let Some(cores) = cores else { return Ok(()) };
+    let numbers: Vec<String> =
+        cores.numbers().iter().take(threads).map(ToString::to_string).collect();
+    let first: Cores = numbers.join(",").parse()?;
+    Ok(first.hold()?)
+}

@@ -1,0 +1,330 @@
+//! A whole index as one framed file: what it is, its shape, its codes, and the rows where it needs
+//! them. See [docs/format.md](../../../docs/format.md).
+
+use std::path::{Path, PathBuf};
+
+use kvant_storage::frame::{self, Frame, FrameError, Kind, Pieces, Section};
+use kvant_storage::{Bytes, Sink, WriteError, bytes_of_f32};
+use thiserror::Error;
+
+use crate::any::rows::Ground;
+use crate::code::coded::metric_code;
+use crate::file::Reader;
+use crate::limit::{SPEC_MAX, STORED_DIM_MAX};
+use crate::{
+    AnyRows, AnyShape, FileError, FloatRows, Index, IndexSpec, Metric, ROWS_MAX, SpecError,
+};
+
+const KIND: Kind = Kind { magic: *b"KVANTIDX", version: 1, features: 0 };
+const HEAD: &str = "head";
+const SHAPE: &str = "shape";
+const CODE: &str = "code";
+const RERANK: &str = "rerank";
+const ROWS: &str = "rows";
+
+/// Why a file is not opened as an index.
+#[derive(Debug, Error)]
+pub enum StoredError {
+    /// Not such a file, or damaged.
+    #[error(transparent)]
+    Frame(#[from] FrameError),
+    /// A section that is not what it should be, though its checksum may be right.
+    #[error(
+        "{path}: section {section:?}: {cause}; build the index again",
+        path = path.display()
+    )]
+    Section {
+        /// The file.
+        path: PathBuf,
+        /// The section.
+        section: &'static str,
+        /// What is wrong with it.
+        cause: FileError,
+    },
+    /// It is of a kind that this release does not know.
+    #[error("{path}: {cause}; use a newer kvant, or build the index again", path = path.display())]
+    Spec {
+        /// The file.
+        path: PathBuf,
+        /// Which part of its name.
+        cause: SpecError,
+    },
+}
+
+/// How much of a file is held against its checksums when it is opened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Check {
+    /// What is read then anyway: header, section table and shape. O(1) for a flat index, O(links)
+    /// for a graph. Damage in codes or rows gives wrong distances, and nothing worse.
+    #[default]
+    Opened,
+    /// Everything. O(bytes).
+    Everything,
+}
+
+/// Bytes of the parts of an index, 0 for those it does not have.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sizes {
+    /// Which rows to look at.
+    pub shape: u64,
+    /// The codes that are searched; where those are the rows as they came, these.
+    pub code: u64,
+    /// What measures again, in a code or as the rows came.
+    pub rerank: u64,
+}
+
+impl Sizes {
+    /// Bytes that a search goes through, a row: shape and codes, without what measures again.
+    pub fn hot_per_row(&self, rows: usize) -> f64 {
+        (self.shape + self.code) as f64 / rows.max(1) as f64
+    }
+}
+
+impl<B: AsRef<[u8]> + Sync> Index<'_, B> {
+    /// Writes the index as one file to `sink`, which is left to be published; the same index gives
+    /// the same bytes. Rows are written where it cannot do without: where they are searched as they
+    /// came, bounded, or measured again as they came.
+    ///
+    /// # Errors
+    /// [`WriteError`].
+    ///
+    /// # Panics
+    /// If rows have more than 2^24 dimensions.
+    pub fn write(&self, sink: &mut dyn Sink) -> Result<(), WriteError> {
+        let parts = Parts::of(self);
+        let pieces = |(name, data)| Pieces { name, data: vec![data] };
+        frame::write(sink, &KIND, 0, &parts.sections().map(pieces).collect::<Vec<_>>())
+    }
+
+    /// What [`write`](Self::write) writes.
+    ///
+    /// # Panics
+    /// As [`write`](Self::write).
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let parts = Parts::of(self);
+        let section = |(name, data)| Section { name, data };
+        frame::to_bytes(&KIND, 0, &parts.sections().map(section).collect::<Vec<_>>())
+    }
+
+    /// Bytes of its parts, in memory as in a file.
+    pub fn sizes(&self) -> Sizes {
+        let parts = Parts::of(self);
+        let size = |data: Option<&[u8]>| data.map_or(0, |data| data.len() as u64);
+        parts_of(&self.spec(), parts.shape.len() as u64, |name| match name {
+            CODE => size(parts.code),
+            RERANK => size(parts.rerank),
+            _ => size(parts.rows),
+        })
+    }
+}
+
+/// The sections of a file.
+struct Parts<'a> {
+    head: Vec<u8>,
+    shape: Vec<u8>,
+    code: Option<&'a [u8]>,
+    rerank: Option<&'a [u8]>,
+    rows: Option<&'a [u8]>,
+}
+
+impl<'a> Parts<'a> {
+    fn of<B: AsRef<[u8]> + Sync>(index: &'a Index<'_, B>) -> Self {
+        let rows = index.rows();
+        let (code, rerank) = rows.sections();
+        let head =
+            Head { spec: index.spec(), metric: index.metric(), dim: index.dim(), len: index.len() };
+        let rows = rows.floats().map(bytes_of_f32);
+        Self { head: head.to_bytes(), shape: index.shape().to_bytes(), code, rerank, rows }
+    }
+
+    fn sections(&self) -> impl Iterator<Item = (&'static str, &[u8])> {
+        let own = [(HEAD, Some(&self.head[..])), (SHAPE, Some(&self.shape[..]))];
+        let others = [(CODE, self.code), (RERANK, self.rerank), (ROWS, self.rows)];
+        own.into_iter().chain(others).filter_map(|(name, data)| Some((name, data?)))
+    }
+}
+
+/// The sizes of an index whose sections have the lengths that `size` says.
+fn parts_of(spec: &IndexSpec, shape: u64, size: impl Fn(&str) -> u64) -> Sizes {
+    let (code, rerank, rows) = (size(CODE), size(RERANK), size(ROWS));
+    if spec.searches_floats() {
+        Sizes { shape, code: code + rows, rerank }
+    } else {
+        Sizes { shape, code, rerank: rerank + rows }
+    }
+}
+
+/// What an index is: `rows u64 · dim u32 · metric u8 · 0 u8 · length of the spec u16 · the spec`.
+struct Head {
+    spec: IndexSpec,
+    metric: Metric,
+    dim: usize,
+    len: usize,
+}
+
+impl Head {
+    fn to_bytes(&self) -> Vec<u8> {
+        assert!(self.dim <= STORED_DIM_MAX, "{} dimensions in a file", self.dim);
+        let spec = self.spec.to_string();
+        let mut bytes = (self.len as u64).to_le_bytes().to_vec();
+        bytes.extend_from_slice(&(self.dim as u32).to_le_bytes());
+        bytes.extend_from_slice(&[metric_code(self.metric), 0]);
+        bytes.extend_from_slice(&(spec.len() as u16).to_le_bytes());
+        bytes.extend_from_slice(spec.as_bytes());
+        bytes
+    }
+
+    fn read(bytes: &[u8], path: &Path) -> Result<Self, StoredError> {
+        let numbers = || {
+            let mut reader = Reader::whole(bytes);
+            let len = u64::from_le_bytes(reader.array()?);
+            let dim = reader.number()?;
+            let [metric, reserved] = reader.array()?;
+            let size = u16::from_le_bytes(reader.array()?);
+            let wrong = |name, got| Err(FileError::Header { name, got });
+            let Some(&metric) = Metric::ALL.get(usize::from(metric)) else {
+                return wrong("metric", metric.into());
+            };
+            if len > ROWS_MAX as u64 {
+                return wrong("number of rows", len);
+            }
+            if dim == 0 || dim as usize > STORED_DIM_MAX {
+                return wrong("dimension", dim.into());
+            }
+            if reserved != 0 {
+                return wrong("reserved byte", reserved.into());
+            }
+            if usize::from(size) > SPEC_MAX {
+                return wrong("length of the name", size.into());
+            }
+            let name = reader.take(size.into())?;
+            reader.end().map(|()| (len as usize, dim as usize, metric, name))
+        };
+        let section = |cause| StoredError::Section { path: path.to_owned(), section: HEAD, cause };
+        let (len, dim, metric, name) = numbers().map_err(section)?;
+        let spec = String::from_utf8_lossy(name).parse();
+        let spec = spec.map_err(|cause| StoredError::Spec { path: path.to_owned(), cause })?;
+        Ok(Self { spec, metric, dim, len })
+    }
+}
+
+/// The file of an index, opened. It owns the bytes that [`index`](Self::index) borrows.
+///
+/// ```
+/// use kvant_index::{BuildOptions, Check, FloatRows, Index, Metric, Stored};
+///
+/// let data = [0.0, 0.0, 3.0, 4.0, 1.0, 1.0];
+/// let rows = FloatRows::new(&data, 2, Metric::Euclid);
+/// let index = Index::build(&"flat,rq8".parse()?, rows, &BuildOptions::default())?;
+/// let stored = Stored::open(index.to_bytes().into(), "near.kvant".as_ref(), Check::Everything)?;
+/// let again = stored.index()?;
+/// assert_eq!(again.search(&[3.0, 3.0], &Default::default())?.hits[0].row.0, 1);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct Stored {
+    frame: Frame,
+    spec: IndexSpec,
+    metric: Metric,
+    dim: usize,
+    len: usize,
+    code: Option<Bytes>,
+    rows: Option<Bytes>,
+}
+
+impl Stored {
+    /// Opens the index in `bytes`, those of a mapped file as a rule; `path` is for messages. Reads
+    /// the header, the section table and what the index is: no other page is touched, unless
+    /// `check` says so.
+    ///
+    /// # Errors
+    /// [`StoredError`], naming the file and the remedy.
+    pub fn open(bytes: Bytes, path: &Path, check: Check) -> Result<Self, StoredError> {
+        let frame = Frame::open(bytes, path, &KIND)?;
+        if check == Check::Everything {
+            frame.verify()?;
+        }
+        let Head { spec, metric, dim, len } = Head::read(&frame.section(HEAD)?, path)?;
+        let part = |name| frame.has(name).then(|| frame.unverified(name)).transpose();
+        let (code, rows) = (part(CODE)?, part(ROWS)?);
+        let stored = Self { frame, spec, metric, dim, len, code, rows };
+        if let Some(rows) = &stored.rows {
+            let expected = (len as u64).saturating_mul(dim as u64).saturating_mul(4);
+            let cause = FileError::Length { expected, got: rows.len() as u64 };
+            if rows.len() as u64 != expected || rows.as_f32().is_none() {
+                return Err(stored.wrong(ROWS, cause));
+            }
+        }
+        Ok(stored)
+    }
+
+    /// Copies what searches go through, codes or rows, to memory and holds it against its checksum
+    /// on the way; what measures again stays in the file. Without this everything does.
+    ///
+    /// # Errors
+    /// [`StoredError`] if it is damaged.
+    pub fn load(&mut self) -> Result<(), StoredError> {
+        if self.code.is_some() {
+            self.code = Some(Bytes::copy_of(&self.frame.section(CODE)?));
+        }
+        if self.rows.is_some() && self.spec.searches_floats() {
+            self.rows = Some(Bytes::copy_of(&self.frame.section(ROWS)?));
+        }
+        Ok(())
+    }
+
+    /// The index. Its shape is checked and copied to memory, O(links).
+    ///
+    /// # Errors
+    /// [`StoredError`], naming the file and the remedy.
+    pub fn index(&self) -> Result<Index<'_, Bytes>, StoredError> {
+        let shape = self.frame.section(SHAPE)?;
+        let shape = AnyShape::from_bytes(&shape, self.len).map_err(|e| self.wrong(SHAPE, e))?;
+        if shape.spec() != self.spec.shape {
+            return Err(self.wrong(SHAPE, FileError::Header { name: "shape", got: 0 }));
+        }
+        let rerank = self.frame.has(RERANK).then(|| self.frame.unverified(RERANK)).transpose()?;
+        let (dim, metric) = (self.dim, self.metric);
+        let data = self.rows.as_ref().and_then(Bytes::as_f32);
+        let rows = data.map(|data| FloatRows::new(data, dim, metric));
+        let ground = Ground { dim, len: self.len, metric, rows };
+        let rows = AnyRows::open_over(&self.spec, &ground, (self.code.clone(), rerank));
+        let rows = rows.map_err(|cause| self.wrong(CODE, cause))?;
+        Ok(Index::of_parts(self.spec, (dim, metric), shape, rows))
+    }
+
+    /// What it is.
+    pub fn spec(&self) -> IndexSpec {
+        self.spec
+    }
+
+    /// The measure.
+    pub fn metric(&self) -> Metric {
+        self.metric
+    }
+
+    /// Values of a row.
+    pub fn dim(&self) -> usize {
+        self.dim
+    }
+
+    /// Number of rows.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether there are no rows.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Bytes of its parts.
+    pub fn sizes(&self) -> Sizes {
+        let size = |name: &str| self.frame.size(name).unwrap_or(0);
+        parts_of(&self.spec, size(SHAPE), size)
+    }
+
+    fn wrong(&self, section: &'static str, cause: FileError) -> StoredError {
+        StoredError::Section { path: self.frame.path().to_owned(), section, cause }
+    }
+}
