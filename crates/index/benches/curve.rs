@@ -3,11 +3,14 @@
 //! `cargo bench -p kvant-index --bench curve -- FOLDER METRIC SPEC…`, where FOLDER holds `base.npy`
 //! in f32. Every sixtieth row is taken out of the base and is a query, so that nothing is tuned on
 //! the queries of a benchmark; with `KVANT_QUERIES=own` they are the first thousand of its
-//! `queries.npy`. From the environment too: `KVANT_THREADS` of building (2), `KVANT_EF` of building.
+//! `queries.npy`. From the environment too: `KVANT_THREADS` of building (2), `KVANT_EF` of building,
+//! `KVANT_ALLOWED`, a share in percent of the rows that may be found, drawn at random; with
+//! `KVANT_NEAR` they are the rows nearest to the first query, with `KVANT_FAR` the farthest.
 
 use std::time::Instant;
 
-use kvant_index::{BuildOptions, Effort, FloatRows, Index, Metric, SearchOptions};
+use kvant_index::{Bitmap, BuildOptions, Effort, FloatRows, Index, Metric, Row, SearchOptions};
+use kvant_testkit::Random;
 
 const QUERIES: usize = 1000;
 const K: usize = 10;
@@ -26,7 +29,13 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         FloatRows::new(&base, dim, metric),
         &BuildOptions::default(),
     )?;
-    let options = SearchOptions { k: K, effort: Effort::Exact, ..SearchOptions::default() };
+    let allowed = allowed(&exact, &queries[..dim])?;
+    let options = SearchOptions {
+        k: K,
+        effort: Effort::Exact,
+        allowed: allowed.as_ref(),
+        ..SearchOptions::default()
+    };
     let truth: Vec<Vec<u32>> = exact
         .search_batch(&queries, &options, 2)?
         .iter()
@@ -34,16 +43,19 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .collect();
     for spec in args {
         let threads = variable("KVANT_THREADS").unwrap_or(2);
-        let options = BuildOptions::default();
-        let ef_construction = variable("KVANT_EF").unwrap_or(options.ef_construction);
-        let options = BuildOptions { threads, ef_construction, ..options };
+        let build = BuildOptions::default();
+        let ef_construction = variable("KVANT_EF").unwrap_or(build.ef_construction);
+        let build = BuildOptions { threads, ef_construction, ..build };
         let start = Instant::now();
-        let index = Index::build(&spec.parse()?, FloatRows::new(&base, dim, metric), &options)?;
+        let index = Index::build(&spec.parse()?, FloatRows::new(&base, dim, metric), &build)?;
         let wall = start.elapsed().as_secs_f64();
         println!("\n{spec}: built in {wall:.1} s on {threads} threads");
         let curve: Vec<(f64, f64)> = EFS
             .into_iter()
-            .map(|ef| measure(&index, &queries, &truth, ef))
+            .map(|ef| {
+                let options = SearchOptions { effort: Effort::Ef(ef), ..options };
+                measure(&index, &queries, &truth, &options)
+            })
             .inspect(|(recall, speed)| println!("    {recall:.4} {speed:>9.0}/s"))
             .collect();
         for level in LEVELS {
@@ -55,15 +67,19 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 }
 
 /// Recall and queries a second, best of several runs.
-fn measure(index: &Index<'_>, queries: &[f32], truth: &[Vec<u32>], ef: usize) -> (f64, f64) {
-    let options = SearchOptions { k: K, effort: Effort::Ef(ef), ..SearchOptions::default() };
+fn measure(
+    index: &Index<'_>,
+    queries: &[f32],
+    truth: &[Vec<u32>],
+    options: &SearchOptions<'_>,
+) -> (f64, f64) {
     let (mut hits, mut best) = (0, f64::INFINITY);
     for _ in 0..REPEATS {
         hits = 0;
         let mut seconds = 0.0;
         for (query, truth) in queries.chunks_exact(index.dim()).zip(truth) {
             let start = Instant::now();
-            let found = index.search(query, &options);
+            let found = index.search(query, options);
             seconds += start.elapsed().as_secs_f64();
             let found = found.map(|found| found.hits).unwrap_or_default();
             hits += found.iter().filter(|hit| truth.contains(&hit.row.0)).count();
@@ -102,6 +118,27 @@ fn vectors(folder: &str, metric: Metric) -> Result<Vectors, Box<dyn std::error::
         metric.prepare(vector);
     }
     Ok((base, queries, dim))
+}
+
+/// The rows that may be found, all where nothing is said.
+fn allowed(exact: &Index<'_>, query: &[f32]) -> Result<Option<Bitmap>, Box<dyn std::error::Error>> {
+    let Some(percent) = variable("KVANT_ALLOWED") else { return Ok(None) };
+    let n = exact.len();
+    let options = SearchOptions { k: n, effort: Effort::Exact, ..SearchOptions::default() };
+    let mut rows: Vec<Row> =
+        exact.search(query, &options)?.hits.iter().map(|hit| hit.row).collect();
+    if std::env::var("KVANT_FAR").is_ok() {
+        rows.reverse();
+    } else if std::env::var("KVANT_NEAR").is_err() {
+        let mut random = Random::new(2);
+        (1..n).rev().for_each(|at| rows.swap(at, random.below(at + 1)));
+    }
+    let mut allowed = Bitmap::new(n);
+    rows.iter().take(n * percent / 100).for_each(|&row| {
+        allowed.insert(row);
+    });
+    println!("{} rows allowed", allowed.count());
+    Ok(Some(allowed))
 }
 
 fn variable(name: &str) -> Option<usize> {

@@ -77,6 +77,15 @@ impl Bitmap {
         }
     }
 
+    /// The first row of the set that is not below `from`.
+    pub fn next(&self, from: usize) -> Option<Row> {
+        let first = self.words.get(from / BITS)? & (u64::MAX << (from % BITS));
+        let rest = self.words[from / BITS + 1..].iter().copied();
+        let mut words = std::iter::once(first).chain(rest).zip(from / BITS..);
+        let (word, at) = words.find(|&(word, _)| word != 0)?;
+        Some(Row((at * BITS) as u32 + word.trailing_zeros()))
+    }
+
     /// The rows of the set, rising.
     pub fn iter(&self) -> impl Iterator<Item = Row> + '_ {
         self.words.iter().enumerate().flat_map(|(at, &word)| {
@@ -104,6 +113,10 @@ mod tests {
                 assert!(set.insert(row) && !set.insert(row));
             }
             assert_eq!(set.iter().collect::<Vec<_>>(), odd);
+            for from in 0..=len {
+                let next = odd.iter().copied().find(|row| row.position() >= from);
+                assert_eq!(set.next(from), next, "from {from} of {len}");
+            }
             assert!(!set.contains(Row(len as u32)) && !set.contains(Row(u32::MAX)));
             let mut rest = Bitmap::full(len);
             for &row in &odd {

@@ -5,6 +5,7 @@ use std::sync::{Mutex, PoisonError};
 use crate::file::Reader;
 use crate::{Account, BuildOptions, Effort, FileError, Hit, Rows, SearchOptions, flat};
 
+mod allowed;
 mod build;
 mod graph;
 mod reach;
@@ -18,6 +19,10 @@ use search::{Gate, Scratch};
 const EF_LEAST: usize = 96;
 /// Candidates per wanted row of a default search.
 const EF_PER_K: usize = 4;
+/// Where a smaller share of the rows is allowed, only those are measured and the links of others
+/// are followed in their place; above, all are measured and the allowed ones kept.
+const NARROW: f64 = 0.8;
+
 /// A graph of near neighbours in levels; a search descends greedily to the lowest level and there
 /// keeps the best `ef` candidates. Holds links only: 8·m bytes a row, and no vectors.
 ///
@@ -93,14 +98,14 @@ impl Hnsw {
             Effort::Default => k.saturating_mul(EF_PER_K).max(EF_LEAST).max(found),
             Effort::Ef(ef) => ef.max(found),
         };
-        // A walk meets one allowed row in `len / eligible`, and measures about `m` rows for each it
-        // keeps (seen: 10 to 17 with m = 16). When that is as many as are allowed, measuring those
-        // is no dearer, and exact.
-        let walked = ef as f64 * self.m() as f64 * self.len() as f64;
-        if k == 0 || walked >= eligible as f64 * eligible as f64 {
+        // A walk measures about `m` allowed rows for each it keeps (seen: 10 to 17 with m = 16).
+        // Where that is as many as are allowed, measuring those is no dearer, and exact.
+        if k == 0 || ef as f64 * self.m() as f64 >= eligible as f64 {
             return flat::scan(rows, query, options, account);
         }
-        let gate = Gate { allowed: options.allowed, budget: eligible, account: Some(account) };
+        let narrow = (eligible as f64) < NARROW * self.len() as f64;
+        let allowed = options.allowed;
+        let gate = Gate { allowed, budget: eligible, narrow, account: Some(account) };
         let mut scratch = self.checkout();
         let hits = scratch.search(&self.graph, &mut rows.scorer(query), ef, &gate);
         let hits = hits.filter(|hits| hits.len() >= k || account.is_cut());

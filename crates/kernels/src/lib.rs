@@ -9,6 +9,7 @@
 //! operands, and returns no errors: lengths are asserted before any pointer is formed.
 
 mod attention;
+mod fetch;
 mod level;
 #[expect(unsafe_code, reason = "a view cut by columns is a pointer and a stride")]
 mod matrix;
@@ -27,6 +28,7 @@ mod table;
 mod x86_64;
 
 pub use attention::{AttentionScratch, Head};
+pub use fetch::fetch;
 pub use level::{Level, LevelError};
 pub use matrix::{Matrix, MatrixMut};
 pub use pack::bf16::{PackedBF16, RowsBF16};

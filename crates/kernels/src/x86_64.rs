@@ -4,5 +4,5 @@ pub(crate) mod avx2;
 pub(crate) mod avx512;
 pub(crate) mod avxvnni;
 mod block;
-mod load;
+pub(crate) mod load;
 mod pick;

@@ -181,6 +181,17 @@ impl<B: AsRef<[u8]> + Sync> Rows for Int8Rows<B> {
     }
 
     fn scorer_of(&self, row: Row) -> Int8Scorer<'_, B> {
+        let one = self.ranges().next().filter(|_| self.is_uniform());
+        if let Some((_, step)) = one.filter(|_| self.metric == Metric::Euclid) {
+            // Codes of one range meet as they are: nothing is decoded or rounded.
+            let bytes = self.coded.row(row.0);
+            let (codes, _) = bytes.split_at(self.coded.head.dim);
+            let codes = codes.iter().map(|&byte| (byte ^ 128) as i8).collect();
+            let query = Integer::narrow(codes, f64::from(step) * f64::from(step));
+            let constant = f64::from(float_at(bytes, self.coded.head.dim));
+            let near = Near::Products { query, constant };
+            return Int8Scorer { kernels: kernels(), rows: self, near, scale: 1.0, lifted: None };
+        }
         let length = |row| self.decode(row).iter().map(|x| x * x).sum::<f64>().sqrt();
         let norms = || (0..self.coded.head.len as u32).map(length).collect();
         let lifted = (self.metric == Metric::Dot).then(|| Lifted::new(self.lift.of(norms), row));

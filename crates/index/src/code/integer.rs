@@ -34,7 +34,7 @@ impl Integer {
 
     /// The query `scale · codes`.
     pub(crate) fn narrow(codes: Vec<i8>, scale: f64) -> Self {
-        let sum = codes.iter().map(|&code| i64::from(code)).sum();
+        let sum = codes.iter().map(|&code| i32::from(code)).sum::<i32>().into();
         Self { scale, high: codes, low: Vec::new(), sum }
     }
 

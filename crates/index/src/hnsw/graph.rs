@@ -27,6 +27,11 @@ impl Links {
         &list[..list.partition_point(|&id| id != NONE)]
     }
 
+    /// The ids of a list without looking for its end first, which waits for all of it.
+    fn each(&self, at: usize) -> impl Iterator<Item = u32> + '_ {
+        self.slab[at * self.width..][..self.width].iter().copied().take_while(|&id| id != NONE)
+    }
+
     fn set(&mut self, at: usize, ids: &[u32]) {
         let list = &mut self.slab[at * self.width..][..self.width];
         list[..ids.len()].copy_from_slice(ids);
@@ -114,6 +119,22 @@ impl Graph {
         } else {
             self.upper.get(self.list(row, level))
         }
+    }
+
+    /// [`links`](Self::links), one after the other.
+    pub(super) fn each_link(&self, row: Row, level: usize) -> impl Iterator<Item = Row> + '_ {
+        let (links, at) = match level {
+            0 => (&self.base, row.position()),
+            _ => (&self.upper, self.list(row, level)),
+        };
+        links.each(at).map(Row)
+    }
+
+    /// Asks for the links of `row` on level 0, which are soon to be followed.
+    pub(super) fn fetch(&self, row: Row) {
+        kvant_kernels::fetch(
+            &self.base.slab[row.position() * self.base.width..][..self.base.width],
+        );
     }
 
     /// Replaces the neighbours of `row` on `level`.

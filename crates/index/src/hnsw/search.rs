@@ -12,6 +12,8 @@ pub(super) struct Gate<'a> {
     pub(super) allowed: Option<&'a Bitmap>,
     /// A walk that measured more rows gives up.
     pub(super) budget: usize,
+    /// Whether only allowed rows are measured.
+    pub(super) narrow: bool,
     /// Asked once per hop; `None` lets everything pass.
     pub(super) account: Option<&'a Account<'a>>,
 }
@@ -19,7 +21,7 @@ pub(super) struct Gate<'a> {
 impl Gate<'_> {
     /// Admits everything, however long it takes.
     pub(super) const OPEN: Gate<'static> =
-        Gate { allowed: None, budget: usize::MAX, account: None };
+        Gate { allowed: None, budget: usize::MAX, narrow: false, account: None };
 
     fn admits(&self, row: Row) -> bool {
         self.allowed.is_none_or(|allowed| allowed.contains(row))
@@ -36,9 +38,11 @@ impl Gate<'_> {
 /// Working memory of one walk at a time, reused from walk to walk.
 #[derive(Clone, Debug)]
 pub(super) struct Scratch {
-    visited: Visited,
-    pool: Pool,
-    batch: Vec<Row>,
+    pub(super) visited: Visited,
+    pub(super) pool: Pool,
+    pub(super) batch: Vec<Row>,
+    /// Rows that are not allowed, whose links may be followed.
+    pub(super) passed: Vec<Row>,
     distances: Vec<f32>,
     measured: usize,
 }
@@ -50,6 +54,7 @@ impl Scratch {
             visited: Visited { words: vec![0; len.div_ceil(64)], touched: Vec::new() },
             pool: Pool::default(),
             batch: Vec::new(),
+            passed: Vec::new(),
             distances: Vec::new(),
             measured: 0,
         }
@@ -65,7 +70,12 @@ impl Scratch {
         gate: &Gate<'_>,
     ) -> Option<impl ExactSizeIterator<Item = Hit> + '_> {
         let start = self.descend(graph, scorer, 0, gate)?;
-        self.walk(graph, 0, scorer, &Walk { start, ef, gate }).then(|| self.admitted())
+        let walk = Walk { start, ef, gate };
+        let finished = match gate.allowed.filter(|_| gate.narrow) {
+            Some(allowed) => self.walk_allowed(graph, scorer, &walk, allowed),
+            None => self.walk(graph, 0, scorer, &walk),
+        };
+        finished.then(|| self.admitted())
     }
 
     /// From the entry greedily down to the nearest row found above `level` (Alg. 5, lines 5–6);
@@ -109,28 +119,41 @@ impl Scratch {
         scorer: &mut impl Scorer,
         walk: &Walk<'_>,
     ) -> bool {
-        self.visited.clear();
-        self.pool.clear(walk.ef);
-        self.measured = 0;
+        self.begin(walk.ef);
         self.visited.insert(walk.start);
-        self.batch.clear();
         self.batch.push(walk.start);
-        self.meet(scorer, walk.gate);
-        while let Some(row) = self.pool.next() {
+        let mut done = self.met(scorer, walk);
+        while let Some(row) = self.pool.next().filter(|_| done.is_none()) {
             self.batch.clear();
             let (visited, batch) = (&mut self.visited, &mut self.batch);
-            let links = graph.links(row, level).iter().copied().map(Row);
-            batch.extend(links.filter(|&row| visited.insert(row)));
-            let granted = walk.gate.grants(batch);
-            self.meet(scorer, walk.gate);
-            if !granted {
-                return true;
+            batch.extend(graph.each_link(row, level).filter(|&row| visited.insert(row)));
+            // Unless one of these is nearer, it is next.
+            if let Some(next) = self.pool.peek().filter(|_| level == 0) {
+                graph.fetch(next);
             }
-            if self.measured > walk.gate.budget {
-                return false;
-            }
+            done = self.met(scorer, walk);
         }
-        true
+        done.unwrap_or(true)
+    }
+
+    /// Forgets the walk before.
+    pub(super) fn begin(&mut self, ef: usize) {
+        self.visited.clear();
+        self.pool.clear(ef);
+        self.batch.clear();
+        self.measured = 0;
+    }
+
+    /// Measures the batch and offers it to the pool; says where the walk ends with it: with what
+    /// was granted (`true`), or for want of budget (`false`).
+    pub(super) fn met(&mut self, scorer: &mut impl Scorer, walk: &Walk<'_>) -> Option<bool> {
+        let granted = walk.gate.grants(&mut self.batch);
+        self.meet(scorer, walk.gate);
+        match (granted, self.measured > walk.gate.budget) {
+            (false, _) => Some(true),
+            (true, true) => Some(false),
+            (true, false) => None,
+        }
     }
 
     /// What the last walk kept and its gate admits, closest first.
@@ -163,14 +186,14 @@ pub(super) struct Walk<'a> {
 /// Rows met by the walk. One bit a row stays in cache where a counter a row would not; clearing
 /// costs only what was touched.
 #[derive(Clone, Debug)]
-struct Visited {
+pub(super) struct Visited {
     words: Vec<u64>,
     touched: Vec<u32>,
 }
 
 impl Visited {
     /// Adds `row`; `false` if it was there.
-    fn insert(&mut self, row: Row) -> bool {
+    pub(super) fn insert(&mut self, row: Row) -> bool {
         let (at, bit) = (row.position() / 64, 1 << (row.position() % 64));
         let word = &mut self.words[at];
         if *word == 0 {
@@ -198,7 +221,7 @@ const ADMITTED: u64 = 2;
 /// One sorted array instead of two heaps: at these sizes moving a few cache lines is cheaper. A key
 /// is `order of distance << 32 | row << 2 | flags`; no row is met twice, so flags never decide.
 #[derive(Clone, Debug, Default)]
-struct Pool {
+pub(super) struct Pool {
     keys: Vec<u64>,
     ef: usize,
     admitted: usize,
@@ -235,8 +258,13 @@ impl Pool {
         }
     }
 
+    /// What [`next`](Self::next) gives unless something nearer is offered before.
+    fn peek(&self) -> Option<Row> {
+        self.keys.get(self.cursor).map(|&key| row(key))
+    }
+
     /// The nearest candidate whose links were not followed yet.
-    fn next(&mut self) -> Option<Row> {
+    pub(super) fn next(&mut self) -> Option<Row> {
         while let Some(key) = self.keys.get_mut(self.cursor) {
             self.cursor += 1;
             if *key & EXPANDED == 0 {

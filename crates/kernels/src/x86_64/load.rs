@@ -1,13 +1,14 @@
 //! Loads and stores of vectors: the pointers behind them are formed here from checked references.
 
 use std::arch::x86_64::{
-    __m128, __m128i, __m256, __m256i, __m512, __m512i, __mmask16, __mmask64, _mm_loadu_si128,
-    _mm_mask_storeu_epi8, _mm_storel_epi64, _mm_storeu_ps, _mm_storeu_si128, _mm256_castsi256_ps,
-    _mm256_cvtepu16_epi32, _mm256_cvtph_ps, _mm256_loadu_ps, _mm256_loadu_si256, _mm256_slli_epi32,
-    _mm256_storeu_ps, _mm256_storeu_si256, _mm512_castsi512_ps, _mm512_cvtepu16_epi32,
-    _mm512_cvtph_ps, _mm512_loadu_epi8, _mm512_loadu_ps, _mm512_mask_storeu_epi32,
-    _mm512_mask_storeu_ps, _mm512_maskz_loadu_epi8, _mm512_maskz_loadu_ps, _mm512_slli_epi32,
-    _mm512_storeu_epi8, _mm512_storeu_epi32, _mm512_storeu_ps,
+    __m128, __m128i, __m256, __m256i, __m512, __m512i, __mmask16, __mmask64, _MM_HINT_T0,
+    _mm_loadu_si128, _mm_mask_storeu_epi8, _mm_prefetch, _mm_storel_epi64, _mm_storeu_ps,
+    _mm_storeu_si128, _mm256_castsi256_ps, _mm256_cvtepu16_epi32, _mm256_cvtph_ps, _mm256_loadu_ps,
+    _mm256_loadu_si256, _mm256_slli_epi32, _mm256_storeu_ps, _mm256_storeu_si256,
+    _mm512_castsi512_ps, _mm512_cvtepu16_epi32, _mm512_cvtph_ps, _mm512_loadu_epi8,
+    _mm512_loadu_ps, _mm512_mask_storeu_epi32, _mm512_mask_storeu_ps, _mm512_maskz_loadu_epi8,
+    _mm512_maskz_loadu_ps, _mm512_slli_epi32, _mm512_storeu_epi8, _mm512_storeu_epi32,
+    _mm512_storeu_ps,
 };
 
 /// 16 floats.
@@ -274,4 +275,13 @@ pub(super) fn i32x4_lanes(value: __m128i) -> [i32; 4] {
     // SAFETY: the array covers the 16 bytes written; storeu has no alignment rule.
     unsafe { _mm_storeu_si128(lanes.as_mut_ptr().cast(), value) }
     lanes
+}
+
+/// See [`crate::fetch()`].
+#[inline]
+pub(crate) fn fetch<T>(slice: &[T]) {
+    for at in (0..size_of_val(slice)).step_by(64) {
+        // SAFETY: the address is inside the slice, and asking for a line has no other effect.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(slice.as_ptr().cast::<i8>().add(at)) };
+    }
 }

@@ -1,15 +1,12 @@
 //! The order in which picked rows are measured: by fours, with the next four on their way.
 
-use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-
+use super::load::fetch;
 use crate::pick::Picked;
 
 /// Rows measured together.
 pub(super) const TOGETHER: usize = 4;
-/// Cache lines of a row that are asked for ahead; the processor sees by itself where a longer row
-/// goes on.
-const LINES: usize = 16;
-const LINE_BYTES: usize = 64;
+/// Bytes of a row that are asked for ahead; the processor sees by itself where a longer row goes on.
+const FETCHED_BYTES: usize = 1024;
 /// How far ahead rows are asked for: about as much as arrives while memory answers once.
 const AHEAD_BYTES: usize = 4096;
 const AHEAD_ROWS: usize = 32;
@@ -26,28 +23,19 @@ pub(super) fn by_fours<'a, T, O: Copy>(
 ) {
     let bytes = len * size_of::<T>();
     let distance = (AHEAD_BYTES / bytes.max(1)).clamp(TOGETHER, AHEAD_ROWS);
-    (0..out.len().min(distance)).for_each(|place| ahead(rows.row(place, len), bytes));
+    let fetched = len.min(FETCHED_BYTES / size_of::<T>());
+    (0..out.len().min(distance)).for_each(|place| fetch(rows.row(place, fetched)));
     let mut place = 0;
     let (fours, rest) = out.as_chunks_mut::<TOGETHER>();
     for out in fours {
         let next = (place + distance).min(rows.rows.len());
         let next = next..rows.rows.len().min(next + TOGETHER);
-        next.for_each(|place| ahead(rows.row(place, len), bytes));
+        next.for_each(|place| fetch(rows.row(place, fetched)));
         *out = four(std::array::from_fn(|at| rows.row(place + at, len)));
         place += TOGETHER;
     }
     for out in rest {
         [*out] = one([rows.row(place, len)]);
         place += 1;
-    }
-}
-
-/// Asks for the first lines of a row.
-#[inline]
-fn ahead<T>(row: &[T], bytes: usize) {
-    let start = row.as_ptr().cast::<i8>();
-    for line in 0..bytes.div_ceil(LINE_BYTES).min(LINES) {
-        // SAFETY: the address is inside the row, and asking for a line has no other effect.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(start.add(line * LINE_BYTES)) };
     }
 }
