@@ -280,7 +280,7 @@ def cells(run):
     for name in dict.fromkeys(cell["mask"] for cell in run["filter"]):
         points = [cell for cell in run["filter"] if cell["mask"] == name]
         out[f"filter {name}@0.95"] = speed(points, 0.95, "qps_batch")
-    out["1/build"] = 1 / run["build_s"]
+    out["builds/s"] = 1 / run["build_s"]
     for key, over in (("size", "n"), ("rss_delta", "n")):
         out[f"{key}/row"] = run[key] / run[over] if run.get(key) is not None else None
     hot = run.get("bytes_per_vector_hot")
