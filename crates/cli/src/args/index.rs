@@ -126,10 +126,11 @@ pub(crate) struct BenchAnn {
     /// How many rows for each
     #[arg(short, long, default_value_t = 10, value_name = "K", value_parser = at_least_one)]
     pub(crate) k: usize,
-    /// Threads of a call with all queries
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = at_least_one)]
-    pub(crate) threads: usize,
-    /// Threads to build with [default: as --threads]
+    /// Threads of a call with all queries; several, as 1,2, are measured one after the other
+    #[arg(long, value_name = "N", default_value = "1", value_delimiter = ',')]
+    #[arg(value_parser = at_least_one)]
+    pub(crate) threads: Vec<usize>,
+    /// Threads to build with [default: the most of --threads]
     #[arg(long, value_name = "N", value_parser = at_least_one)]
     pub(crate) build_threads: Option<usize>,
     /// Search on these cores, one for each thread, as 0,1; single queries run on the first. The
@@ -139,9 +140,10 @@ pub(crate) struct BenchAnn {
     /// Times that each setting is measured; medians are told
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = at_least_one)]
     pub(crate) reps: usize,
-    /// Only rows that are true, or not 0, in this .npy array of a value for each row
-    #[arg(long, value_name = "FILE")]
-    pub(crate) filter_mask: Option<PathBuf>,
+    /// Only rows that are true, or not 0, in this .npy array of a value for each row; repeatable,
+    /// each is measured by itself
+    #[arg(long = "filter-mask", value_name = "FILE")]
+    pub(crate) masks: Vec<PathBuf>,
     /// The true neighbours, a .npy array (queries, at least K) of whole numbers [default: computed]
     #[arg(long, value_name = "FILE")]
     pub(crate) ground_truth: Option<PathBuf>,

@@ -222,6 +222,23 @@ fn the_bench_of_a_flat_index_is_exact() {
     assert_eq!((&line["recall"], &line["allowed"]), (&json!(1.0), &json!(1000)), "{line}");
 }
 
+/// With one build.
+#[test]
+fn several_masks_and_numbers_of_threads_are_measured() {
+    let (house, ..) = with_vectors();
+    house.write("all.npy", npy::encode_whole(&[1; ROWS], 1));
+    let flags = "--base b.npy --queries q.npy --metric cos --threads 1,2 --index flat --out d";
+    house.run(&format!("bench ann {flags} --filter-mask m.npy --filter-mask all.npy"));
+    let all = lines(&house, "d/result.jsonl");
+    let masks: Vec<&Value> = all.iter().map(|line| &line["mask"]).collect();
+    assert_eq!(masks, ["m", "all"]);
+    for line in &all {
+        let batches = line["batches"].as_array().expect("a list");
+        let threads: Vec<&Value> = batches.iter().map(|batch| &batch["threads"]).collect();
+        assert_eq!((&line["recall"], threads), (&json!(1.0), vec![&json!(1), &json!(2)]));
+    }
+}
+
 #[test]
 fn the_bench_of_a_graph_sweeps_and_draws() {
     let (house, ..) = with_vectors();

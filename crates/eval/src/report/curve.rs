@@ -42,6 +42,7 @@ pub fn curves(all: &Curves) -> String {
     panel(&mut out, &batch, &plot::curves(all, Calls::Batch));
     put!(out, "</section>\n");
     levels(&mut out, all);
+    costs(&mut out, all);
     settings(&mut out, all);
     notes(&mut out, all);
     put!(out, "</main>\n</body>\n</html>\n");
@@ -64,7 +65,7 @@ fn name(out: &mut Markup, number: usize, engine: &Engine) {
     put!(out, "<tr><th><span class=\"t{series}\">●</span> {name}</th>");
 }
 
-/// Queries a second of every engine at each recall, and what its index costs.
+/// Queries a second of every engine at each recall.
 fn levels(out: &mut Markup, all: &Curves) {
     put!(
         out,
@@ -76,10 +77,7 @@ fn levels(out: &mut Markup, all: &Curves) {
             put!(out, "<th>{level} <small>{what}</small></th>");
         }
     }
-    put!(out, "<th>build, s</th><th>bytes a vector</th><th>in memory</th></tr></thead>\n<tbody>\n");
-    let shown = |value: Option<f64>, digits: usize| {
-        value.map_or_else(|| ABSENT.to_owned(), |value| format!("{value:.digits$}"))
-    };
+    put!(out, "</tr></thead>\n<tbody>\n");
     for (number, engine) in all.engines.iter().enumerate() {
         name(out, number, engine);
         for calls in [Calls::One, Calls::Batch].into_iter().filter(|&calls| any(all, calls)) {
@@ -89,8 +87,26 @@ fn levels(out: &mut Markup, all: &Curves) {
                 put!(out, "<td>{speed}</td>");
             }
         }
+        put!(out, "</tr>\n");
+    }
+    put!(out, "</tbody></table></div>\n</section>\n");
+}
+
+/// What the index of every engine costs, as far as it says so.
+fn costs(out: &mut Markup, all: &Curves) {
+    put!(
+        out,
+        "<section>\n<h2>What the index costs</h2>\n<div class=\"wide\"><table>\n<thead><tr>\
+         <th></th><th>build, s</th><th>bytes a vector, on disk</th><th>searched</th></tr></thead>\n\
+         <tbody>\n"
+    );
+    let shown = |value: Option<f64>, digits: usize| {
+        value.map_or_else(|| ABSENT.to_owned(), |value| format!("{value:.digits$}"))
+    };
+    for (number, engine) in all.engines.iter().enumerate() {
+        name(out, number, engine);
         let (disk, hot) = (engine.bytes_per_vector, engine.bytes_per_vector_hot);
-        let (build, disk, hot) = (shown(engine.build_s, 1), shown(disk, 0), shown(hot, 0));
+        let (build, disk, hot) = (shown(engine.build_s, 1), shown(disk, 1), shown(hot, 1));
         put!(out, "<td>{build}</td><td>{disk}</td><td>{hot}</td></tr>\n");
     }
     put!(out, "</tbody></table></div>\n</section>\n");

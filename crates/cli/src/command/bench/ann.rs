@@ -59,9 +59,13 @@ struct Line {
     param: Param,
     /// Rows found, (queries, k) of <i4, a file beside it.
     ids: String,
+    #[serde(skip)]
+    found: Vec<i32>,
     recall: f64,
     qps_one: f64,
     qps_batch: f64,
+    /// The same for every number of threads; that above is the first of them.
+    batches: Vec<Batch>,
     /// Of one query a call.
     p50_ms: f64,
     p99_ms: f64,
@@ -73,7 +77,8 @@ struct Line {
     n: usize,
     k: usize,
     queries: usize,
-    /// Rows that a filter lets pass.
+    /// The filter, and the rows that it lets pass.
+    mask: Option<String>,
     allowed: Option<usize>,
     bytes_per_vector: f64,
     /// Without what measures again.
@@ -85,31 +90,51 @@ struct Line {
     rss_per_vector: Option<f64>,
 }
 
-/// What is searched for, among what.
+/// All queries in one call.
+#[derive(Clone, Copy, Debug, Serialize)]
+struct Batch {
+    threads: usize,
+    qps: f64,
+}
+
+/// What is searched for.
 struct Task<'a> {
     args: &'a BenchAnn,
     queries: &'a Vectors,
-    allowed: Option<&'a Bitmap>,
-    truth: &'a [i32],
+    cells: Vec<Cell>,
     audience: Audience,
+}
+
+/// Among what, and what is to be found there.
+struct Cell {
+    /// The file of the mask.
+    mask: Option<String>,
+    allowed: Option<Bitmap>,
+    truth: Vec<i32>,
+}
+
+impl Task<'_> {
+    /// The most threads that a call is measured with.
+    fn threads_most(&self) -> usize {
+        self.args.threads.iter().copied().max().unwrap_or(1)
+    }
 }
 
 pub(super) fn run(args: &BenchAnn) -> anyhow::Result<()> {
     let (of, audience) = (&args.of, Audience::of(args.json));
     let out = &args.out;
-    if let Some(cores) = &args.cores {
-        let (given, threads) = (cores.numbers().len(), args.threads);
-        ensure!(given >= threads, "--pin names {given} cores for {threads} threads: give more");
-    }
     let overlays = page::overlays(&args.engines)?;
     let base = index::base(of, audience)?;
     let queries = Vectors::read(&args.queries, "test", audience)?;
     queries.hold_to(base.dim, &args.queries)?;
-    let allowed = args.filter_mask.as_deref();
-    let allowed = allowed.map(|path| index::mask(path, base.rows())).transpose()?;
-    let truth = truth::of(args, &base, &queries, allowed.as_ref())?;
+    let mut task = Task { args, queries: &queries, cells: Vec::new(), audience };
+    let most = task.threads_most();
+    if let Some(given) = args.cores.as_ref().map(|cores| cores.numbers().len()) {
+        ensure!(given >= most, "--pin names {given} cores for {most} threads: give more");
+    }
+    task.cells = truth::cells(&task, &base)?;
     std::fs::create_dir_all(out).with_context(|| format!("{}: cannot create", out.display()))?;
-    let build_threads = args.build_threads.unwrap_or(args.threads);
+    let build_threads = args.build_threads.unwrap_or(most);
     let (built, build_s) = index::build(of, &base, build_threads, audience)?;
     let file = out.join("index.kvant");
     let mut sink = kvant_storage::stream_passing_file(&file)?;
@@ -117,7 +142,6 @@ pub(super) fn run(args: &BenchAnn) -> anyhow::Result<()> {
     sink.publish()?;
     let bytes = kvant_storage::read_file(&file)?;
     let cost = Cost { build_s, build_threads, size: bytes.len() as u64, sizes: built.sizes() };
-    let task = Task { args, queries: &queries, allowed: allowed.as_ref(), truth: &truth, audience };
     let mut lines = if args.mapped {
         drop(built);
         let stored = Stored::open(bytes, &file, Check::Opened)?;
@@ -152,58 +176,74 @@ struct Cost {
     sizes: Sizes,
 }
 
-/// Measures every setting until enough is found, and writes the rows found.
+/// Measures every setting of each cell until enough is found, and writes the rows found.
 fn sweep<B: AsRef<[u8]> + Sync>(
     task: &Task<'_>,
     index: &Index<'_, B>,
     cost: &Cost,
 ) -> anyhow::Result<Vec<Line>> {
-    let (args, n) = (task.args, index.len());
     let settings = settings(&index.spec());
-    let bar = Progress::new("searching", Some(settings.len() as u64), Unit::Items, task.audience);
+    let total = settings.len() * task.cells.len();
+    let bar = Progress::new("searching", Some(total as u64), Unit::Items, task.audience);
     let mut lines = Vec::new();
-    for (at, setting) in settings.into_iter().enumerate() {
-        let options = SearchOptions {
-            k: args.k,
-            effort: setting.effort,
-            allowed: task.allowed,
-            ..SearchOptions::default()
-        };
-        let timed = time::measure(task, index, &options)?;
-        let ids = format!("ids-{at}.npy");
-        let file = npy::encode_whole(&timed.ids, args.k);
-        kvant_storage::write_file_atomic(&args.out.join(&ids), &file)?;
-        let recall = recall(&timed.ids, task.truth, args.k);
-        let each = |bytes: u64| bytes as f64 / n as f64;
-        lines.push(Line {
-            engine: format!("kvant {}", index.spec()),
-            param: setting.param,
-            ids,
-            recall,
-            qps_one: timed.qps_one,
-            qps_batch: timed.qps_batch,
-            p50_ms: timed.p50_ms,
-            p99_ms: timed.p99_ms,
-            threads: args.threads,
-            build_s: cost.build_s,
-            build_threads: cost.build_threads,
-            size: cost.size,
-            n,
-            k: args.k,
-            queries: task.queries.rows(),
-            allowed: task.allowed.map(Bitmap::count),
-            bytes_per_vector: each(cost.size),
-            bytes_per_vector_hot: cost.sizes.hot_per_row(n),
-            bytes_per_vector_rerank: each(cost.sizes.rerank),
-            rss_delta: None,
-            rss_per_vector: None,
-        });
-        bar.advance(1);
-        if recall > ENOUGH {
-            break;
+    for cell in &task.cells {
+        for setting in &settings {
+            let mut line = measure(task, (index, cost), cell, setting)?;
+            line.ids = format!("ids-{}.npy", lines.len());
+            let file = npy::encode_whole(&line.found, task.args.k);
+            kvant_storage::write_file_atomic(&task.args.out.join(&line.ids), &file)?;
+            let enough = line.recall > ENOUGH;
+            lines.push(line);
+            bar.advance(1);
+            if enough {
+                break;
+            }
         }
     }
     Ok(lines)
+}
+
+/// Measures one setting.
+fn measure<B: AsRef<[u8]> + Sync>(
+    task: &Task<'_>,
+    (index, cost): (&Index<'_, B>, &Cost),
+    cell: &Cell,
+    setting: &Setting,
+) -> anyhow::Result<Line> {
+    let (args, n) = (task.args, index.len());
+    let allowed = cell.allowed.as_ref();
+    let options =
+        SearchOptions { k: args.k, effort: setting.effort, allowed, ..SearchOptions::default() };
+    let timed = time::measure(task, index, &options)?;
+    let each = |bytes: u64| bytes as f64 / n as f64;
+    let first = timed.batches.first().copied().unwrap_or(Batch { threads: 1, qps: 0.0 });
+    let mask = cell.mask.as_ref().map_or_else(String::new, |mask| format!(" · {mask}"));
+    Ok(Line {
+        engine: format!("kvant {}{mask}", index.spec()),
+        param: setting.param.clone(),
+        ids: String::new(),
+        recall: recall(&timed.ids, &cell.truth, args.k),
+        found: timed.ids,
+        qps_one: timed.qps_one,
+        qps_batch: first.qps,
+        batches: timed.batches,
+        p50_ms: timed.p50_ms,
+        p99_ms: timed.p99_ms,
+        threads: first.threads,
+        build_s: cost.build_s,
+        build_threads: cost.build_threads,
+        size: cost.size,
+        n,
+        k: args.k,
+        queries: task.queries.rows(),
+        mask: cell.mask.clone(),
+        allowed: allowed.map(Bitmap::count),
+        bytes_per_vector: each(cost.size),
+        bytes_per_vector_hot: cost.sizes.hot_per_row(n),
+        bytes_per_vector_rerank: each(cost.sizes.rerank),
+        rss_delta: None,
+        rss_per_vector: None,
+    })
 }
 
 /// Memory that searches of the usual recall hold, `None` where the system does not tell.
@@ -226,7 +266,9 @@ fn held(task: &Task<'_>, file: &Path, lines: &[Line]) -> anyhow::Result<Option<u
 /// A row for each setting.
 fn table(lines: &[Line]) -> String {
     let head = ["setting", "recall", "one/s", "batch/s", "p50 ms", "p99 ms"];
-    let mut table = Table::new(&head.map(|name| (name, Lean::Right)));
+    let mut head = head.map(|name| (name, Lean::Right)).to_vec();
+    head.push(("mask", Lean::Left));
+    let mut table = Table::new(&head);
     for line in lines {
         let param = match line.param {
             Param::Number(number) => number.to_string(),
@@ -239,6 +281,7 @@ fn table(lines: &[Line]) -> String {
             format!("{:.0}", line.qps_batch),
             format!("{:.3}", line.p50_ms),
             format!("{:.3}", line.p99_ms),
+            line.mask.clone().unwrap_or_else(|| "–".to_owned()),
         ]);
     }
     let Some(line) = lines.last() else { return String::new() };

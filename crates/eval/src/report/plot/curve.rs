@@ -2,6 +2,7 @@
 
 use super::{Markup, Scale, WIDTH, axis_y_at, close, colour, escape, line, open, put, text};
 use crate::ann::{Calls, Curves, Engine, frontier};
+use crate::report::figure::grouped;
 
 const HEIGHT: f64 = 380.0;
 /// What recalls are drawn at, with their names.
@@ -61,7 +62,11 @@ fn axes(out: &mut Markup, x: &Scale, y: &Scale, k: usize) {
             let at = f64::from(power) + f64::log10(factor);
             if at <= y.high {
                 let value = 10f64.powi(power) * factor;
-                let name = if named { format!("{value}") } else { String::new() };
+                let name = match value {
+                    _ if !named => String::new(),
+                    large if large >= 1.0 => grouped(large as u64),
+                    small => format!("{small}"),
+                };
                 axis_y_at(out, x, (y.at(at), &name));
             }
         }

@@ -48,8 +48,11 @@ pub(super) fn curves(
         metric: args.of.metric.to_string(),
         queries: task.queries.rows(),
         k: args.k,
-        threads: args.threads,
-        allowed: task.allowed.map(Bitmap::count),
+        threads: args.threads.first().copied().unwrap_or(1),
+        allowed: match &task.cells[..] {
+            [cell] => cell.allowed.as_ref().map(Bitmap::count),
+            _ => None,
+        },
         date: cost::utc(SystemTime::now()),
         machine: cost::machine(),
         engines: all,

@@ -7,7 +7,7 @@ use kvant_model::Cores;
 
 use super::super::super::index::ids;
 use super::super::median;
-use super::Task;
+use super::{Batch, Task};
 
 /// Queries before anything is measured.
 const WARM: usize = 50;
@@ -19,7 +19,7 @@ const LEAST: usize = 50;
 pub(super) struct Timed {
     pub(super) ids: Vec<i32>,
     pub(super) qps_one: f64,
-    pub(super) qps_batch: f64,
+    pub(super) batches: Vec<Batch>,
     pub(super) p50_ms: f64,
     pub(super) p99_ms: f64,
 }
@@ -31,23 +31,26 @@ pub(super) fn measure<B: AsRef<[u8]> + Sync>(
     options: &SearchOptions<'_>,
 ) -> anyhow::Result<Timed> {
     let (args, queries) = (task.args, task.queries);
-    hold(args.cores.as_ref(), args.threads)?;
     let warm = WARM.min(queries.rows()) * queries.dim;
-    index.search_batch(&queries.data[..warm], options, args.threads)?;
-    let (mut seconds, mut found) = (Vec::new(), Vec::new());
-    for _ in 0..args.reps {
-        let began = Instant::now();
-        found = index.search_batch(&queries.data, options, args.threads)?;
-        seconds.push(began.elapsed().as_secs_f64());
+    let (mut batches, mut found) = (Vec::new(), Vec::new());
+    for &threads in &args.threads {
+        hold(args.cores.as_ref(), threads)?;
+        index.search_batch(&queries.data[..warm], options, threads)?;
+        let mut seconds = Vec::new();
+        for _ in 0..args.reps {
+            let began = Instant::now();
+            found = index.search_batch(&queries.data, options, threads)?;
+            seconds.push(began.elapsed().as_secs_f64());
+        }
+        batches.push(Batch { threads, qps: queries.rows() as f64 / median(&mut seconds) });
     }
-    let qps_batch = queries.rows() as f64 / median(&mut seconds);
     let hits: Vec<&[Hit]> = found.iter().map(|result| &result.hits[..]).collect();
     let ids = ids(hits.into_iter(), args.k);
     hold(args.cores.as_ref(), 1)?;
     let (qps_one, mut calls) = one_by_one(task, index, options)?;
     let p50_ms = median(&mut calls);
     let p99_ms = calls[(calls.len() * 99).div_ceil(100) - 1];
-    Ok(Timed { ids, qps_one, qps_batch, p50_ms, p99_ms })
+    Ok(Timed { ids, qps_one, batches, p50_ms, p99_ms })
 }
 
 /// Queries a second of single calls, and the milliseconds of each.

@@ -1,6 +1,6 @@
 //! The true neighbours: read from a file, or measured one and all.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::ensure;
 use kvant_db::source::npy::Whole;
@@ -8,16 +8,31 @@ use kvant_index::{
     Bitmap, BuildOptions, Effort, FloatRows, Hit, Index, IndexSpec, SearchOptions, Spec,
 };
 
-use super::super::super::index::{Vectors, ids};
-use crate::args::BenchAnn;
+use super::super::super::index::{Vectors, ids, mask};
+use super::{Cell, Task};
+
+/// A cell for each mask, or one with all rows.
+pub(super) fn cells(task: &Task<'_>, base: &Vectors) -> anyhow::Result<Vec<Cell>> {
+    let args = task.args;
+    if args.masks.is_empty() {
+        return Ok(vec![Cell { mask: None, allowed: None, truth: truth(task, base, None)? }]);
+    }
+    ensure!(
+        args.ground_truth.is_none() || args.masks.len() == 1,
+        "--ground-truth is that of one --filter-mask: give one mask, or leave it to be computed"
+    );
+    let cell = |path: &PathBuf| {
+        let allowed = mask(path, base.rows())?;
+        let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        let truth = truth(task, base, Some(&allowed))?;
+        Ok(Cell { mask: Some(name), allowed: Some(allowed), truth })
+    };
+    args.masks.iter().map(cell).collect()
+}
 
 /// `k` rows for each query, −1 where there are fewer.
-pub(super) fn of(
-    args: &BenchAnn,
-    base: &Vectors,
-    queries: &Vectors,
-    allowed: Option<&Bitmap>,
-) -> anyhow::Result<Vec<i32>> {
+fn truth(task: &Task<'_>, base: &Vectors, allowed: Option<&Bitmap>) -> anyhow::Result<Vec<i32>> {
+    let (args, queries) = (task.args, task.queries);
     if let Some(path) = &args.ground_truth {
         return read(path, (queries.rows(), args.k), base.rows());
     }
@@ -26,7 +41,7 @@ pub(super) fn of(
     let flat = Index::build(&spec, rows, &BuildOptions::default())?;
     let effort = Effort::Exact;
     let options = SearchOptions { k: args.k, effort, allowed, ..SearchOptions::default() };
-    let threads = args.build_threads.unwrap_or(args.threads);
+    let threads = args.build_threads.unwrap_or_else(|| task.threads_most());
     let found = flat.search_batch(&queries.data, &options, threads)?;
     let hits: Vec<&[Hit]> = found.iter().map(|result| &result.hits[..]).collect();
     Ok(ids(hits.into_iter(), args.k))
