@@ -19,6 +19,10 @@ use search::{Gate, Scratch};
 const EF_LEAST: usize = 96;
 /// Candidates per wanted row of a default search.
 const EF_PER_K: usize = 4;
+/// So many allowed rows are measured one and all: a walk among them is no faster.
+const SCANNED: usize = 1536;
+/// Fewest allowed rows two links away, on average: among fewer a walk loses its way.
+const SEEN: usize = 24;
 /// Where a smaller share of the rows is allowed, only those are measured and the links of others
 /// are followed in their place; above, all are measured and the allowed ones kept.
 const NARROW: f64 = 0.8;
@@ -100,7 +104,10 @@ impl Hnsw {
         };
         // A walk measures about `m` allowed rows for each it keeps (seen: 10 to 17 with m = 16).
         // Where that is as many as are allowed, measuring those is no dearer, and exact.
-        if k == 0 || ef as f64 * self.m() as f64 >= eligible as f64 {
+        let links = 2 * self.m();
+        let walked = ef.saturating_mul(self.m()).max(SCANNED);
+        let sparse = eligible.saturating_mul(links * links) < SEEN * self.len();
+        if k == 0 || walked >= eligible || (eligible < self.len() && sparse) {
             return flat::scan(rows, query, options, account);
         }
         let narrow = (eligible as f64) < NARROW * self.len() as f64;

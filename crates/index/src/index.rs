@@ -39,8 +39,12 @@ impl<'a> Index<'a> {
         options: &BuildOptions<'_>,
     ) -> Result<Self, CodeError> {
         let (dim, metric) = (rows.dim(), rows.metric());
+        let bytes = AnyRows::for_building(spec, &rows, options.seed);
         let rows = AnyRows::encode(spec, rows, options.seed)?;
-        let shape = AnyShape::build(&spec.shape, &rows, options);
+        let shape = match &bytes {
+            Some(bytes) => AnyShape::build(&spec.shape, bytes, options),
+            None => AnyShape::build(&spec.shape, &rows, options),
+        };
         Ok(Self::of_parts(*spec, (dim, metric), shape, rows))
     }
 }

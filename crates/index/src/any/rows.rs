@@ -5,7 +5,7 @@ use crate::code::bound::{BoundRows, ProvenRows};
 use crate::{
     Account, CodeError, CodeSpec, FileError, FloatRows, FloatScorer, Half, HalfRows, HalfScorer,
     Hit, IndexSpec, Int8Rows, Int8Scorer, Metric, Packing, RerankSpec, Reranked, RotatedRows,
-    RotatedScorer, Row, Rows, Scorer, SearchOptions, Width,
+    RotatedScorer, Row, Rows, Scorer, SearchOptions, Spec, Width,
 };
 
 /// Dense rows in any code, or in two of them; `B` holds the bytes of a code.
@@ -78,6 +78,19 @@ impl<'a> AnyRows<'a> {
             RerankSpec::Eight => Self::eight_bits(&again, seed)?,
         };
         Ok(Self::Reranked(Box::new(Reranked::new(fast, exact, factor))))
+    }
+
+    /// Rows of 8 bits to build a graph over where `spec` keeps none: links between near rows come
+    /// out the same, and a quarter of the bytes is read. `None` where there are some, where no
+    /// distance between rows is asked for, or where 8 bits cannot hold them.
+    pub(crate) fn for_building(spec: &IndexSpec, rows: &FloatRows<'a>, seed: u64) -> Option<Self> {
+        let kept = matches!(spec.code, CodeSpec::Int8 | CodeSpec::Rotated(Width::Eight))
+            && spec.rerank.is_none()
+            || spec.rerank.is_some_and(|(rerank, _)| rerank == RerankSpec::Eight);
+        if kept || spec.shape == Spec::Flat || rows.metric() == Metric::Manhattan {
+            return None;
+        }
+        Self::eight_bits(rows, seed).ok()
     }
 
     /// Bytes where they lose nothing or nothing else is measured so, else rotated codes: their

@@ -39,7 +39,7 @@ impl Scratch {
             passed.clear();
             self.gather(graph, row, allowed, &mut passed);
             for at in 0..passed.len() {
-                if self.batch.len() >= graph.most(0) {
+                if self.batch.len() >= graph.m() {
                     break;
                 }
                 if let Some(&next) = passed.get(at + AHEAD) {
