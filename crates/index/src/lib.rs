@@ -22,6 +22,7 @@ mod flat;
 mod hnsw;
 mod index;
 mod key;
+mod kmeans;
 mod limit;
 mod metric;
 mod row;
@@ -50,6 +51,9 @@ pub use file::FileError;
 pub use flat::Flat;
 pub use hnsw::Hnsw;
 pub use index::Index;
+pub use kmeans::{
+    Clusters, Iteration, KmeansError, KmeansOptions, Precision, Start, kmeans, silhouette,
+};
 pub use kvant_kernels::{Half, Packing};
 pub use limit::{DIM_MAX, LEVEL_MAX, M_MAX, M_MIN, ROWS_MAX};
 pub use metric::{Metric, MetricError};
