@@ -60,6 +60,9 @@ pub struct Iteration {
     pub inertia: f64,
 }
 
+/// What is told after each iteration, and whether to go on.
+pub type Watch<'a> = dyn Fn(&Iteration) -> ControlFlow<()> + Sync + 'a;
+
 /// Options of [`kmeans`].
 #[derive(Clone, Copy)]
 pub struct KmeansOptions<'a> {
@@ -80,7 +83,7 @@ pub struct KmeansOptions<'a> {
     /// What rows are compared with centroids in.
     pub precision: Precision,
     /// Called after each iteration; `Break` ends with [`KmeansError::Cancelled`].
-    pub watch: Option<&'a (dyn Fn(&Iteration) -> ControlFlow<()> + Sync)>,
+    pub watch: Option<&'a Watch<'a>>,
 }
 
 impl Default for KmeansOptions<'_> {
@@ -190,7 +193,9 @@ pub fn kmeans(
     }
     let assigned: Vec<u32> = nearest.iter().map(|nearest| nearest.cluster).collect();
     let mut sizes = vec![0; k];
-    assigned.iter().for_each(|&cluster| sizes[cluster as usize] += 1);
+    for &cluster in &assigned {
+        sizes[cluster as usize] += 1;
+    }
     let inertia = inertia(rows, &run.centroids, &assigned);
     Ok(Clusters { dim: rows.dim(), centroids: run.centroids, assigned, sizes, inertia, history })
 }
@@ -203,7 +208,7 @@ fn check(rows: &FloatRows<'_>, k: usize, options: &KmeansOptions<'_>) -> Result<
         Metric::Cosine | Metric::Euclid => {}
         metric @ (Metric::Dot | Metric::Manhattan) => return Err(KmeansError::Metric(metric)),
     }
-    if let Some(got) = options.balance.filter(|&most| !(most >= 1.0)) {
+    if let Some(got) = options.balance.filter(|&most| most.is_nan() || most < 1.0) {
         let allowed = "a multiple of the mean size, 1 or more";
         return Err(KmeansError::Option { name: "balance", got: got.to_string(), allowed });
     }
@@ -212,6 +217,17 @@ fn check(rows: &FloatRows<'_>, k: usize, options: &KmeansOptions<'_>) -> Result<
         return Err(KmeansError::Option { name: "batch", got: "0".to_owned(), allowed });
     }
     Ok(check_rows(rows)?)
+}
+
+/// The nearest of `centroids` for each row, finite or not.
+pub(crate) fn assign(
+    rows: &FloatRows<'_>,
+    centroids: &[f32],
+    options: &KmeansOptions<'_>,
+) -> Vec<u32> {
+    let zeros = vec![0.0; centroids.len() / rows.dim()];
+    let nearest = Points::new(rows, options).nearest(centroids, &zeros);
+    nearest.iter().map(|nearest| nearest.cluster).collect()
 }
 
 /// The exact sum of distances, in the order of rows.
@@ -294,12 +310,14 @@ impl Run<'_> {
     /// Gives clusters without rows the rows farthest from their centroids.
     fn refill(&self, all: &Points<'_>, nearest: &[Nearest], assigned: &mut [u32]) {
         let mut sizes = vec![0usize; self.k];
-        assigned.iter().for_each(|&cluster| sizes[cluster as usize] += 1);
+        for &cluster in assigned.iter() {
+            sizes[cluster as usize] += 1;
+        }
         let empty: Vec<u32> = (0..self.k as u32).filter(|&c| sizes[c as usize] == 0).collect();
         if empty.is_empty() {
             return;
         }
-        let distance = |row: usize| all.distance(row, &nearest[row]);
+        let distance = |row: usize| all.distance(row, nearest[row]);
         let mut far: Vec<usize> = (0..assigned.len()).collect();
         far.sort_by(|&a, &b| distance(b).total_cmp(&distance(a)).then(a.cmp(&b)));
         let mut far = far.into_iter();

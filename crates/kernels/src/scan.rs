@@ -6,12 +6,12 @@
 //! row `j` in the low and that of row `j + 16` in the high half. Tables come by fours, those
 //! missing are zeros, so that a block is a multiple of 64 bytes. One shuffle looks 64 codes up.
 
-use crate::Kernels;
+use crate::{Kernels, Sum};
 
 /// Rows of a block.
 pub const BLOCK_ROWS: usize = 32;
 /// Entries of a table.
-pub(crate) const ENTRIES: usize = 16;
+pub const ENTRIES: usize = 16;
 /// Tables in a register of 64 bytes.
 pub(crate) const FOUR: usize = 4;
 /// The largest entry: two of them are added in a byte.
@@ -35,13 +35,17 @@ impl ScanTables {
     /// # Panics
     /// If an entry is above [`ENTRY_MAX`], or the largest sum above `u16::MAX`.
     pub fn new(tables: &[[u8; ENTRIES]]) -> Self {
-        let largest = |table: &[u8; ENTRIES]| table.iter().copied().max().unwrap_or(0);
-        let sum: u64 = tables.iter().map(|table| u64::from(largest(table))).sum();
-        assert!(tables.iter().all(|table| largest(table) <= ENTRY_MAX), "an entry above 127");
-        assert!(sum <= u64::from(u16::MAX), "sums of up to {sum}");
+        let largest = |table: &[u8; ENTRIES]| table.iter().fold(0, |most: u8, &e| most.max(e));
+        let (mut sum, mut most) = (0, 0);
+        for largest in tables.iter().map(largest) {
+            sum += u64::from(largest);
+            most = most.max(largest);
+        }
+        assert!(most <= ENTRY_MAX, "an entry above 127");
+        assert!(u16::try_from(sum).is_ok(), "sums of up to {sum}");
         let mut fours = vec![[0; FOUR * ENTRIES]; tables.len().div_ceil(FOUR)];
-        for (at, table) in tables.iter().enumerate() {
-            fours[at / FOUR][at % FOUR * ENTRIES..][..ENTRIES].copy_from_slice(table);
+        for (four, tables) in fours.iter_mut().zip(tables.chunks(FOUR)) {
+            four[..tables.len() * ENTRIES].copy_from_slice(tables.as_flattened());
         }
         Self { fours }
     }
@@ -58,15 +62,65 @@ pub fn code_place(table: usize, row: usize) -> (usize, u32) {
     (table * ENTRIES + row % ENTRIES, if row < ENTRIES { 0 } else { 4 })
 }
 
+/// The entries of a table before they are rounded.
+type Entries = [f32; ENTRIES];
+
+type Round = fn(&[Entries], &[[f32; 2]], f32, &mut [[u8; ENTRIES]]);
+
 /// The part of a table that scans.
 #[derive(Debug)]
 pub(crate) struct ScanKernels {
+    pub(crate) entries: fn(Sum, &[f32], &[Entries], &mut [Entries]),
+    pub(crate) ends: fn(&[Entries], &mut [[f32; 2]]),
+    pub(crate) round: Round,
+    pub(crate) ahead: fn(&[u8]),
     pub(crate) sums: fn(&[u8], &ScanTables, &mut [u16]),
     pub(crate) below: fn(&[u16], u16, &mut Vec<u32>),
     pub(crate) least: fn(&[f32]) -> Option<(u32, f32)>,
 }
 
 impl Kernels {
+    /// The tables of a query for a vector cut into `out.len()` parts: part `p` are the dimensions
+    /// from `p·dim/parts` on, a line of `books` has the values of 16 centroids in one dimension.
+    /// An entry is summed in the order of dimensions.
+    ///
+    /// # Panics
+    /// If there is not one line for each dimension, or there are more parts than those.
+    pub fn scan_entries(
+        &self,
+        sum: Sum,
+        query: &[f32],
+        books: &[[f32; ENTRIES]],
+        out: &mut [[f32; ENTRIES]],
+    ) {
+        assert!(query.len() == books.len() && out.len() <= query.len(), "parts of a query");
+        (self.scan.entries)(sum, query, books, out);
+    }
+
+    /// The least and the largest entry of each table; NaN counts for nothing behind a number.
+    ///
+    /// # Panics
+    /// If there is not one pair for each table.
+    pub fn scan_ends(&self, tables: &[[f32; ENTRIES]], out: &mut [[f32; 2]]) {
+        assert_eq!(tables.len(), out.len(), "a pair for each table");
+        (self.scan.ends)(tables, out);
+    }
+
+    /// `round((entry − least) · per_step)` in 0..=[`ENTRY_MAX`], halves to even.
+    ///
+    /// # Panics
+    /// If there is not one place for each table.
+    pub fn scan_round(
+        &self,
+        tables: &[[f32; ENTRIES]],
+        ends: &[[f32; 2]],
+        per_step: f32,
+        out: &mut [[u8; ENTRIES]],
+    ) {
+        assert!(tables.len() == out.len() && tables.len() == ends.len(), "a place for each table");
+        (self.scan.round)(tables, ends, per_step, out);
+    }
+
     /// The sum of every row of some blocks, exact.
     ///
     /// # Panics
@@ -76,6 +130,11 @@ impl Kernels {
         let bytes = out.len() / BLOCK_ROWS * tables.bytes();
         assert!(out.len().is_multiple_of(BLOCK_ROWS) && blocks.len() == bytes, "whole blocks");
         (self.scan.sums)(blocks, tables, out);
+    }
+
+    /// Asks for the first bytes of what will be scanned next.
+    pub fn scan_ahead(&self, bytes: &[u8]) {
+        (self.scan.ahead)(bytes);
     }
 
     /// Appends the places of values that are at most `most` to `places`, rising.

@@ -121,11 +121,7 @@ impl<'a> Points<'a> {
         let (dim, k) = (self.dim, centroids.len() / self.dim);
         let half = |square: f64| if self.metric == Metric::Cosine { 0.0 } else { square / 2.0 };
         let square = |row: &[f32]| row.iter().map(|&x| f64::from(x) * f64::from(x)).sum::<f64>();
-        let (packed, squares) = if !self.is_bytes() {
-            let negated: Vec<f32> = centroids.iter().map(|x| -x).collect();
-            let squares = centroids.chunks_exact(dim).map(square).collect();
-            (Packed::Floats(PackedF32::new(Matrix::new(&negated, k, dim))), squares)
-        } else {
+        let (packed, squares) = if self.is_bytes() {
             let mut codes = Vec::with_capacity(centroids.len());
             let (mut scales, mut squares) = (Vec::new(), Vec::new());
             for row in centroids.chunks_exact(dim) {
@@ -139,13 +135,17 @@ impl<'a> Points<'a> {
                 scales.push(scale);
             }
             (Packed::Bytes(PackedI8::new(Matrix::new(&codes, k, dim), &scales)), squares)
+        } else {
+            let negated: Vec<f32> = centroids.iter().map(|x| -x).collect();
+            let squares = centroids.chunks_exact(dim).map(square).collect();
+            (Packed::Floats(PackedF32::new(Matrix::new(&negated, k, dim))), squares)
         };
         let bias = |(square, penalty): (&f64, &f32)| (half(*square) as f32) + penalty / 2.0;
         Product { packed, bias: squares.iter().zip(penalties).map(bias).collect() }
     }
 
     /// The distance of a row to its nearest centroid, as far as the score tells it.
-    pub(super) fn distance(&self, row: usize, nearest: &Nearest) -> f64 {
+    pub(super) fn distance(&self, row: usize, nearest: Nearest) -> f64 {
         let distance = match self.metric {
             Metric::Cosine => 1.0 + f64::from(nearest.score),
             Metric::Euclid | Metric::Dot | Metric::Manhattan => {
@@ -157,7 +157,7 @@ impl<'a> Points<'a> {
 
     /// The sum of distances, as far as scores tell it.
     pub(super) fn inertia(&self, nearest: &[Nearest]) -> f64 {
-        nearest.iter().enumerate().map(|(row, nearest)| self.distance(row, nearest)).sum()
+        nearest.iter().enumerate().map(|(row, &nearest)| self.distance(row, nearest)).sum()
     }
 }
 

@@ -16,7 +16,9 @@ pub(super) fn most(rows: usize, k: usize, balance: f64) -> usize {
 /// Raises the penalties of clusters above the mean size, lowers others.
 pub(super) fn punish(penalties: &mut [f32], assigned: &[u32], mean_distance: f64) {
     let mut sizes = vec![0u32; penalties.len()];
-    assigned.iter().for_each(|&cluster| sizes[cluster as usize] += 1);
+    for &cluster in assigned {
+        sizes[cluster as usize] += 1;
+    }
     let mean = assigned.len() as f64 / penalties.len() as f64;
     for (penalty, size) in penalties.iter_mut().zip(sizes) {
         let over = f64::from(size) / mean - 1.0;
@@ -35,7 +37,7 @@ pub(super) fn bound(points: &Points<'_>, centroids: &[f32], most: usize, nearest
     let mut room: Vec<usize> = members.iter().map(|rows| most.saturating_sub(rows.len())).collect();
     let mut out = Vec::new();
     for rows in members.iter_mut().filter(|rows| rows.len() > most) {
-        let distance = |&row: &u32| points.distance(row as usize, &nearest[row as usize]);
+        let distance = |&row: &u32| points.distance(row as usize, nearest[row as usize]);
         rows.sort_by(|a, b| distance(a).total_cmp(&distance(b)).then(a.cmp(b)));
         out.extend_from_slice(&rows[most..]);
     }

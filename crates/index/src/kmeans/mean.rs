@@ -12,7 +12,9 @@ const RUN: usize = 32;
 /// The rows of each cluster one after the other, and where each begins.
 fn members(assigned: &[u32], k: usize) -> (Vec<u32>, Vec<usize>) {
     let mut starts = vec![0; k + 1];
-    assigned.iter().for_each(|&cluster| starts[cluster as usize + 1] += 1);
+    for &cluster in assigned {
+        starts[cluster as usize + 1] += 1;
+    }
     (0..k).for_each(|cluster| starts[cluster + 1] += starts[cluster]);
     let mut next = starts.clone();
     let mut rows = vec![0; assigned.len()];
@@ -31,7 +33,9 @@ fn sums(points: &Points<'_>, assigned: &[u32], k: usize) -> Vec<(Vec<f64>, usize
         let mut sum = vec![0.0f64; points.dim];
         for rows in rows.chunks(RUN) {
             run.fill(0.0);
-            rows.iter().for_each(|&row| kernels().add(run, points.row(row as usize)));
+            for &row in rows {
+                kernels().add(run, points.row(row as usize));
+            }
             sum.iter_mut().zip(run.iter()).for_each(|(sum, &x)| *sum += f64::from(x));
         }
         (sum, rows.len())

@@ -37,7 +37,9 @@ pub fn silhouette(
         return 0.0;
     }
     let mut sizes = vec![0usize; numbers.len()];
-    labels.iter().for_each(|&label| sizes[label] += 1);
+    for &label in &labels {
+        sizes[label] += 1;
+    }
     let squares: Vec<f64> = data
         .chunks_exact(dim)
         .map(|row| row.iter().map(|&x| f64::from(x) * f64::from(x)).sum())

@@ -63,7 +63,7 @@ pub(super) fn plus_plus(
 fn pick(chances: &[f64], draw: &mut Draw) -> Option<u32> {
     let total: f64 = chances.iter().sum();
     let mut rest = draw.unit() * total;
-    if !(total > 0.0) || !total.is_finite() {
+    if total <= 0.0 || !total.is_finite() {
         return None;
     }
     let mut last = None;
@@ -94,7 +94,7 @@ pub(super) fn oversampled(points: &Points<'_>, k: usize, draw: &mut Draw) -> Vec
         let new: Vec<f32> =
             drawn.iter().flat_map(|&row| sample.row(row as usize)).copied().collect();
         let found = sample.nearest(&new, &vec![0.0; drawn.len()]);
-        for (row, found) in found.iter().enumerate() {
+        for (row, &found) in found.iter().enumerate() {
             let distance = sample.distance(row, found);
             if distance < nearest[row] {
                 (nearest[row], owner[row]) = (distance, from as u32 + found.cluster);
@@ -109,7 +109,9 @@ pub(super) fn oversampled(points: &Points<'_>, k: usize, draw: &mut Draw) -> Vec
         }
     }
     let mut weights = vec![0.0; candidates.len()];
-    owner.iter().for_each(|&at| weights[at as usize] += 1.0);
+    for &at in &owner {
+        weights[at as usize] += 1.0;
+    }
     let data: Vec<f32> =
         candidates.iter().flat_map(|&row| sample.row(row as usize)).copied().collect();
     let chosen = plus_plus(&data, &weights, (points.dim, k), draw);

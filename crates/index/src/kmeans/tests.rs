@@ -20,7 +20,9 @@ fn distance(metric: Metric, a: &[f32], b: &[f32]) -> f64 {
     let pairs = || a.iter().zip(b).map(|(&a, &b)| (f64::from(a), f64::from(b)));
     match metric {
         Metric::Cosine => 1.0 - pairs().map(|(a, b)| a * b).sum::<f64>(),
-        _ => pairs().map(|(a, b)| (a - b).powi(2)).sum(),
+        Metric::Euclid | Metric::Dot | Metric::Manhattan => {
+            pairs().map(|(a, b)| (a - b).powi(2)).sum()
+        }
     }
 }
 
@@ -73,11 +75,11 @@ fn every_row_goes_to_a_nearest_centroid() {
 #[test]
 fn clusters_that_are_apart_are_found() {
     let mut random = Random::new(5);
-    let centres: Vec<f32> = (0..12 * DIM).map(|_| 10.0 * random.normal() as f32).collect();
+    let centres: Vec<f32> = (0..12 * DIM).map(|_| 10.0 * random.normal()).collect();
     let mut data = Vec::new();
     for row in 0..1200 {
         let centre = &centres[row % 12 * DIM..][..DIM];
-        data.extend(centre.iter().map(|&x| x + 0.1 * random.normal() as f32));
+        data.extend(centre.iter().map(|&x| x + 0.1 * random.normal()));
     }
     let found = check(&data, Metric::Euclid, 12, &KmeansOptions::default());
     assert_eq!(found.sizes, [100; 12]);

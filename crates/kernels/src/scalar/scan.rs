@@ -1,8 +1,95 @@
 //! Sums by tables, row by row.
 
+use crate::Sum;
 use crate::scan::{BLOCK_ROWS, ENTRIES, FOUR, ScanKernels, ScanTables};
 
-pub(crate) static TABLE: ScanKernels = ScanKernels { sums, below, least };
+pub(crate) static TABLE: ScanKernels =
+    ScanKernels { entries, ends, round, ahead: |_| {}, sums, below, least };
+
+/// 2²³: added to a number below it, this leaves the nearest whole one in the lowest bits.
+const ROUNDING: f32 = 8_388_608.0;
+
+/// One sum of 16 lanes for each part; for every level, which compiles it to its own instructions.
+#[expect(clippy::inline_always, reason = "compiled anew to the instructions of each level")]
+#[inline(always)]
+fn parts(
+    query: &[f32],
+    books: &[[f32; ENTRIES]],
+    out: &mut [[f32; ENTRIES]],
+    term: impl Fn(f32, f32) -> f32,
+) {
+    let (dim, parts) = (query.len(), out.len());
+    let mut from = 0;
+    for (part, out) in out.iter_mut().enumerate() {
+        let to = (part + 1) * dim / parts;
+        let mut sums = [0.0f32; ENTRIES];
+        for (line, &q) in books[from..to].iter().zip(&query[from..to]) {
+            for (sum, &centroid) in sums.iter_mut().zip(line) {
+                *sum += term(q, centroid);
+            }
+        }
+        *out = sums;
+        from = to;
+    }
+}
+
+/// See [`Kernels::scan_entries`](crate::Kernels::scan_entries).
+#[expect(clippy::inline_always, reason = "compiled anew to the instructions of each level")]
+#[inline(always)]
+pub(crate) fn entries(
+    sum: Sum,
+    query: &[f32],
+    books: &[[f32; ENTRIES]],
+    out: &mut [[f32; ENTRIES]],
+) {
+    match sum {
+        Sum::Product => parts(query, books, out, |q, c| q * c),
+        Sum::Square => parts(query, books, out, |q, c| (q - c) * (q - c)),
+        Sum::Magnitude => parts(query, books, out, |q, c| (q - c).abs()),
+    }
+}
+
+/// See [`Kernels::scan_ends`](crate::Kernels::scan_ends).
+#[expect(clippy::inline_always, reason = "compiled anew to the instructions of each level")]
+#[inline(always)]
+pub(crate) fn ends(tables: &[[f32; ENTRIES]], out: &mut [[f32; 2]]) {
+    for (table, out) in tables.iter().zip(out) {
+        // By halves, which registers compare at once.
+        let (mut low, mut high) = (*table, *table);
+        for half in [8, 4, 2, 1] {
+            for at in 0..half {
+                let (a, b) = (low[at], low[at + half]);
+                low[at] = if b < a { b } else { a };
+                let (a, b) = (high[at], high[at + half]);
+                high[at] = if b > a { b } else { a };
+            }
+        }
+        *out = [low[0], high[0]];
+    }
+}
+
+/// See [`Kernels::scan_round`](crate::Kernels::scan_round).
+#[expect(clippy::inline_always, reason = "compiled anew to the instructions of each level")]
+#[inline(always)]
+pub(crate) fn round(
+    tables: &[[f32; ENTRIES]],
+    ends: &[[f32; 2]],
+    per_step: f32,
+    out: &mut [[u8; ENTRIES]],
+) {
+    for ((table, [low, _]), out) in tables.iter().zip(ends).zip(out) {
+        let mut whole = [0u32; ENTRIES];
+        for (whole, &entry) in whole.iter_mut().zip(table) {
+            let steps = (entry - low) * per_step;
+            // What is no number becomes 0.
+            let steps = if steps > 0.0 { steps } else { 0.0 };
+            let steps = if steps < 127.0 { steps } else { 127.0 };
+            // At this size the last bit of an f32 is one.
+            *whole = (steps + ROUNDING).to_bits();
+        }
+        *out = whole.map(|steps| steps as u8);
+    }
+}
 
 fn sums(blocks: &[u8], tables: &ScanTables, out: &mut [u16]) {
     out.fill(0);

@@ -1,6 +1,6 @@
 //! Sums by tables and picks from lists against plain loops, at every length.
 
-use kvant_kernels::{BLOCK_ROWS, ENTRY_MAX, ScanTables, code_place};
+use kvant_kernels::{BLOCK_ROWS, ENTRY_MAX, ScanTables, Sum, code_place};
 use kvant_testkit::Random;
 
 use crate::tables;
@@ -106,7 +106,7 @@ fn the_first_least_value_is_found_at_every_length() {
                 (2 | 3, at) => odd[at],
                 (4, at) => [f32::NAN, 0.0, -0.0, 1.0, f32::INFINITY][at],
                 (5, at) => at as f32 - 2.0,
-                _ => random.normal() as f32,
+                _ => random.normal(),
             };
             let values: Vec<f32> = (0..n).map(|_| value(&mut random)).collect();
             let mut expected: Option<(u32, f32)> = None;
@@ -117,6 +117,49 @@ fn the_first_least_value_is_found_at_every_length() {
             }
             for kernels in tables() {
                 assert_eq!(kernels.least(&values), expected, "{} {values:?}", kernels.level());
+            }
+        }
+    }
+}
+
+#[test]
+fn tables_of_a_query_are_the_same_at_every_level() {
+    let mut random = Random::new(34);
+    for (dim, parts) in [(0, 0), (1, 1), (5, 5), (7, 3), (48, 24), (100, 33), (784, 392)] {
+        let numbers = random.normals(17 * dim);
+        let (query, books) = numbers.split_at(dim);
+        let books = books.as_chunks::<16>().0;
+        for sum in [Sum::Product, Sum::Square, Sum::Magnitude] {
+            let mut expected = vec![[0.0f32; 16]; parts];
+            for (part, table) in expected.iter_mut().enumerate() {
+                for at in part * dim / parts..(part + 1) * dim / parts {
+                    for (entry, &c) in table.iter_mut().zip(&books[at]) {
+                        *entry += match sum {
+                            Sum::Product => query[at] * c,
+                            Sum::Square => (query[at] - c) * (query[at] - c),
+                            Sum::Magnitude => (query[at] - c).abs(),
+                        };
+                    }
+                }
+            }
+            for kernels in tables() {
+                let mut entries = vec![[f32::NAN; 16]; parts];
+                kernels.scan_entries(sum, query, books, &mut entries);
+                assert_eq!(entries, expected, "{} {sum:?} {dim}", kernels.level());
+                let mut ends = vec![[0.0; 2]; parts];
+                kernels.scan_ends(&entries, &mut ends);
+                let mut rounded = vec![[255; 16]; parts];
+                kernels.scan_round(&entries, &ends, 20.0, &mut rounded);
+                for ((table, rounded), [low, high]) in entries.iter().zip(rounded).zip(ends) {
+                    let sorted = |from: f32, pick: fn(f32, f32) -> f32| {
+                        table.iter().copied().fold(from, pick)
+                    };
+                    assert_eq!(low, sorted(f32::INFINITY, f32::min));
+                    assert_eq!(high, sorted(f32::NEG_INFINITY, f32::max));
+                    let whole =
+                        |&e: &f32| ((e - low) * 20.0).clamp(0.0, 127.0).round_ties_even() as u8;
+                    assert!(table.iter().map(whole).eq(rounded), "{}", kernels.level());
+                }
             }
         }
     }

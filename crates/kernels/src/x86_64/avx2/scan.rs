@@ -10,12 +10,21 @@ use std::arch::x86_64::{
     _mm256_sub_epi16,
 };
 
+use crate::Sum;
 use crate::scalar;
-use crate::scan::{BLOCK_ROWS, ScanKernels, ScanTables};
+use crate::scan::{BLOCK_ROWS, ENTRIES, ScanKernels, ScanTables};
 use crate::x86_64::load::{f32x8, f32x8_lanes, i32x8_lanes};
+use crate::x86_64::scan;
 
 /// Every entry calls a function that needs the features of the level, see the table.
 pub(super) static TABLE: ScanKernels = ScanKernels {
+    // SAFETY: the CPU has the features, see above.
+    entries: |sum, query, books, out| unsafe { entries(sum, query, books, out) },
+    // SAFETY: the CPU has the features, see above.
+    ends: |tables, out| unsafe { ends(tables, out) },
+    // SAFETY: the CPU has the features, see above.
+    round: |tables, ends, per_step, out| unsafe { round(tables, ends, per_step, out) },
+    ahead: scan::ahead,
     // SAFETY: the CPU has the features, see above.
     sums: |blocks, tables, out| unsafe { sums(blocks, tables, out) },
     // SAFETY: the CPU has the features, see above.
@@ -132,4 +141,19 @@ fn least(values: &[f32]) -> Option<(u32, f32)> {
     }
     let (lanes, chunks) = (f32x8_lanes(best), i32x8_lanes(chunk));
     scalar::scan::least_of(&lanes, &chunks, (values, whole.len() * 8, tail))
+}
+
+#[target_feature(enable = "avx2")]
+fn entries(sum: Sum, query: &[f32], books: &[[f32; ENTRIES]], out: &mut [[f32; ENTRIES]]) {
+    scalar::scan::entries(sum, query, books, out);
+}
+
+#[target_feature(enable = "avx2")]
+fn ends(tables: &[[f32; ENTRIES]], out: &mut [[f32; 2]]) {
+    scalar::scan::ends(tables, out);
+}
+
+#[target_feature(enable = "avx2")]
+fn round(tables: &[[f32; ENTRIES]], ends: &[[f32; 2]], per_step: f32, out: &mut [[u8; ENTRIES]]) {
+    scalar::scan::round(tables, ends, per_step, out);
 }

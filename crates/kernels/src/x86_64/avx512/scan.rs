@@ -11,12 +11,21 @@ use std::arch::x86_64::{
     _mm512_storeu_si512, _mm512_sub_epi16,
 };
 
+use crate::Sum;
 use crate::scalar;
-use crate::scan::{BLOCK_ROWS, ScanKernels, ScanTables};
+use crate::scan::{BLOCK_ROWS, ENTRIES, ScanKernels, ScanTables};
 use crate::x86_64::load::{f32x16, u8x64};
+use crate::x86_64::scan;
 
 /// Every entry calls a function that needs the features of the level, see the table.
 pub(super) static TABLE: ScanKernels = ScanKernels {
+    // SAFETY: the CPU has the features, see above.
+    entries: |sum, query, books, out| unsafe { entries(sum, query, books, out) },
+    // SAFETY: the CPU has the features, see above.
+    ends: |tables, out| unsafe { ends(tables, out) },
+    // SAFETY: the CPU has the features, see above.
+    round: |tables, ends, per_step, out| unsafe { round(tables, ends, per_step, out) },
+    ahead: scan::ahead,
     // SAFETY: the CPU has the features, see above.
     sums: |blocks, tables, out| unsafe { sums(blocks, tables, out) },
     // SAFETY: the CPU has the features, see above.
@@ -141,4 +150,19 @@ fn least(values: &[f32]) -> Option<(u32, f32)> {
         _mm512_storeu_si512(chunks.as_mut_ptr().cast(), chunk);
     }
     scalar::scan::least_of(&lanes, &chunks, (values, whole.len() * 16, tail))
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq")]
+fn entries(sum: Sum, query: &[f32], books: &[[f32; ENTRIES]], out: &mut [[f32; ENTRIES]]) {
+    scalar::scan::entries(sum, query, books, out);
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq")]
+fn ends(tables: &[[f32; ENTRIES]], out: &mut [[f32; 2]]) {
+    scalar::scan::ends(tables, out);
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq")]
+fn round(tables: &[[f32; ENTRIES]], ends: &[[f32; 2]], per_step: f32, out: &mut [[u8; ENTRIES]]) {
+    scalar::scan::round(tables, ends, per_step, out);
 }
