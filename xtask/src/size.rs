@@ -14,11 +14,13 @@ const BLOB_BYTES: usize = 512 * 1024;
 
 /// Lines of source a crate may have, tests apart. Budgets are raised in review, not in passing.
 const BUDGETS: [(&str, usize); 10] = [
-    ("kernels", 8000),
+    // Each family of loops is written once for every level.
+    ("kernels", 9000),
     ("storage", 3000),
     ("quant", 6000),
     ("model", 16000),
-    ("index", 9000),
+    // Shapes, codes, files and k-means: each shape and code is a few hundred lines.
+    ("index", 12000),
     ("compress", 7000),
     ("db", 8000),
     ("eval", 5500),

@@ -1,6 +1,7 @@
 //! Flags of every command, as the user types them.
 
 mod bench;
+mod cluster;
 mod generate;
 mod index;
 mod score;
@@ -11,6 +12,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 pub(crate) use bench::BenchEmbed;
+pub(crate) use cluster::Cluster;
 pub(crate) use generate::{Bench, BenchGenerate, Chat, Format, Generate, Making, Measured};
 pub(crate) use index::{
     BenchAnn, Index, IndexBuild, IndexInfo, IndexSearch, Indexed, Indexing, MeasureIndex,
@@ -38,6 +40,7 @@ pub(crate) enum Command {
     Search(Search),
     Rerank(Rerank),
     Classify(Classify),
+    Cluster(Cluster),
     Delete(Delete),
     Info(Info),
     Index(Index),

@@ -4,6 +4,7 @@ mod bench;
 mod calibrate;
 mod chat;
 mod classify;
+mod cluster;
 mod completions;
 mod compress;
 mod convert;
@@ -43,6 +44,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Search(args) => search::run(&args),
         Command::Rerank(args) => rerank::run(&args),
         Command::Classify(args) => classify::run(&args),
+        Command::Cluster(args) => cluster::run(&args),
         Command::Delete(args) => delete::run(&args),
         Command::Info(args) => info::run(&args),
         Command::Index(args) => index::run(&args),

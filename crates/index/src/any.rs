@@ -2,8 +2,13 @@
 
 pub(crate) mod rows;
 
+use std::sync::Arc;
+
 use crate::file::{self, Reader, Shape};
-use crate::{Account, BuildOptions, FileError, Flat, Hit, Hnsw, Rows, SearchOptions, Spec};
+use crate::{
+    Account, BuildOptions, FileError, Flat, Hit, Hnsw, Ivf, IvfOptions, Metric, Order, Rows,
+    SearchOptions, Spec,
+};
 
 /// A shape of any kind. It holds no vectors: every call is handed the rows it was built over.
 #[derive(Debug)]
@@ -12,11 +17,26 @@ pub enum AnyShape {
     Flat(Flat),
     /// A graph is walked.
     Hnsw(Hnsw),
+    /// Some of many lists are scanned.
+    Ivf(Ivf),
 }
 
 impl AnyShape {
     /// Builds the shape that `spec` names over `rows`.
-    pub fn build<R: Rows>(spec: &Spec, rows: &R, options: &BuildOptions<'_>) -> Self {
+    pub fn build<R: Rows<Query = [f32]>>(
+        spec: &Spec,
+        rows: &R,
+        options: &BuildOptions<'_>,
+    ) -> Self {
+        Self::aligned(spec, rows, (1, options))
+    }
+
+    /// The same, where codes in the order of the shape share blocks of `align` rows.
+    pub(crate) fn aligned<R: Rows<Query = [f32]>>(
+        spec: &Spec,
+        rows: &R,
+        (align, options): (usize, &BuildOptions<'_>),
+    ) -> Self {
         match spec {
             Spec::Flat => {
                 if let Some(progress) = options.progress {
@@ -25,6 +45,10 @@ impl AnyShape {
                 Self::Flat(Flat::new(rows.len()))
             }
             Spec::Hnsw { m } => Self::Hnsw(Hnsw::build(rows, *m, options)),
+            Spec::Ivf { lists, spill } => {
+                let lists = IvfOptions { lists: *lists, spill: *spill, align };
+                Self::Ivf(Ivf::build(rows, lists, options))
+            }
         }
     }
 
@@ -34,10 +58,10 @@ impl AnyShape {
     /// # Panics
     /// If `rows` are not the ones this was built over (by number), the query does not fit them, or
     /// the allowed set ranges over another number of rows.
-    pub fn search<R: Rows>(
+    pub fn search<R: Rows<Query = [f32]>>(
         &self,
         rows: &R,
-        query: &R::Query,
+        query: &[f32],
         options: &SearchOptions<'_>,
     ) -> Vec<Hit> {
         self.search_within(rows, query, options, &Account::new(&options.budget))
@@ -48,16 +72,17 @@ impl AnyShape {
     ///
     /// # Panics
     /// As [`search`](Self::search).
-    pub fn search_within<R: Rows>(
+    pub fn search_within<R: Rows<Query = [f32]>>(
         &self,
         rows: &R,
-        query: &R::Query,
+        query: &[f32],
         options: &SearchOptions<'_>,
         account: &Account<'_>,
     ) -> Vec<Hit> {
         match self {
             Self::Flat(flat) => flat.search_within(rows, query, options, account),
             Self::Hnsw(hnsw) => hnsw.search_within(rows, query, options, account),
+            Self::Ivf(ivf) => ivf.search_within(rows, query, options, account),
         }
     }
 
@@ -66,6 +91,27 @@ impl AnyShape {
         match self {
             Self::Flat(_) => Spec::Flat,
             Self::Hnsw(hnsw) => Spec::Hnsw { m: hnsw.m() },
+            Self::Ivf(ivf) => {
+                let IvfOptions { lists, spill, .. } = ivf.options();
+                Spec::Ivf { lists, spill }
+            }
+        }
+    }
+
+    /// Whether rows of so many values by this measure may be what it was built over.
+    pub fn serves(&self, dim: usize, metric: Metric) -> bool {
+        match self {
+            Self::Flat(_) | Self::Hnsw(_) => true,
+            // A single list is never chosen.
+            Self::Ivf(ivf) => ivf.lists() <= 1 || (ivf.dim(), ivf.metric()) == (dim, metric),
+        }
+    }
+
+    /// The order in which codes are best held, if it is not that of the rows.
+    pub fn order(&self) -> Option<&Arc<Order>> {
+        match self {
+            Self::Flat(_) | Self::Hnsw(_) => None,
+            Self::Ivf(ivf) => Some(ivf.order()),
         }
     }
 
@@ -74,6 +120,7 @@ impl AnyShape {
         match self {
             Self::Flat(flat) => flat.len(),
             Self::Hnsw(hnsw) => hnsw.len(),
+            Self::Ivf(ivf) => ivf.len(),
         }
     }
 
@@ -91,6 +138,11 @@ impl AnyShape {
                 hnsw.write(&mut bytes);
                 bytes
             }
+            Self::Ivf(ivf) => {
+                let mut bytes = file::header(Shape::Ivf, ivf.len());
+                ivf.write(&mut bytes);
+                bytes
+            }
         }
     }
 
@@ -104,6 +156,7 @@ impl AnyShape {
         let any = match shape {
             Shape::Flat => Self::Flat(Flat::new(len)),
             Shape::Hnsw => Self::Hnsw(Hnsw::read(&mut reader, len)?),
+            Shape::Ivf => Self::Ivf(Ivf::read(&mut reader, len)?),
         };
         reader.end().map(|()| any)
     }

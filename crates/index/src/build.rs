@@ -11,13 +11,24 @@ pub struct BuildOptions<'a> {
     pub threads: usize,
     /// Candidates kept while looking for the neighbours of a new row.
     pub ef_construction: usize,
+    /// Rows that codes with centroids are learnt from, at most.
+    pub training: usize,
+    /// Most rows of a list, as a multiple (1 or more) of the mean; any number where `None`.
+    pub balance: Option<f64>,
     /// Called now and then from the calling thread with the rows finished since the last call.
     pub progress: Option<&'a (dyn Fn(usize) + Sync)>,
 }
 
 impl Default for BuildOptions<'_> {
     fn default() -> Self {
-        Self { seed: 0, threads: 1, ef_construction: 128, progress: None }
+        Self {
+            seed: 0,
+            threads: 1,
+            ef_construction: 128,
+            training: 1 << 15,
+            balance: None,
+            progress: None,
+        }
     }
 }
 
@@ -27,6 +38,8 @@ impl fmt::Debug for BuildOptions<'_> {
             .field("seed", &self.seed)
             .field("threads", &self.threads)
             .field("ef_construction", &self.ef_construction)
+            .field("training", &self.training)
+            .field("balance", &self.balance)
             .field("progress", &self.progress.is_some())
             .finish()
     }

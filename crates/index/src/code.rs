@@ -15,6 +15,7 @@ pub(crate) mod half;
 pub(crate) mod int8;
 pub(crate) mod integer;
 pub(crate) mod lift;
+pub(crate) mod pq;
 pub(crate) mod rerank;
 pub(crate) mod rotated;
 
@@ -41,6 +42,14 @@ pub enum CodeError {
         row: u32,
         /// Which of its values.
         at: usize,
+    },
+    /// More parts than dimensions.
+    #[error("a code of {got} parts over rows of {most} dimensions: use {most} or fewer")]
+    Parts {
+        /// The parts.
+        got: usize,
+        /// The dimension.
+        most: usize,
     },
     /// Too many dimensions for sums in 32 bits.
     #[error("rows of {got} dimensions: a code takes at most {most}")]

@@ -66,6 +66,7 @@ pub enum FileError {
 pub(crate) enum Shape {
     Flat,
     Hnsw,
+    Ivf,
 }
 
 /// The header of `len` rows in `shape`.
@@ -73,6 +74,7 @@ pub(crate) fn header(shape: Shape, len: usize) -> Vec<u8> {
     let code = match shape {
         Shape::Flat => 0,
         Shape::Hnsw => 1,
+        Shape::Ivf => 2,
     };
     let mut bytes = MAGIC.to_vec();
     bytes.extend_from_slice(&VERSION.to_le_bytes());
@@ -112,6 +114,7 @@ impl<'a> Reader<'a> {
         let shape = match shape {
             0 => Shape::Flat,
             1 => Shape::Hnsw,
+            2 => Shape::Ivf,
             got => return Err(FileError::Shape { got }),
         };
         if reserved != 0 {

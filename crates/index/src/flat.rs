@@ -1,9 +1,14 @@
 //! The shape that looks at every row.
 
-use crate::{Account, Bitmap, Hit, Row, Rows, Scorer, SearchOptions, Top};
+use crate::{Account, Bitmap, Hit, Order, Row, Rows, Scorer, SearchOptions, Top};
 
 /// Rows measured per call of the scorer: enough to hide the call, few enough to stay in L1.
 const BATCH: usize = 256;
+
+/// Places scanned before it is known better what is near: whole blocks.
+const RUN: usize = 2048;
+/// Codes that are scanned are so wherever one row in so many is allowed.
+const SCANNED: usize = 64;
 
 /// No structure: a search measures every allowed row. Exact in the distances of the code, O(n) a
 /// query.
@@ -72,12 +77,46 @@ pub(crate) fn scan<R: Rows>(
     if let Some(hits) = rows.nearest(query, options, account) {
         return hits;
     }
-    let mut top = Top::new(rows.candidates(options.k));
-    each(rows, query, (options.allowed, account), |row, distance| top.offer(row, distance));
+    let found = rows.candidates(options.k);
+    let eligible = options.allowed.map_or(rows.len(), Bitmap::count);
+    let scanned = rows.is_scanned() && eligible >= rows.len() / SCANNED;
+    let mut top = if scanned { Top::distinct(found) } else { Top::new(found) };
+    if scanned {
+        whole(rows, query, (options.allowed, account), &mut top);
+    } else {
+        each(rows, query, (options.allowed, account), |row, distance| top.offer(row, distance));
+    }
     let mut hits = top.into_hits();
     rows.refine(query, &mut hits);
     hits.truncate(options.k);
     hits
+}
+
+/// Offers every row that is allowed and near enough, place by place.
+fn whole<R: Rows>(
+    rows: &R,
+    query: &R::Query,
+    (allowed, account): (Option<&Bitmap>, &Account<'_>),
+    top: &mut Top,
+) {
+    let order = rows.order();
+    let places = order.map_or(rows.len(), Order::places) as u32;
+    let (mut scorer, mut near) = (rows.scorer(query), Vec::new());
+    for from in (0..places).step_by(RUN) {
+        near.clear();
+        let granted = account.grant(RUN.min((places - from) as usize)) as u32;
+        if granted == 0 {
+            return;
+        }
+        scorer.scan(from..from + granted, top.reach(), &mut near);
+        for hit in &near {
+            let row = order.map_or(Some(hit.row), |order| order.row(hit.row.0));
+            let allowed = |row: &Row| allowed.is_none_or(|allowed| allowed.contains(*row));
+            if let Some(row) = row.filter(allowed) {
+                top.offer(row, hit.distance);
+            }
+        }
+    }
 }
 
 /// Every allowed row at most `radius` from `query`, closest first.

@@ -100,7 +100,9 @@ impl Hnsw {
         let found = rows.candidates(k).min(eligible);
         let ef = match options.effort {
             Effort::Exact => usize::MAX,
-            Effort::Default => k.saturating_mul(EF_PER_K).max(EF_LEAST).max(found),
+            Effort::Default | Effort::Probes(_) => {
+                k.saturating_mul(EF_PER_K).max(EF_LEAST).max(found)
+            }
             Effort::Ef(ef) => ef.max(found),
         };
         // A walk measures about `m` allowed rows for each it keeps (seen: 10 to 17 with m = 16),

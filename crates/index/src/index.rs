@@ -39,11 +39,20 @@ impl<'a> Index<'a> {
         options: &BuildOptions<'_>,
     ) -> Result<Self, CodeError> {
         let (dim, metric) = (rows.dim(), rows.metric());
-        let bytes = AnyRows::for_building(spec, &rows, options.seed);
-        let rows = AnyRows::encode(spec, rows, options.seed)?;
-        let shape = match &bytes {
-            Some(bytes) => AnyShape::build(&spec.shape, bytes, options),
-            None => AnyShape::build(&spec.shape, &rows, options),
+        let (shape, rows) = if let Spec::Ivf { .. } = spec.shape {
+            // The lists say in which order codes lie.
+            let align = (spec.code.block(), options);
+            let shape = AnyShape::aligned(&spec.shape, &rows, align);
+            let rows = AnyRows::encode_in(spec, rows, (shape.order(), options))?;
+            (shape, rows)
+        } else {
+            let bytes = AnyRows::for_building(spec, &rows, options.seed);
+            let rows = AnyRows::encode(spec, rows, options)?;
+            let shape = match &bytes {
+                Some(bytes) => AnyShape::build(&spec.shape, bytes, options),
+                None => AnyShape::build(&spec.shape, &rows, options),
+            };
+            (shape, rows)
         };
         Ok(Self::of_parts(*spec, (dim, metric), shape, rows))
     }
@@ -76,7 +85,10 @@ impl<'a, B: AsRef<[u8]> + Sync> Index<'a, B> {
         if shape.spec() != spec.shape {
             return Err(FileError::Header { name: "shape", got: 0 });
         }
-        let rows = AnyRows::open(spec, rows, codes)?;
+        if !shape.serves(dim, metric) {
+            return Err(FileError::Header { name: "shape of other rows", got: dim as u64 });
+        }
+        let rows = AnyRows::open_in(spec, rows, codes, shape.order())?;
         Ok(Self::of_parts(*spec, (dim, metric), shape, rows))
     }
 
@@ -207,22 +219,19 @@ impl AnyShape {
     ///
     /// # Panics
     /// As [`search`](Self::search).
-    pub fn search_batch<R: Rows>(
+    pub fn search_batch<R: Rows<Query = [f32]>>(
         &self,
         rows: &R,
-        queries: &[&R::Query],
+        queries: &[&[f32]],
         options: &SearchOptions<'_>,
         threads: usize,
-    ) -> Vec<(Vec<Hit>, bool)>
-    where
-        R::Query: Sync,
-    {
+    ) -> Vec<(Vec<Hit>, bool)> {
         let every = matches!(self, Self::Flat(_)) || options.effort == Effort::Exact;
         let states = &mut vec![(); threads.max(1)];
         if every && options.k > 0 {
             flat::assert_fits(options.allowed, rows.len());
             let share = queries.len().div_ceil(threads.max(1)).max(1);
-            let parts: Vec<&[&R::Query]> = queries.chunks(share).collect();
+            let parts: Vec<&[&[f32]]> = queries.chunks(share).collect();
             let found = spread_all(&parts, |part| {
                 let account = Account::new(&options.budget);
                 let found = rows.nearest_all(part, options, &account)?;
@@ -231,6 +240,12 @@ impl AnyShape {
             if let Some(found) = found {
                 return found;
             }
+        }
+        if let Self::Ivf(ivf) = self {
+            let parts: Vec<&[&[f32]]> =
+                queries.chunks(queries.len().div_ceil(threads.max(1)).max(1)).collect();
+            let found = spread_all(&parts, |part| Some(ivf.search_batch(rows, part, options)));
+            return found.unwrap_or_default();
         }
         spread(states, queries.len(), |(), at| {
             let account = Account::new(&options.budget);

@@ -1,4 +1,4 @@
-//! Shapes that say which rows to look at (`Flat`, HNSW), over codes that say what a row is.
+//! Shapes that say which rows to look at (`Flat`, HNSW, IVF), over codes that say what a row is.
 //!
 //! A code implements [`Rows`]; a shape asks it only for distances, so every shape works over every
 //! code, and [`Reranked`] makes one code of two. [`AnyShape`] and [`AnyRows`] are the one place
@@ -21,9 +21,12 @@ mod file;
 mod flat;
 mod hnsw;
 mod index;
+mod ivf;
 mod key;
+mod kmeans;
 mod limit;
 mod metric;
+mod order;
 mod row;
 mod rows;
 mod search;
@@ -44,15 +47,21 @@ pub use code::bound::{BoundRows, ProvenRows};
 pub use code::float::{FloatRows, FloatScorer};
 pub use code::half::{HalfRows, HalfScorer};
 pub use code::int8::{Int8Rows, Int8Scorer};
+pub use code::pq::{PqOptions, PqRows, PqScorer};
 pub use code::rerank::{Reranked, RerankedScorer};
 pub use code::rotated::{RotatedRows, RotatedScorer, Width};
 pub use file::FileError;
 pub use flat::Flat;
 pub use hnsw::Hnsw;
 pub use index::Index;
+pub use ivf::{Ivf, IvfOptions, Spill};
+pub use kmeans::{
+    Clusters, Iteration, KmeansError, KmeansOptions, Precision, Start, Watch, kmeans, silhouette,
+};
 pub use kvant_kernels::{Half, Packing};
-pub use limit::{DIM_MAX, LEVEL_MAX, M_MAX, M_MIN, ROWS_MAX};
+pub use limit::{DIM_MAX, LEVEL_MAX, LISTS_MAX, M_MAX, M_MIN, ROWS_MAX};
 pub use metric::{Metric, MetricError};
+pub use order::{Order, Ordered, OrderedScorer};
 pub use row::Row;
 pub use rows::{Rows, Scorer};
 pub use search::{Certainty, Effort, Hit, SearchError, SearchOptions, SearchResult};

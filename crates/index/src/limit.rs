@@ -10,6 +10,8 @@ pub const M_MAX: usize = 128;
 pub(crate) const STORED_DIM_MAX: usize = 1 << 24;
 /// Longest name of an index in a file, in bytes.
 pub(crate) const SPEC_MAX: usize = 256;
+/// Most lists that [`Spec`](crate::Spec) accepts for IVF.
+pub const LISTS_MAX: usize = 1 << 20;
 /// Highest level of an HNSW node.
 pub const LEVEL_MAX: usize = 15;
 /// Most dimensions of a row in a code: sums of products of bytes stay in 32 bits.

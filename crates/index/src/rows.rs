@@ -1,6 +1,11 @@
 //! The seam between shapes and codes: how rows are measured.
 
-use crate::{Account, Hit, Row, SearchOptions};
+use std::ops::Range;
+
+use crate::{Account, FloatRows, Hit, Order, Row, SearchOptions};
+
+/// Rows that [`Scorer::scan`] measures at a time where a code has no better way.
+const RUN: usize = 64;
 
 /// Vectors in some code. A shape never sees them, only distances to them.
 pub trait Rows: Sync {
@@ -27,6 +32,21 @@ pub trait Rows: Sync {
     /// Its distances are symmetric and behave as those of a metric space; they may differ from
     /// those of [`scorer`](Self::scorer) where the measure itself does not (inner product).
     fn scorer_of(&self, row: Row) -> Self::Scorer<'_>;
+
+    /// The order in which the rows lie, where it is not that of their numbers.
+    fn order(&self) -> Option<&Order> {
+        None
+    }
+
+    /// Whether [`Scorer::scan`] is faster than measuring the same rows one by one.
+    fn is_scanned(&self) -> bool {
+        false
+    }
+
+    /// The rows as they were given, where they are at hand.
+    fn vectors(&self) -> Option<FloatRows<'_>> {
+        None
+    }
 
     /// How many rows a shape should find for [`refine`](Self::refine) to choose the best `k` of;
     /// `k` where distances are final.
@@ -78,4 +98,33 @@ pub trait Scorer {
     /// # Panics
     /// If the lengths differ or a row is not below `len`.
     fn score(&mut self, rows: &[Row], out: &mut [f32]);
+
+    /// Appends what lies at `places` and is no farther than `reach` (NaN is not) to `found`, places
+    /// for rows, rising. The place of a row is its number, unless the rows lie in an order.
+    ///
+    /// # Panics
+    /// If a place is past the last one.
+    fn scan(&mut self, places: Range<u32>, reach: f32, found: &mut Vec<Hit>) {
+        let mut out = [0.0; RUN];
+        for from in places.clone().step_by(RUN) {
+            let rows: Vec<Row> = (from..places.end.min(from + RUN as u32)).map(Row).collect();
+            let out = &mut out[..rows.len()];
+            self.score(&rows, out);
+            keep(&rows, out, reach, found);
+        }
+    }
+
+    /// Says that `places` will be scanned soon.
+    fn ahead(&self, places: Range<u32>) {
+        let _ = places;
+    }
+}
+
+/// Appends the rows no farther than `reach`; NaN is not said to be farther.
+pub(crate) fn keep(rows: &[Row], distances: &[f32], reach: f32, found: &mut Vec<Hit>) {
+    for (&row, &distance) in rows.iter().zip(distances) {
+        if distance <= reach || distance.is_nan() || reach.is_nan() {
+            found.push(Hit { row, distance });
+        }
+    }
 }

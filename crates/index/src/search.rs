@@ -10,8 +10,11 @@ pub enum Effort {
     /// The shape's own choice: at least 0.95 of the true neighbours on data like text embeddings.
     #[default]
     Default,
-    /// Candidates kept while walking a graph; raised to `k` where lower. More is better and slower.
+    /// Candidates kept while walking a graph, where there is one; raised to `k` where lower. More
+    /// is better and slower.
     Ef(usize),
+    /// Lists looked into, where rows lie in lists.
+    Probes(usize),
     /// Every allowed row is measured: the true answer.
     Exact,
 }

@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use thiserror::Error;
 
-use crate::{Half, M_MAX, M_MIN, Packing, Width};
+use crate::{DIM_MAX, Half, LISTS_MAX, M_MAX, M_MIN, Packing, Spill, Width};
 
 /// Links per node of a plain `hnsw`.
 const M_DEFAULT: usize = 16;
@@ -21,6 +21,14 @@ pub enum Spec {
         /// [`M_MIN`]..=[`M_MAX`].
         m: usize,
     },
+    /// Lists of rows near one another, of which some are scanned: `ivf1024`; with `x2` behind it
+    /// each row lies in two lists.
+    Ivf {
+        /// 1..=[`LISTS_MAX`]; about `4·√n` where 0.
+        lists: usize,
+        /// Whether a row lies in two lists.
+        spill: Spill,
+    },
 }
 
 impl Default for Spec {
@@ -34,14 +42,21 @@ impl Default for Spec {
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum SpecError {
     /// No shape of this name.
-    #[error("unknown index '{0}': use flat, hnsw or hnsw with links per node, as hnsw32")]
+    #[error(
+        "unknown index '{0}': use flat, hnsw or hnsw with links per node, as hnsw32, ivf or ivf \
+             with lists, as ivf1024, ivf1024x2"
+    )]
     Unknown(String),
     /// A number of links that is not supported.
     #[error("index '{0}': links per node must be {M_MIN} to {M_MAX}")]
     Links(String),
+    /// A number of lists that is not supported.
+    #[error("index '{0}': there can be 1 to {LISTS_MAX} lists")]
+    Lists(String),
     /// No code of this name.
     #[error(
-        "unknown code '{0}': use f32, f16, bf16, int8, rq1, rq2, rq4, rq8, sign, bound2 or bound4"
+        "unknown code '{0}': use f32, f16, bf16, int8, rq1, rq2, rq4, rq8, sign, bound2, bound4, \
+             pq or pq with parts, as pq192"
     )]
     Code(String),
     /// Nothing that measures again has this name.
@@ -61,6 +76,13 @@ impl fmt::Display for Spec {
             Self::Flat => f.write_str("flat"),
             Self::Hnsw { m: M_DEFAULT } => f.write_str("hnsw"),
             Self::Hnsw { m } => write!(f, "hnsw{m}"),
+            Self::Ivf { lists, spill } => {
+                f.write_str("ivf")?;
+                if *lists > 0 {
+                    lists.fmt(f)?;
+                }
+                f.write_str(if *spill == Spill::Two { "x2" } else { "" })
+            }
         }
     }
 }
@@ -72,6 +94,9 @@ impl FromStr for Spec {
         if text == "flat" {
             return Ok(Self::Flat);
         }
+        if let Some(rest) = text.strip_prefix("ivf") {
+            return ivf(rest).unwrap_or_else(|| Err(SpecError::Unknown(shown(text))));
+        }
         let links = text.strip_prefix("hnsw").ok_or_else(|| SpecError::Unknown(shown(text)))?;
         if links.is_empty() {
             return Ok(Self::default());
@@ -82,6 +107,23 @@ impl FromStr for Spec {
         let m = links.parse().ok().filter(|m| (M_MIN..=M_MAX).contains(m));
         m.map(|m| Self::Hnsw { m }).ok_or_else(|| SpecError::Links(shown(text)))
     }
+}
+
+/// What follows `ivf`; `None` if that is neither numbers nor `x2`.
+fn ivf(rest: &str) -> Option<Result<Spec, SpecError>> {
+    let (digits, spill) = match rest.strip_suffix("x2") {
+        Some(digits) => (digits, Spill::Two),
+        None => (rest, Spill::One),
+    };
+    if digits.is_empty() {
+        return Some(Ok(Spec::Ivf { lists: 0, spill }));
+    }
+    if !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    let lists = digits.parse().ok().filter(|lists| (1..=LISTS_MAX).contains(lists));
+    let spec = lists.map(|lists| Spec::Ivf { lists, spill });
+    Some(spec.ok_or_else(|| SpecError::Lists(format!("ivf{}", shown(rest)))))
 }
 
 /// What a row is held as.
@@ -101,14 +143,24 @@ pub enum CodeSpec {
     /// The rows as they came, with codes of few bits that bound distances, so that searches of
     /// every row need not read it: `bound2`, `bound4`.
     Bound(Packing),
+    /// 4 bits for each of some parts of a row, scanned 32 rows at a time: `pq`, `pq96`.
+    Product {
+        /// At most the dimension; one for two dimensions where 0.
+        parts: usize,
+    },
 }
 
 impl CodeSpec {
     /// Candidates per row wanted when something better measures again.
+    /// Rows that share a block.
+    pub(crate) fn block(self) -> usize {
+        if matches!(self, Self::Product { .. }) { kvant_kernels::BLOCK_ROWS } else { 1 }
+    }
+
     fn factor(self) -> usize {
         match self {
             Self::Rotated(Width::One) | Self::Sign => 10,
-            Self::Rotated(Width::Two) => 4,
+            Self::Rotated(Width::Two) | Self::Product { .. } => 4,
             Self::Rotated(Width::Four) => 3,
             Self::Float
             | Self::Half(_)
@@ -129,6 +181,8 @@ impl fmt::Display for CodeSpec {
             Self::Rotated(width) => write!(f, "rq{}", width.bits()),
             Self::Sign => f.write_str("sign"),
             Self::Bound(packing) => write!(f, "bound{}", packing.bits()),
+            Self::Product { parts: 0 } => f.write_str("pq"),
+            Self::Product { parts } => write!(f, "pq{parts}"),
         }
     }
 }
@@ -137,6 +191,11 @@ impl FromStr for CodeSpec {
     type Err = SpecError;
 
     fn from_str(text: &str) -> Result<Self, SpecError> {
+        let digits = text.strip_prefix("pq").filter(|digits| !digits.starts_with('+'));
+        let parts = digits.and_then(|digits| digits.parse().ok());
+        if let Some(parts) = parts.filter(|parts| (1..=DIM_MAX).contains(parts)) {
+            return Ok(Self::Product { parts });
+        }
         let same = |code: &Self| code.to_string() == text;
         crate::AnyRows::CODES.into_iter().find(same).ok_or_else(|| SpecError::Code(shown(text)))
     }
@@ -242,7 +301,8 @@ mod tests {
 
     #[test]
     fn texts_round_trip() {
-        for text in ["flat", "hnsw", "hnsw4", "hnsw32", "hnsw128"] {
+        let lists = ["ivf", "ivf1", "ivf1024", "ivfx2", "ivf64x2"];
+        for text in ["flat", "hnsw", "hnsw4", "hnsw32", "hnsw128"].into_iter().chain(lists) {
             assert_eq!(text.parse::<Spec>().unwrap().to_string(), text);
         }
         assert_eq!("hnsw16".parse(), Ok(Spec::default()));
@@ -250,7 +310,7 @@ mod tests {
 
     #[test]
     fn refusals_say_what_exists() {
-        for text in ["", "Flat", "ivf", "hnsw-8", "hnsw+8", "hnsw16,flat"] {
+        for text in ["", "Flat", "ivf-8", "ivfx3", "ivf8x", "hnsw-8", "hnsw+8", "hnsw16,flat"] {
             assert!(matches!(text.parse::<Spec>(), Err(SpecError::Unknown(_))), "{text}");
         }
         for text in ["hnsw0", "hnsw3", "hnsw129", "hnsw99999999999999999999999"] {
@@ -260,8 +320,28 @@ mod tests {
     }
 
     #[test]
+    fn lists_and_parts_have_limits() {
+        for text in ["ivf0", "ivf1048577", "ivf99999999999999999999999x2"] {
+            let error = text.parse::<Spec>().unwrap_err();
+            assert!(error.to_string().contains("1 to 1048576 lists"), "{error}");
+        }
+        for text in ["pq0", "pq65536", "pq-1", "pqx", "opq"] {
+            let error = text.parse::<CodeSpec>().unwrap_err();
+            assert!(error.to_string().contains("as pq192"), "{error}");
+        }
+    }
+
+    #[test]
     fn whole_indexes_round_trip() {
-        let texts = ["flat", "hnsw32,rq4", "flat,int8", "hnsw,rq4,rerank8", "flat,f32,rerank16"];
+        let texts = [
+            "flat",
+            "hnsw32,rq4",
+            "flat,int8",
+            "hnsw,rq4,rerank8",
+            "flat,f32,rerank16",
+            "ivf,pq",
+            "ivf64x2,pq48,rerank32",
+        ];
         for text in texts.into_iter().chain(["hnsw,rq1,rerank32x50", "flat,sign,rerank8x1"]) {
             assert_eq!(text.parse::<IndexSpec>().unwrap().to_string(), text);
         }

@@ -288,7 +288,13 @@ impl Stored {
         let data = self.rows.as_ref().and_then(Bytes::as_f32);
         let rows = data.map(|data| FloatRows::new(data, dim, metric));
         let ground = Ground { dim, len: self.len, metric, rows };
-        let rows = AnyRows::open_over(&self.spec, &ground, (self.code.clone(), rerank));
+        if !shape.serves(dim, metric) {
+            return Err(
+                self.wrong(SHAPE, FileError::Header { name: "shape of other rows", got: 0 })
+            );
+        }
+        let rows =
+            AnyRows::open_over(&self.spec, &ground, (self.code.clone(), rerank), shape.order());
         let rows = rows.map_err(|cause| self.wrong(CODE, cause))?;
         Ok(Index::of_parts(self.spec, (dim, metric), shape, rows))
     }

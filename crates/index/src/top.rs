@@ -13,12 +13,33 @@ pub struct Top {
     keys: Vec<u64>,
     /// No key at or past this can be among the best.
     bound: u64,
+    /// A row may be offered twice.
+    doubles: bool,
 }
 
 impl Top {
     /// Room for the best `k`; allocates as they come.
     pub fn new(k: usize) -> Self {
-        Self { k, keys: Vec::new(), bound: if k == 0 { 0 } else { u64::MAX } }
+        let bound = if k == 0 { 0 } else { u64::MAX };
+        Self { k, keys: Vec::new(), bound, doubles: false }
+    }
+
+    /// The same, where a row may be offered twice at one distance and counts once.
+    pub(crate) fn distinct(k: usize) -> Self {
+        Self { doubles: true, ..Self::new(k) }
+    }
+
+    /// No row farther than this is among the best; infinite while every row may be.
+    pub(crate) fn reach(&self) -> f32 {
+        if self.bound == u64::MAX { f32::INFINITY } else { distance((self.bound >> 32) as u32) }
+    }
+
+    /// Whether as many rows were offered as are wanted.
+    pub(crate) fn is_full(&mut self) -> bool {
+        if self.doubles && self.keys.len() >= self.k {
+            self.cut();
+        }
+        self.keys.len() >= self.k
     }
 
     /// Offers one row. A row offered twice counts twice.
@@ -52,6 +73,10 @@ impl Top {
     }
 
     fn cut(&mut self) {
+        if self.doubles {
+            self.keys.sort_unstable();
+            self.keys.dedup();
+        }
         if self.k > 0 && self.keys.len() > self.k {
             self.keys.select_nth_unstable(self.k - 1);
             self.keys.truncate(self.k);

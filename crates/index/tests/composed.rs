@@ -3,7 +3,7 @@
 use kvant_index::{
     AnyRows, BitMetric, BitRows, Bitmap, BuildOptions, Certainty, CodeError, CodeSpec, Effort,
     FileError, Flat, FloatRows, Hit, Hnsw, Index, IndexSpec, Metric, RerankSpec, Row, Rows, Scorer,
-    SearchError, SearchOptions, Spec, Width,
+    SearchError, SearchOptions, Spec, Spill, Width,
 };
 use kvant_testkit::{Random, clustered};
 
@@ -11,7 +11,12 @@ const DIM: usize = 72;
 const QUERIES: usize = 20;
 /// Enough that searches of default effort walk the graph.
 const N: usize = 1000;
-const SHAPES: [Spec; 2] = [Spec::Flat, Spec::Hnsw { m: 8 }];
+const SHAPES: [Spec; 4] = [
+    Spec::Flat,
+    Spec::Hnsw { m: 8 },
+    Spec::Ivf { lists: 40, spill: Spill::One },
+    Spec::Ivf { lists: 0, spill: Spill::Two },
+];
 
 /// Rows and queries of one distribution, prepared for a metric.
 struct Set {
@@ -83,7 +88,7 @@ fn floor(spec: &IndexSpec) -> f64 {
         CodeSpec::Float | CodeSpec::Half(_) | CodeSpec::Int8 | CodeSpec::Bound(_) => 0.95,
         CodeSpec::Rotated(Width::Eight) => 0.94,
         CodeSpec::Rotated(Width::Four) => 0.85,
-        CodeSpec::Rotated(Width::Two) => 0.6,
+        CodeSpec::Rotated(Width::Two) | CodeSpec::Product { .. } => 0.6,
         CodeSpec::Rotated(Width::One) => 0.35,
         CodeSpec::Sign => 0.15,
     }

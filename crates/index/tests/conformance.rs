@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use kvant_index::{
     AnyShape, Bitmap, BuildOptions, Effort, FloatRows, FloatScorer, Hit, Metric, Row, Rows, Scorer,
-    SearchOptions, Spec,
+    SearchOptions, Spec, Spill,
 };
 use kvant_testkit::{Random, clustered};
 
@@ -17,7 +17,13 @@ const N: usize = 5000;
 /// What a search of default effort must find of the true neighbours, here and on text embeddings.
 const RECALL_FLOOR: f64 = 0.95;
 
-const SPECS: [Spec; 3] = [Spec::Flat, Spec::Hnsw { m: 16 }, Spec::Hnsw { m: 8 }];
+const SPECS: [Spec; 5] = [
+    Spec::Flat,
+    Spec::Hnsw { m: 16 },
+    Spec::Hnsw { m: 8 },
+    Spec::Ivf { lists: 0, spill: Spill::One },
+    Spec::Ivf { lists: 100, spill: Spill::Two },
+];
 
 /// Rows and queries of one distribution, prepared for a metric.
 struct Set {

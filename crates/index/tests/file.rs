@@ -4,12 +4,15 @@ use std::sync::LazyLock;
 
 use kvant_index::{
     AnyShape, Bitmap, BuildOptions, Effort, FileError, FloatRows, Metric, Row, SearchOptions, Spec,
+    Spill,
 };
 use kvant_testkit::clustered;
 use proptest::prelude::*;
 
 const DIM: usize = 4;
-const SPECS: [Spec; 3] = [Spec::Flat, HNSW4, Spec::Hnsw { m: 16 }];
+const SPECS: [Spec; 5] = [Spec::Flat, HNSW4, Spec::Hnsw { m: 16 }, IVF, IVF2];
+const IVF: Spec = Spec::Ivf { lists: 30, spill: Spill::One };
+const IVF2: Spec = Spec::Ivf { lists: 30, spill: Spill::Two };
 const HNSW4: Spec = Spec::Hnsw { m: 4 };
 
 fn bytes(spec: Spec, n: usize) -> (Vec<f32>, Vec<u8>) {
@@ -29,7 +32,7 @@ fn search(data: &[f32], shape: &AnyShape) {
     for allowed in [None, Some(&allowed)] {
         let most = n - usize::from(allowed.is_some());
         for k in [1, 3, n] {
-            for effort in [Effort::Default, Effort::Ef(1), Effort::Ef(5)] {
+            for effort in [Effort::Default, Effort::Ef(1), Effort::Ef(5), Effort::Probes(2)] {
                 let options = SearchOptions { k, effort, allowed, ..SearchOptions::default() };
                 let hits = shape.search(&rows, &data[..DIM], &options);
                 assert_eq!(hits.len(), k.min(most));
@@ -64,7 +67,9 @@ proptest! {
         if let Some(cut) = cut {
             bytes.truncate(cut.index(bytes.len()));
         }
-        if let Ok(shape) = AnyShape::from_bytes(&bytes, 300) {
+        if let Ok(shape) = AnyShape::from_bytes(&bytes, 300)
+            && shape.serves(DIM, Metric::Euclid)
+        {
             search(&data, &shape);
         }
     }
@@ -77,7 +82,7 @@ proptest! {
 
 #[test]
 fn every_cut_is_refused_and_so_is_every_tail() {
-    for spec in [Spec::Flat, HNSW4] {
+    for spec in [Spec::Flat, HNSW4, IVF, IVF2] {
         let (data, mut bytes) = bytes(spec, 50);
         search(&data, &AnyShape::from_bytes(&bytes, 50).unwrap());
         for cut in 0..bytes.len() {

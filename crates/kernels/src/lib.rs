@@ -1,8 +1,8 @@
 //! Arithmetic on slices: the scalar specification and the SIMD levels chosen once per process.
 //!
-//! Everything Kvant computes in a hot loop is here: distances, matrix products in f32, bf16,
-//! int8 and over blocks of 4 or 8 bits, the row functions of a transformer. [`kernels`] returns the
-//! table of functions of the best level this CPU has (or of `KVANT_SIMD`); callers take
+//! Everything Kvant computes in a hot loop is here: distances, sums by tables, matrix products in
+//! f32, bf16, int8 and over blocks of 4 or 8 bits, the row functions of a transformer. [`kernels`]
+//! returns the table of functions of the best level this CPU has (or of `KVANT_SIMD`); callers take
 //! `&'static Kernels` and never ask again.
 //!
 //! **Invariant:** this crate imports nothing of the house, does no IO, allocates only packed
@@ -18,6 +18,7 @@ mod pick;
 #[expect(unsafe_code, reason = "a job borrows from its caller, workers outlive it")]
 mod pool;
 mod scalar;
+mod scan;
 #[cfg(target_arch = "x86_64")]
 mod series;
 #[expect(unsafe_code, reason = "numbers are viewed as bytes, lent ones through a pointer")]
@@ -37,5 +38,6 @@ pub use pack::section::PACKED_LAYOUT;
 pub use pack::{Operand, Outputs, PackedF32, PackedI8, RowsI8};
 pub use pick::{Half, PackedQuery, Packing, Picked, PlaneQuery, Sum};
 pub use pool::{Cores, CoresError, PinError, Pool};
+pub use scan::{BLOCK_ROWS, ENTRIES, ENTRY_MAX, ScanTables, code_place};
 pub use shared::{Lender, Plain, Shared};
 pub use table::{Kernels, WidenScales, kernels};

@@ -6,4 +6,5 @@ pub(crate) mod distance;
 pub(crate) mod gemm;
 pub(crate) mod pick;
 pub(crate) mod row;
+pub(crate) mod scan;
 pub(crate) mod widen;

@@ -6,6 +6,7 @@ use std::sync::OnceLock;
 use crate::pack::bf16::LineBF16;
 use crate::pack::{LineF32, PANEL};
 use crate::pick::PickKernels;
+use crate::scan::ScanKernels;
 #[cfg(target_arch = "x86_64")]
 use crate::x86_64;
 use crate::{
@@ -72,6 +73,7 @@ pub struct Kernels {
     pub(crate) quantize_row: fn(&[f32], usize, &mut RowsI8),
     pub(crate) quantize_blocks: fn(Matrix<'_, f32>, Scaling, usize, &mut BlocksI8),
     pub(crate) pick: &'static PickKernels,
+    pub(crate) scan: &'static ScanKernels,
 }
 
 static SCALAR: Kernels = Kernels {
@@ -106,6 +108,7 @@ static SCALAR: Kernels = Kernels {
     quantize_row: scalar::row::quantize_row,
     quantize_blocks: scalar::blocks::quantize_blocks,
     pick: &scalar::pick::TABLE,
+    scan: &scalar::scan::TABLE,
 };
 
 /// The table of the best level of this CPU, or of the one `KVANT_SIMD` names.

@@ -6,3 +6,4 @@ pub(crate) mod avxvnni;
 mod block;
 pub(crate) mod load;
 mod pick;
+mod scan;

@@ -3,6 +3,7 @@
 #![expect(clippy::expect_used, reason = "helpers of a test")]
 
 mod bad;
+mod cluster;
 mod convert;
 mod generate;
 mod house;

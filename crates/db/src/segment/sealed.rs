@@ -132,6 +132,9 @@ impl Sealed {
         let shape = AnyShape::from_bytes(&frame.section("index")?, len)
             .map_err(|e| corrupt(&e.to_string()))?;
         let metric = plan.settings.metric;
+        if !shape.serves(dim, metric) {
+            return Err(corrupt("the index is of other vectors"));
+        }
         let (number, identity) = (listed.number, listed.identity);
         Ok(Self {
             number,

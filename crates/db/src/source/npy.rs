@@ -27,16 +27,26 @@ pub fn encode(data: &[f32], dim: usize) -> Vec<u8> {
     file
 }
 
+/// The bytes of a `.npy` file (version 1, `<i4`) of one dimension, such as row numbers.
+pub fn encode_numbers(data: &[u32]) -> Vec<u8> {
+    let mut file = header_of("<i4", &format!("({},)", data.len()));
+    file.extend(data.iter().flat_map(|number| number.to_le_bytes()));
+    file
+}
+
 /// Everything before the numbers, for writers that stream them; its length depends only on the
 /// number of digits.
 pub fn header(rows: usize, dim: usize) -> Vec<u8> {
     dictionary("<f4", rows, dim)
 }
 
-/// Everything before numbers of the type `descr`.
+/// Everything before rows of the type `descr`.
 fn dictionary(descr: &str, rows: usize, dim: usize) -> Vec<u8> {
-    let mut dict =
-        format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': ({rows}, {dim}), }}");
+    header_of(descr, &format!("({rows}, {dim})"))
+}
+
+fn header_of(number: &str, shape: &str) -> Vec<u8> {
+    let mut dict = format!("{{'descr': '{number}', 'fortran_order': False, 'shape': {shape}, }}");
     let padding = (MAGIC.len() + 4 + dict.len() + 1).next_multiple_of(ALIGNMENT);
     while MAGIC.len() + 4 + dict.len() + 1 < padding {
         dict.push(' ');

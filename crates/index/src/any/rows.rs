@@ -1,11 +1,15 @@
 //! Rows in any code.
 
+use std::ops::Range;
+use std::sync::Arc;
+
 use crate::code::bit::{BitScorer, SignRows};
 use crate::code::bound::{BoundRows, ProvenRows};
 use crate::{
-    Account, CodeError, CodeSpec, FileError, FloatRows, FloatScorer, Half, HalfRows, HalfScorer,
-    Hit, IndexSpec, Int8Rows, Int8Scorer, Metric, Packing, RerankSpec, Reranked, RotatedRows,
-    RotatedScorer, Row, Rows, Scorer, SearchOptions, Spec, Width,
+    Account, BuildOptions, CodeError, CodeSpec, FileError, FloatRows, FloatScorer, Half, HalfRows,
+    HalfScorer, Hit, IndexSpec, Int8Rows, Int8Scorer, Metric, Order, Ordered, OrderedScorer,
+    Packing, PqOptions, PqRows, PqScorer, RerankSpec, Reranked, RotatedRows, RotatedScorer, Row,
+    Rows, Scorer, SearchOptions, Spec, Width,
 };
 
 /// Dense rows in any code, or in two of them; `B` holds the bytes of a code.
@@ -21,8 +25,12 @@ pub enum AnyRows<'a, B = Vec<u8>> {
     Rotated(RotatedRows<B>),
     /// Signs.
     Sign(SignRows<B>),
+    /// Parts in 4 bits each.
+    Product(PqRows<B>),
     /// As they came, with bounds.
     Proven(ProvenRows<'a, B>),
+    /// A code that lies in the order of a shape.
+    Ordered(Box<Ordered<Self>>),
     /// A code to find with and a better one to choose with.
     Reranked(Box<Reranked<Self, Self>>),
 }
@@ -36,11 +44,13 @@ pub enum AnyScorer<'q, B = Vec<u8>> {
     Int8(Int8Scorer<'q, B>),
     Rotated(RotatedScorer<'q, B>),
     Sign(BitScorer<'q, B>),
+    Product(PqScorer<'q, B>),
+    Ordered(Box<OrderedScorer<'q, Self>>),
 }
 
 impl<'a> AnyRows<'a> {
     /// Every code there is; each goes with every shape and with every rerank.
-    pub const CODES: [CodeSpec; 11] = [
+    pub const CODES: [CodeSpec; 12] = [
         CodeSpec::Float,
         CodeSpec::Half(Half::F16),
         CodeSpec::Half(Half::Bf16),
@@ -52,23 +62,46 @@ impl<'a> AnyRows<'a> {
         CodeSpec::Sign,
         CodeSpec::Bound(Packing::Two),
         CodeSpec::Bound(Packing::Four),
+        CodeSpec::Product { parts: 0 },
     ];
 
-    /// Holds `rows` as `spec` says; its shape makes no difference.
+    /// Holds `rows` as `spec` says; its shape makes no difference. Of the options the seed, the
+    /// threads and the rows to learn from count.
     ///
     /// # Errors
     /// If a code cannot hold them: a value that is not finite, too many dimensions, or a measure
     /// that it does not know. `f32` holds everything.
-    pub fn encode(spec: &IndexSpec, rows: FloatRows<'a>, seed: u64) -> Result<Self, CodeError> {
-        let again = rows.view();
-        let fast = match spec.code {
-            CodeSpec::Float => Self::Float(rows),
-            CodeSpec::Half(half) => Self::Half(HalfRows::encode(&rows, half)?),
-            CodeSpec::Int8 => Self::Int8(Int8Rows::encode(&rows)?),
-            CodeSpec::Rotated(width) => Self::Rotated(RotatedRows::encode(&rows, width, seed)?),
-            CodeSpec::Sign => Self::Sign(SignRows::encode(&rows)?),
-            CodeSpec::Bound(packing) => {
+    pub fn encode(
+        spec: &IndexSpec,
+        rows: FloatRows<'a>,
+        options: &BuildOptions<'_>,
+    ) -> Result<Self, CodeError> {
+        Self::encode_in(spec, rows, (None, options))
+    }
+
+    /// The same with what is scanned in the order of a shape. Codes but `pq` take a copy of the
+    /// rows for a while.
+    pub(crate) fn encode_in(
+        spec: &IndexSpec,
+        rows: FloatRows<'a>,
+        (order, options): (Option<&Arc<Order>>, &BuildOptions<'_>),
+    ) -> Result<Self, CodeError> {
+        let (again, seed) = (rows.view(), options.seed);
+        let fast = match (spec.code, order) {
+            (CodeSpec::Float, _) => Self::Float(rows),
+            (CodeSpec::Bound(packing), _) => {
                 Self::Proven(ProvenRows::new(BoundRows::encode(&rows, packing)?, rows))
+            }
+            (code, None) => Self::code(code, &rows, (None, options))?,
+            (code, Some(order)) => {
+                let coded = if let CodeSpec::Product { .. } = code {
+                    Self::code(code, &rows, (Some(order), options))?
+                } else {
+                    let data = lying(&rows, order);
+                    let lying = FloatRows::new(&data, rows.dim(), rows.metric());
+                    Self::code(code, &lying, (None, options))?
+                };
+                Self::Ordered(Box::new(Ordered::new(coded, Arc::clone(order))))
             }
         };
         let Some((rerank, factor)) = spec.rerank else { return Ok(fast) };
@@ -78,6 +111,26 @@ impl<'a> AnyRows<'a> {
             RerankSpec::Eight => Self::eight_bits(&again, seed)?,
         };
         Ok(Self::Reranked(Box::new(Reranked::new(fast, exact, factor))))
+    }
+
+    /// Rows in a code that holds bytes of its own.
+    fn code(
+        code: CodeSpec,
+        rows: &FloatRows<'_>,
+        (order, options): (Option<&Arc<Order>>, &BuildOptions<'_>),
+    ) -> Result<Self, CodeError> {
+        let &BuildOptions { seed, threads, training, .. } = options;
+        Ok(match code {
+            CodeSpec::Half(half) => Self::Half(HalfRows::encode(rows, half)?),
+            CodeSpec::Int8 => Self::Int8(Int8Rows::encode(rows)?),
+            CodeSpec::Rotated(width) => Self::Rotated(RotatedRows::encode(rows, width, seed)?),
+            CodeSpec::Sign => Self::Sign(SignRows::encode(rows)?),
+            CodeSpec::Product { parts } => {
+                let options = PqOptions { parts, training, seed, threads };
+                Self::Product(PqRows::encode(rows, order.map(AsRef::as_ref), &options)?)
+            }
+            CodeSpec::Float | CodeSpec::Bound(_) => unreachable!("these borrow the rows"),
+        })
     }
 
     /// Rows of 8 bits to build a graph over where `spec` keeps none: links between near rows come
@@ -116,9 +169,19 @@ impl<'a, B: AsRef<[u8]> + Sync> AnyRows<'a, B> {
         rows: FloatRows<'a>,
         codes: (Option<B>, Option<B>),
     ) -> Result<Self, FileError> {
+        Self::open_in(spec, rows, codes, None)
+    }
+
+    /// The same with what is scanned in the order of a shape.
+    pub(crate) fn open_in(
+        spec: &IndexSpec,
+        rows: FloatRows<'a>,
+        codes: (Option<B>, Option<B>),
+        order: Option<&Arc<Order>>,
+    ) -> Result<Self, FileError> {
         let (dim, len, metric) = (rows.dim(), rows.len(), rows.metric());
         let ground = Ground { dim, len, metric, rows: Some(rows) };
-        Self::open_over(spec, &ground, codes)
+        Self::open_over(spec, &ground, codes, order)
     }
 
     /// [`open`](Self::open), without the rows where no part of it is them.
@@ -126,6 +189,7 @@ impl<'a, B: AsRef<[u8]> + Sync> AnyRows<'a, B> {
         spec: &IndexSpec,
         ground: &Ground<'a>,
         (code, rerank): (Option<B>, Option<B>),
+        order: Option<&Arc<Order>>,
     ) -> Result<Self, FileError> {
         let len = ground.len;
         let missing = FileError::Length { expected: 1, got: 0 };
@@ -141,9 +205,15 @@ impl<'a, B: AsRef<[u8]> + Sync> AnyRows<'a, B> {
                 }
                 Self::Proven(ProvenRows::new(bounds, ground.rows()?))
             }
-            (_, Some(bytes)) => Self::read(bytes, len)?,
+            (_, Some(bytes)) => {
+                let places = order.map_or(len, |order| order.places());
+                let fast = Self::read(bytes, places)?.checked(ground, Some(spec.code))?;
+                match order {
+                    None => fast,
+                    Some(order) => Self::Ordered(Box::new(Ordered::new(fast, Arc::clone(order)))),
+                }
+            }
         };
-        let fast = fast.checked(ground, Some(spec.code))?;
         let Some((kind, factor)) = spec.rerank else { return Ok(fast) };
         let exact = match (kind, rerank) {
             (RerankSpec::Float, _) => Self::Float(ground.rows()?),
@@ -156,12 +226,13 @@ impl<'a, B: AsRef<[u8]> + Sync> AnyRows<'a, B> {
 
     /// Rows of whatever code the bytes are.
     fn read(bytes: B, len: usize) -> Result<Self, FileError> {
-        use crate::code::{bit, half, int8, rotated};
+        use crate::code::{bit, half, int8, pq, rotated};
         match bytes.as_ref().get(6).copied() {
             Some(half::CODE) => HalfRows::open(bytes, len).map(Self::Half),
             Some(int8::CODE) => Int8Rows::open(bytes, len).map(Self::Int8),
             Some(rotated::CODE) => RotatedRows::open(bytes, len).map(Self::Rotated),
             Some(bit::CODE) => SignRows::open(bytes, len).map(Self::Sign),
+            Some(pq::CODE) => PqRows::open(bytes, len).map(Self::Product),
             Some(got) => Err(FileError::Shape { got }),
             None => Err(FileError::Magic),
         }
@@ -170,7 +241,16 @@ impl<'a, B: AsRef<[u8]> + Sync> AnyRows<'a, B> {
     /// Refuses a code of other rows, or another code.
     fn checked(self, rows: &Ground<'_>, code: Option<CodeSpec>) -> Result<Self, FileError> {
         let (dim, metric, own) = match &self {
-            Self::Float(_) | Self::Proven(_) | Self::Reranked(_) => return Ok(self),
+            Self::Float(_) | Self::Proven(_) | Self::Reranked(_) | Self::Ordered(_) => {
+                return Ok(self);
+            }
+            Self::Product(pq) => {
+                let parts = pq.parts();
+                let usual = code == Some(CodeSpec::Product { parts: 0 });
+                let plain = usual && parts == pq.dim().div_ceil(2);
+                let parts = if plain { 0 } else { parts };
+                (pq.dim(), Some(pq.metric()), CodeSpec::Product { parts })
+            }
             Self::Half(half) => (half.dim(), Some(half.metric()), CodeSpec::Half(half.half())),
             Self::Int8(int8) => (int8.dim(), Some(int8.metric()), CodeSpec::Int8),
             Self::Rotated(r) => (r.dim(), Some(r.metric()), CodeSpec::Rotated(r.width())),
@@ -191,7 +271,9 @@ impl<'a, B: AsRef<[u8]> + Sync> AnyRows<'a, B> {
             Self::Int8(rows) => (Some(rows.to_bytes()), None),
             Self::Rotated(rows) => (Some(rows.to_bytes()), None),
             Self::Sign(rows) => (Some(rows.to_bytes()), None),
+            Self::Product(rows) => (Some(rows.to_bytes()), None),
             Self::Proven(rows) => (Some(rows.bounds().to_bytes()), None),
+            Self::Ordered(rows) => rows.inner().sections(),
             Self::Reranked(rows) => (rows.fast().sections().0, rows.exact().sections().0),
         }
     }
@@ -202,7 +284,12 @@ impl<'a, B: AsRef<[u8]> + Sync> AnyRows<'a, B> {
             Self::Float(rows) => Some(rows.data()),
             Self::Proven(rows) => Some(rows.data()),
             Self::Reranked(rows) => rows.fast().floats().or_else(|| rows.exact().floats()),
-            Self::Half(_) | Self::Int8(_) | Self::Rotated(_) | Self::Sign(_) => None,
+            Self::Half(_)
+            | Self::Int8(_)
+            | Self::Rotated(_)
+            | Self::Sign(_)
+            | Self::Product(_)
+            | Self::Ordered(_) => None,
         }
     }
 
@@ -215,6 +302,8 @@ impl<'a, B: AsRef<[u8]> + Sync> AnyRows<'a, B> {
             | Self::Int8(_)
             | Self::Rotated(_)
             | Self::Sign(_)
+            | Self::Product(_)
+            | Self::Ordered(_)
             | Self::Proven(_) => self,
         }
     }
@@ -233,6 +322,17 @@ impl<'a> Ground<'a> {
         let expected = (self.len as u64).saturating_mul(self.dim as u64).saturating_mul(4);
         self.rows.as_ref().map(FloatRows::view).ok_or(FileError::Length { expected, got: 0 })
     }
+}
+
+/// The rows in an order without empty places; those are zeros.
+fn lying(rows: &FloatRows<'_>, order: &Order) -> Vec<f32> {
+    let mut data = vec![0.0; order.places() * rows.dim()];
+    for (place, to) in (0..).zip(data.chunks_exact_mut(rows.dim())) {
+        if let Some(row) = order.row(place) {
+            to.copy_from_slice(rows.vector(row));
+        }
+    }
+    data
 }
 
 /// Refuses codes of another dimension or measure.
@@ -258,6 +358,8 @@ macro_rules! of_each {
             AnyRows::Int8($rows) => $call,
             AnyRows::Rotated($rows) => $call,
             AnyRows::Sign($rows) => $call,
+            AnyRows::Product($rows) => $call,
+            AnyRows::Ordered($rows) => $call,
             AnyRows::Proven($rows) => $call,
             AnyRows::Reranked($rows) => $call,
         }
@@ -282,6 +384,8 @@ impl<B: AsRef<[u8]> + Sync> Rows for AnyRows<'_, B> {
             Self::Int8(rows) => AnyScorer::Int8(rows.scorer(query)),
             Self::Rotated(rows) => AnyScorer::Rotated(rows.scorer(query)),
             Self::Sign(rows) => AnyScorer::Sign(rows.scorer(query)),
+            Self::Product(rows) => AnyScorer::Product(rows.scorer(query)),
+            Self::Ordered(rows) => AnyScorer::Ordered(Box::new(rows.scorer(query))),
             Self::Proven(rows) => AnyScorer::Float(rows.scorer(query)),
             Self::Reranked(rows) => rows.fast().scorer(query),
         }
@@ -294,9 +398,23 @@ impl<B: AsRef<[u8]> + Sync> Rows for AnyRows<'_, B> {
             Self::Int8(rows) => AnyScorer::Int8(rows.scorer_of(row)),
             Self::Rotated(rows) => AnyScorer::Rotated(rows.scorer_of(row)),
             Self::Sign(rows) => AnyScorer::Sign(rows.scorer_of(row)),
+            Self::Product(rows) => AnyScorer::Product(rows.scorer_of(row)),
+            Self::Ordered(rows) => AnyScorer::Ordered(Box::new(rows.scorer_of(row))),
             Self::Proven(rows) => AnyScorer::Float(rows.scorer_of(row)),
             Self::Reranked(rows) => rows.exact().scorer_of(row),
         }
+    }
+
+    fn order(&self) -> Option<&Order> {
+        of_each!(self, rows => rows.order())
+    }
+
+    fn is_scanned(&self) -> bool {
+        of_each!(self, rows => rows.is_scanned())
+    }
+
+    fn vectors(&self) -> Option<FloatRows<'_>> {
+        of_each!(self, rows => rows.vectors())
     }
 
     fn candidates(&self, k: usize) -> usize {
@@ -338,6 +456,28 @@ impl<B: AsRef<[u8]>> Scorer for AnyScorer<'_, B> {
             Self::Int8(scorer) => scorer.score(rows, out),
             Self::Rotated(scorer) => scorer.score(rows, out),
             Self::Sign(scorer) => scorer.score(rows, out),
+            Self::Product(scorer) => scorer.score(rows, out),
+            Self::Ordered(scorer) => scorer.score(rows, out),
+        }
+    }
+
+    fn scan(&mut self, places: Range<u32>, reach: f32, found: &mut Vec<Hit>) {
+        match self {
+            Self::Float(scorer) => scorer.scan(places, reach, found),
+            Self::Half(scorer) => scorer.scan(places, reach, found),
+            Self::Int8(scorer) => scorer.scan(places, reach, found),
+            Self::Rotated(scorer) => scorer.scan(places, reach, found),
+            Self::Sign(scorer) => scorer.scan(places, reach, found),
+            Self::Product(scorer) => scorer.scan(places, reach, found),
+            Self::Ordered(scorer) => scorer.scan(places, reach, found),
+        }
+    }
+
+    fn ahead(&self, places: Range<u32>) {
+        match self {
+            Self::Product(scorer) => scorer.ahead(places),
+            Self::Ordered(scorer) => scorer.ahead(places),
+            Self::Float(_) | Self::Half(_) | Self::Int8(_) | Self::Rotated(_) | Self::Sign(_) => {}
         }
     }
 }

@@ -384,6 +384,10 @@ impl<B: AsRef<[u8]> + Sync> Rows for ProvenRows<'_, B> {
         true
     }
 
+    fn vectors(&self) -> Option<FloatRows<'_>> {
+        Some(self.rows.view())
+    }
+
     fn nearest(
         &self,
         query: &[f32],

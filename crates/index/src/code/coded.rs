@@ -53,9 +53,19 @@ pub(crate) struct Coded<B> {
     bytes: B,
 }
 
+/// Units of bytes that `len` rows take, `group` rows in each.
+fn units(len: usize, group: usize) -> usize {
+    len.div_ceil(group)
+}
+
 impl Coded<Vec<u8>> {
     /// A buffer whose rows are zeros of `stride` bytes.
     pub(crate) fn new(head: Head, params: Vec<f32>, stride: usize) -> Self {
+        Self::grouped(head, params, (stride, 1))
+    }
+
+    /// A buffer of zeros whose rows share units of `stride` bytes, `group` rows in each.
+    pub(crate) fn grouped(head: Head, params: Vec<f32>, (stride, group): (usize, usize)) -> Self {
         let mut bytes = Vec::new();
         bytes.extend_from_slice(&MAGIC);
         bytes.extend_from_slice(&VERSION.to_le_bytes());
@@ -67,11 +77,11 @@ impl Coded<Vec<u8>> {
         }
         bytes.extend(params.iter().flat_map(|param| param.to_le_bytes()));
         let slab = bytes.len().next_multiple_of(ALIGN);
-        bytes.resize(slab + head.len * stride, 0);
+        bytes.resize(slab + units(head.len, group) * stride, 0);
         Self { head, params, stride, slab, bytes }
     }
 
-    /// The rows, to be written.
+    /// The rows or units, to be written.
     pub(crate) fn rows_mut(&mut self) -> impl Iterator<Item = &mut [u8]> {
         self.bytes[self.slab..].chunks_exact_mut(self.stride.max(1))
     }
@@ -83,6 +93,16 @@ impl<B: AsRef<[u8]>> Coded<B> {
     pub(crate) fn open(
         bytes: B,
         len: usize,
+        layout: impl Fn(&Head) -> Result<(usize, usize), FileError>,
+    ) -> Result<Self, FileError> {
+        Self::open_grouped(bytes, (len, 1), layout)
+    }
+
+    /// As [`open`](Self::open), for rows that share units, `group` in each; `layout` says how long
+    /// a unit is.
+    pub(crate) fn open_grouped(
+        bytes: B,
+        (len, group): (usize, usize),
         layout: impl Fn(&Head) -> Result<(usize, usize), FileError>,
     ) -> Result<Self, FileError> {
         let all = bytes.as_ref();
@@ -115,7 +135,7 @@ impl<B: AsRef<[u8]>> Coded<B> {
         if let Some(&got) = reader.take(slab - read)?.iter().find(|&&byte| byte != 0) {
             return Err(FileError::Header { name: "padding", got: got.into() });
         }
-        reader.take(len.saturating_mul(stride))?;
+        reader.take(units(len, group).saturating_mul(stride))?;
         reader.end()?;
         Ok(Self { head, params, stride, slab, bytes })
     }
@@ -133,6 +153,11 @@ impl<B: AsRef<[u8]>> Coded<B> {
     /// The bytes of a row.
     pub(crate) fn row(&self, row: u32) -> &[u8] {
         &self.bytes.as_ref()[self.slab..][row as usize * self.stride..][..self.stride]
+    }
+
+    /// All rows.
+    pub(crate) fn slab(&self) -> &[u8] {
+        &self.bytes.as_ref()[self.slab..]
     }
 
     /// Some rows for a kernel.

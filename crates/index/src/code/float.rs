@@ -100,6 +100,10 @@ impl Rows for FloatRows<'_> {
         true
     }
 
+    fn vectors(&self) -> Option<FloatRows<'_>> {
+        Some(self.view())
+    }
+
     fn nearest_all(
         &self,
         queries: &[&[f32]],

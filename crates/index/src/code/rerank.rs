@@ -1,7 +1,9 @@
 //! Two codes of the same rows: one to find candidates, a better one to choose among them.
 
 use crate::key::key;
-use crate::{Account, Effort, Hit, Row, Rows, Scorer, SearchOptions, flat};
+use std::ops::Range;
+
+use crate::{Account, Effort, FloatRows, Hit, Order, Row, Rows, Scorer, SearchOptions, flat};
 
 /// Fewest candidates, however few rows are wanted.
 const LEAST: usize = 20;
@@ -63,6 +65,18 @@ impl<F: Rows, E: Rows<Query = F::Query>> Rows for Reranked<F, E> {
         RerankedScorer::Exact(self.exact.scorer_of(row))
     }
 
+    fn order(&self) -> Option<&Order> {
+        self.fast.order()
+    }
+
+    fn is_scanned(&self) -> bool {
+        self.fast.is_scanned()
+    }
+
+    fn vectors(&self) -> Option<FloatRows<'_>> {
+        self.exact.vectors().or_else(|| self.fast.vectors())
+    }
+
     fn candidates(&self, k: usize) -> usize {
         self.exact.candidates(k).saturating_mul(self.factor).max(k.min(1) * LEAST)
     }
@@ -102,6 +116,20 @@ impl<F: Scorer, E: Scorer> Scorer for RerankedScorer<F, E> {
         match self {
             Self::Fast(fast) => fast.score(rows, out),
             Self::Exact(exact) => exact.score(rows, out),
+        }
+    }
+
+    fn scan(&mut self, places: Range<u32>, reach: f32, found: &mut Vec<Hit>) {
+        match self {
+            Self::Fast(fast) => fast.scan(places, reach, found),
+            Self::Exact(exact) => exact.scan(places, reach, found),
+        }
+    }
+
+    fn ahead(&self, places: Range<u32>) {
+        match self {
+            Self::Fast(fast) => fast.ahead(places),
+            Self::Exact(exact) => exact.ahead(places),
         }
     }
 }

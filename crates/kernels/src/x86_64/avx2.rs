@@ -6,6 +6,7 @@ mod distance;
 pub(super) mod gemm;
 pub(super) mod pick;
 mod row;
+mod scan;
 mod widen;
 
 use crate::Level;
@@ -73,4 +74,5 @@ pub(crate) static TABLE: Kernels = Kernels {
     // SAFETY: the CPU has the features, see above.
     quantize_row: |x, m, rows| unsafe { row::quantize_row(x, m, rows) },
     pick: &pick::TABLE,
+    scan: &scan::TABLE,
 };

@@ -6,6 +6,7 @@ mod distance;
 mod gemm;
 mod pick;
 mod row;
+mod scan;
 mod widen;
 
 use crate::Level;
@@ -74,4 +75,5 @@ pub(crate) static TABLE: Kernels = Kernels {
     // SAFETY: the CPU has the features, see above.
     quantize_row: |x, m, rows| unsafe { row::quantize_row(x, m, rows) },
     pick: &pick::TABLE,
+    scan: &scan::TABLE,
 };

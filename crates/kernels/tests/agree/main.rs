@@ -10,6 +10,7 @@ mod distance;
 mod pick;
 mod product;
 mod row;
+mod scan;
 
 use kvant_kernels::{Kernels, Level};
 

@@ -21,6 +21,8 @@ use crate::progress::{Audience, Progress, Unit};
 
 /// Candidates that graphs are searched with, as `run_peers.py` has them.
 const EF: [usize; 13] = [10, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768];
+/// Lists looked into.
+const PROBES: [usize; 16] = [2, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512];
 /// No further setting is measured past this recall.
 const ENOUGH: f64 = 0.9995;
 /// The recall at which memory is taken, and searches in all for it.
@@ -46,6 +48,10 @@ struct Setting {
 fn settings(spec: &IndexSpec) -> Vec<Setting> {
     match spec.shape {
         Spec::Flat => vec![Setting { param: Param::Name("scan"), effort: Effort::Default }],
+        Spec::Ivf { .. } => {
+            let of = |lists| Setting { param: Param::Number(lists), effort: Effort::Probes(lists) };
+            PROBES.map(of).to_vec()
+        }
         Spec::Hnsw { .. } => {
             EF.map(|ef| Setting { param: Param::Number(ef), effort: Effort::Ef(ef) }).to_vec()
         }

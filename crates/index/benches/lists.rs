@@ -1,0 +1,91 @@
+//! Recall and speed of an index over the probes of its lists or the candidates of its graph.
+//!
+//! `cargo bench -p kvant-index --bench lists -- BASE.npy QUERIES.npy l2|cos SPEC [threads 0]
+//! [queries 1000] [efforts…]`. Threads of a batch; 0 for one query per call.
+
+use std::time::Instant;
+
+use kvant_index::{
+    BuildOptions, Effort, FloatRows, Index, IndexSpec, Metric, Row, SearchOptions, Spec,
+};
+
+const K: usize = 10;
+/// Of so many runs the fastest counts.
+const RUNS: usize = 3;
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let args: Vec<String> = std::env::args().skip(1).filter(|arg| arg != "--bench").collect();
+    let [base, queries, metric, spec, rest @ ..] = &args[..] else { return Ok(()) };
+    let metric = if metric == "cos" { Metric::Cosine } else { Metric::Euclid };
+    let ((mut base, dim), (mut queries, _)) = (npy(base)?, npy(queries)?);
+    let threads: usize = rest.first().and_then(|arg| arg.parse().ok()).unwrap_or(0);
+    let most: usize = rest.get(1).and_then(|arg| arg.parse().ok()).unwrap_or(1000);
+    queries.truncate(most * dim);
+    base.chunks_exact_mut(dim).chain(queries.chunks_exact_mut(dim)).for_each(|v| metric.prepare(v));
+    let spec: IndexSpec = spec.parse()?;
+    let rows = || FloatRows::new(&base, dim, metric);
+    let truth = Index::build(&"flat,bound4".parse()?, rows(), &BuildOptions::default())?;
+    let options = SearchOptions { k: K, ..SearchOptions::default() };
+    let truth = found(&truth, &queries, &options, 2)?;
+    let begin = Instant::now();
+    let building = BuildOptions { threads: 2, ..BuildOptions::default() };
+    let index = Index::build(&spec, rows(), &building)?;
+    let bytes: usize = index.shape().to_bytes().len()
+        + index.rows().sections().0.map_or(0, <[u8]>::len)
+        + index.rows().sections().1.map_or(0, <[u8]>::len);
+    println!(
+        "{spec}: built in {:.2} s by 2 threads, {:.1} bytes a row",
+        begin.elapsed().as_secs_f64(),
+        bytes as f64 / index.len() as f64
+    );
+    let mut efforts: Vec<usize> = rest.iter().skip(2).filter_map(|arg| arg.parse().ok()).collect();
+    if efforts.is_empty() {
+        efforts = vec![0, 2, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256];
+    }
+    for effort in efforts {
+        let effort = match (effort, spec.shape) {
+            (0, _) => Effort::Default,
+            (n, Spec::Ivf { .. }) => Effort::Probes(n),
+            (n, _) => Effort::Ef(n),
+        };
+        let options = SearchOptions { k: K, effort, ..SearchOptions::default() };
+        let mut seconds = f64::INFINITY;
+        let mut got = Vec::new();
+        for _ in 0..RUNS {
+            let begin = Instant::now();
+            got = found(&index, &queries, &options, threads)?;
+            seconds = seconds.min(begin.elapsed().as_secs_f64());
+        }
+        let pairs = got.iter().zip(&truth);
+        let hits: usize = pairs.map(|(g, t)| g.iter().filter(|row| t.contains(row)).count()).sum();
+        let recall = hits as f64 / (truth.len() * K) as f64;
+        println!("{effort:?}: recall {recall:.4}, {:.0} queries/s", truth.len() as f64 / seconds);
+    }
+    Ok(())
+}
+
+/// One query per call, or all on some threads.
+fn found(
+    index: &Index<'_>,
+    queries: &[f32],
+    options: &SearchOptions<'_>,
+    threads: usize,
+) -> Result<Vec<Vec<Row>>, Box<dyn std::error::Error>> {
+    let rows = |hits: Vec<kvant_index::Hit>| hits.iter().map(|hit| hit.row).collect::<Vec<_>>();
+    if threads > 0 {
+        let all = index.search_batch(queries, options, threads)?;
+        return Ok(all.into_iter().map(|found| rows(found.hits)).collect());
+    }
+    let each = queries.chunks_exact(index.dim()).map(|query| index.search(query, options));
+    Ok(each.map(|found| found.map(|found| rows(found.hits))).collect::<Result<_, _>>()?)
+}
+
+/// The values of a `.npy` file of f32 and how many a row has.
+fn npy(path: &str) -> Result<(Vec<f32>, usize), Box<dyn std::error::Error>> {
+    let bytes = std::fs::read(path)?;
+    let head = String::from_utf8_lossy(&bytes[10..128.min(bytes.len())]).into_owned();
+    let shape = head.split_once("'shape': (").and_then(|(_, rest)| rest.split_once(')'));
+    let dim = shape.and_then(|(shape, _)| shape.split(',').nth(1)?.trim().parse().ok());
+    let values = bytes[128..].as_chunks().0.iter().map(|bytes| f32::from_le_bytes(*bytes));
+    Ok((values.collect(), dim.ok_or("no shape of two dimensions")?))
+}

@@ -1,0 +1,286 @@
+//! Product quantization to 4 bits, scanned 32 rows at a time.
+//!
+//! Jégou et al. (2011): a vector is cut into `M` parts, each kept as the nearest of 16 centroids;
+//! a query makes a table of 16 distances for each part, and the distance of a row is the sum of
+//! the entries its codes name. André et al. (2019): entries are rounded to 7 bits,
+//!
+//! ```text
+//! distance ≈ Σ least + step·Σ entry,   entry = round((value − least) / step) ≤ 127
+//! ```
+//!
+//! with one `step` for all tables, so that sums are whole numbers of 16 bits
+//! ([`kvant_kernels::ScanTables`]). Rows lie in blocks of 32, the last one filled with zeros.
+
+mod table;
+mod train;
+
+use std::ops::Range;
+
+use kvant_kernels::{BLOCK_ROWS, Kernels, ScanTables, code_place, kernels};
+
+use super::check_rows;
+use super::coded::{Coded, Head, metric_code};
+use super::lift::{Lift, Lifted};
+use crate::metric::norm;
+use crate::spread::spread;
+use crate::{CodeError, FileError, FloatRows, Hit, Metric, Order, Row, Rows, Scorer};
+
+use table::{Lookup, Tables};
+
+/// The code byte of [`PqRows`].
+pub(crate) const CODE: u8 = 6;
+/// Centroids of a part.
+const CENTROIDS: usize = kvant_kernels::ENTRIES;
+/// Blocks whose sums are kept at a time.
+const BLOCKS: usize = 64;
+
+/// How rows are coded.
+#[derive(Clone, Copy, Debug)]
+pub struct PqOptions {
+    /// Parts of a vector; one for two dimensions where 0.
+    pub parts: usize,
+    /// Rows that centroids are learnt from, at most.
+    pub training: usize,
+    /// Seed of the sample and of the centroids.
+    pub seed: u64,
+    /// Threads; 0 counts as 1. Changes only the time taken.
+    pub threads: usize,
+}
+
+/// Rows of 4 bits for each part of a vector: `⌈M/4⌉·2` bytes a row.
+///
+/// Any measure. The centroids are learnt from a sample of the rows. Measuring single rows, as walks
+/// over graphs do, is slow: a row is spread over its block.
+#[derive(Debug)]
+pub struct PqRows<B = Vec<u8>> {
+    coded: Coded<B>,
+    metric: Metric,
+    parts: usize,
+    lift: Lift,
+}
+
+/// The dimensions of part `part` of `parts`.
+fn range(part: usize, parts: usize, dim: usize) -> Range<usize> {
+    part * dim / parts..(part + 1) * dim / parts
+}
+
+impl PqRows {
+    /// Codes `rows`, in `order` where there is one. O(n·dim·16), and as much for each of 16
+    /// iterations over the sample.
+    ///
+    /// # Errors
+    /// If a value is not finite, or there are too many dimensions or more parts than those.
+    pub fn encode(
+        rows: &FloatRows<'_>,
+        order: Option<&Order>,
+        options: &PqOptions,
+    ) -> Result<Self, CodeError> {
+        check_rows(rows)?;
+        let (dim, metric) = (rows.dim(), rows.metric());
+        let parts = if options.parts == 0 { dim.div_ceil(2) } else { options.parts };
+        if parts > dim {
+            return Err(CodeError::Parts { got: parts, most: dim });
+        }
+        let books = train::books(rows, parts, options);
+        let len = order.map_or(rows.len(), Order::places);
+        let detail = parts as u32;
+        let head = Head { code: CODE, metric: metric_code(metric), dim, detail, len, seed: 0 };
+        let unit = ScanTables::block_bytes(parts);
+        let mut coded = Coded::grouped(head, books, (unit, BLOCK_ROWS));
+        let row_at = |place: u32| match order {
+            None => Some(Row(place)),
+            Some(order) => order.row(place),
+        };
+        let books = coded.params.clone();
+        let states = &mut vec![(); options.threads.max(1)];
+        let blocks = spread(states, len.div_ceil(BLOCK_ROWS), |(), block| {
+            let mut bytes = vec![0; unit];
+            let places = block * BLOCK_ROWS..len.min((block + 1) * BLOCK_ROWS);
+            for (at, place) in places.enumerate() {
+                let Some(row) = row_at(place as u32) else { continue };
+                for part in 0..parts {
+                    let code = train::nearest(rows.vector(row), &books, range(part, parts, dim));
+                    let (byte, shift) = code_place(part, at);
+                    bytes[byte] |= code << shift;
+                }
+            }
+            bytes
+        });
+        coded.rows_mut().zip(blocks).for_each(|(to, from)| to.copy_from_slice(&from));
+        Ok(Self { coded, metric, parts, lift: Lift::default() })
+    }
+}
+
+impl<B: AsRef<[u8]>> PqRows<B> {
+    /// Reads what [`to_bytes`](Self::to_bytes) gave, borrowing it.
+    ///
+    /// # Errors
+    /// If the bytes are not exactly such rows, `len` of them.
+    pub fn open(bytes: B, len: usize) -> Result<Self, FileError> {
+        let coded = Coded::open_grouped(bytes, (len, BLOCK_ROWS), |head| {
+            let parts = head.detail as usize;
+            match head.code {
+                CODE if parts == 0 || parts > head.dim => {
+                    Err(FileError::Header { name: "parts of a code", got: head.detail.into() })
+                }
+                CODE => Ok((CENTROIDS * head.dim, ScanTables::block_bytes(parts))),
+                got => Err(FileError::Shape { got }),
+            }
+        })?;
+        let (metric, parts) = (coded.head.dense_metric()?, coded.head.detail as usize);
+        Ok(Self { coded, metric, parts, lift: Lift::default() })
+    }
+
+    /// The rows as bytes, the same on every machine.
+    pub fn to_bytes(&self) -> &[u8] {
+        self.coded.bytes()
+    }
+
+    /// Values of a row.
+    pub fn dim(&self) -> usize {
+        self.coded.head.dim
+    }
+
+    /// The measure.
+    pub fn metric(&self) -> Metric {
+        self.metric
+    }
+
+    /// Parts of a row.
+    pub fn parts(&self) -> usize {
+        self.parts
+    }
+
+    /// Bytes of a row.
+    pub fn row_bytes(&self) -> f64 {
+        self.coded.stride() as f64 / BLOCK_ROWS as f64
+    }
+
+    /// The code of each part of a row.
+    fn codes(&self, row: u32) -> impl Iterator<Item = usize> + '_ {
+        let block = self.coded.row(row / BLOCK_ROWS as u32);
+        let at = row as usize % BLOCK_ROWS;
+        (0..self.parts).map(move |part| {
+            let (byte, shift) = code_place(part, at);
+            usize::from(block[byte] >> shift & 15)
+        })
+    }
+
+    /// What the codes of a row stand for.
+    fn decode(&self, row: u32) -> Vec<f32> {
+        assert!((row as usize) < self.coded.head.len, "row {row} of {}", self.coded.head.len);
+        let (dim, books) = (self.coded.head.dim, &self.coded.params);
+        let values = self.codes(row).enumerate().flat_map(|(part, code)| {
+            range(part, self.parts, dim).map(move |at| books[at * CENTROIDS + code])
+        });
+        values.collect()
+    }
+}
+
+impl<B: AsRef<[u8]> + Sync> Rows for PqRows<B> {
+    type Query = [f32];
+    type Scorer<'q>
+        = PqScorer<'q, B>
+    where
+        Self: 'q;
+
+    fn len(&self) -> usize {
+        self.coded.head.len
+    }
+
+    fn scorer<'q>(&'q self, query: &'q [f32]) -> PqScorer<'q, B> {
+        assert_eq!(query.len(), self.coded.head.dim, "query of another dimension");
+        let lookup = Lookup::new(query, &self.coded.params, (self.metric, self.parts));
+        let near = Near::Whole(lookup.round());
+        PqScorer { kernels: kernels(), rows: self, near, lifted: None, sums: Vec::new() }
+    }
+
+    fn scorer_of(&self, row: Row) -> PqScorer<'_, B> {
+        let norms = || (0..self.coded.head.len as u32).map(|row| norm(&self.decode(row))).collect();
+        let lifted = (self.metric == Metric::Dot).then(|| Lifted::new(self.lift.of(norms), row));
+        let vector = self.decode(row.0);
+        // What codes stand for is of unit length but nearly: as products of rows, not of a query.
+        let lookup = Lookup::of_row(&vector, &self.coded.params, (self.metric, self.parts));
+        let near = Near::Fine(lookup);
+        PqScorer { kernels: kernels(), rows: self, near, lifted, sums: Vec::new() }
+    }
+
+    fn is_scanned(&self) -> bool {
+        true
+    }
+}
+
+/// How a query meets the codes.
+#[derive(Debug)]
+enum Near {
+    /// By tables of bytes.
+    Whole(Tables),
+    /// By tables of f32: between rows, so that distances are the same both ways.
+    Fine(Lookup),
+}
+
+/// Distances of [`PqRows`] to one query.
+#[derive(Debug)]
+pub struct PqScorer<'a, B = Vec<u8>> {
+    kernels: &'static Kernels,
+    rows: &'a PqRows<B>,
+    near: Near,
+    lifted: Option<Lifted<'a>>,
+    sums: Vec<u16>,
+}
+
+impl<B: AsRef<[u8]>> Scorer for PqScorer<'_, B> {
+    fn score(&mut self, rows: &[Row], out: &mut [f32]) {
+        assert_eq!(rows.len(), out.len(), "one distance per row");
+        for (&Row(row), out) in rows.iter().zip(out) {
+            assert!((row as usize) < self.rows.coded.head.len, "row {row} past the last");
+            *out = match &self.near {
+                Near::Whole(tables) => tables.distance(tables.sum(self.rows.codes(row))),
+                Near::Fine(lookup) => lookup.distance(self.rows.codes(row)),
+            };
+            if let Some(lifted) = self.lifted {
+                *out -= lifted.product(row);
+            }
+        }
+    }
+
+    fn scan(&mut self, places: Range<u32>, reach: f32, found: &mut Vec<Hit>) {
+        assert!(places.end as usize <= self.rows.coded.head.len, "places past the last");
+        let Near::Whole(tables) = &self.near else {
+            for place in places {
+                let mut out = [0.0];
+                self.score(&[Row(place)], &mut out);
+                crate::rows::keep(&[Row(place)], &out, reach, found);
+            }
+            return;
+        };
+        let Some(most) = tables.most(reach) else { return };
+        let (unit, slab) = (self.rows.coded.stride(), self.rows.coded.slab());
+        let blocks = places.start as usize / BLOCK_ROWS..(places.end as usize).div_ceil(BLOCK_ROWS);
+        let mut near = Vec::new();
+        for from in blocks.clone().step_by(BLOCKS) {
+            let to = blocks.end.min(from + BLOCKS);
+            self.sums.resize((to - from) * BLOCK_ROWS, 0);
+            let bytes = &slab[from * unit..to * unit];
+            self.kernels.scan_sums(bytes, tables.scan(), &mut self.sums);
+            near.clear();
+            self.kernels.scan_below(&self.sums, most, &mut near);
+            for &at in &near {
+                let place = (from * BLOCK_ROWS) as u32 + at;
+                if places.contains(&place) {
+                    let distance = tables.distance(self.sums[at as usize]);
+                    found.push(Hit { row: Row(place), distance });
+                }
+            }
+        }
+    }
+
+    fn ahead(&self, places: Range<u32>) {
+        let (unit, slab) = (self.rows.coded.stride(), self.rows.coded.slab());
+        let blocks = places.start as usize / BLOCK_ROWS..(places.end as usize).div_ceil(BLOCK_ROWS);
+        self.kernels.scan_ahead(&slab[blocks.start * unit..blocks.end * unit]);
+    }
+}
+
+#[cfg(test)]
+mod tests;
