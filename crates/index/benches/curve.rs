@@ -3,9 +3,9 @@
 //! `cargo bench -p kvant-index --bench curve -- FOLDER METRIC SPEC…`, where FOLDER holds `base.npy`
 //! in f32. Every sixtieth row is taken out of the base and is a query, so that nothing is tuned on
 //! the queries of a benchmark; with `KVANT_QUERIES=own` they are the first thousand of its
-//! `queries.npy`. From the environment too: `KVANT_THREADS` of building (2), `KVANT_EF` of building,
-//! `KVANT_ALLOWED`, a share in percent of the rows that may be found, drawn at random; with
-//! `KVANT_NEAR` they are the rows nearest to the first query, with `KVANT_FAR` the farthest.
+//! `queries.npy`. From the environment too: `KVANT_THREADS` of building (2), `KVANT_EF` of
+//! building, `KVANT_ALLOWED`, a share in percent of the rows that may be found, drawn at random;
+//! with `KVANT_NEAR` those nearest to the first query, with `KVANT_FAR` the farthest.
 
 use std::time::Instant;
 

@@ -19,8 +19,8 @@ use search::{Gate, Scratch};
 const EF_LEAST: usize = 96;
 /// Candidates per wanted row of a default search.
 const EF_PER_K: usize = 4;
-/// How much dearer a row is that a walk among allowed rows meets than one of a scan (seen: a scan of
-/// 5,900 rows of 784 bytes takes as long as a walk that keeps 28, of 10,000 of 202 bytes 50).
+/// How much dearer a row is that a walk among allowed rows meets than one of a scan (seen: a scan
+/// of 5,900 rows of 784 bytes takes as long as a walk that keeps 28, of 10,000 of 202 bytes 50).
 const DEARER: usize = 16;
 /// Fewest allowed rows two links away, on average: among fewer a walk loses its way.
 const SEEN: usize = 24;

@@ -46,7 +46,7 @@ impl<'a> Index<'a> {
             let rows = AnyRows::encode_in(spec, rows, (shape.order(), options))?;
             (shape, rows)
         } else {
-            let bytes = AnyRows::for_building(spec, &rows, options.seed);
+            let bytes = AnyRows::for_building(spec, &rows, options);
             let rows = AnyRows::encode(spec, rows, options)?;
             let shape = match &bytes {
                 Some(bytes) => AnyShape::build(&spec.shape, bytes, options),

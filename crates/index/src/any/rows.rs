@@ -86,7 +86,7 @@ impl<'a> AnyRows<'a> {
         rows: FloatRows<'a>,
         (order, options): (Option<&Arc<Order>>, &BuildOptions<'_>),
     ) -> Result<Self, CodeError> {
-        let (again, seed) = (rows.view(), options.seed);
+        let again = rows.view();
         let fast = match (spec.code, order) {
             (CodeSpec::Float, _) => Self::Float(rows),
             (CodeSpec::Bound(packing), _) => {
@@ -108,7 +108,7 @@ impl<'a> AnyRows<'a> {
         let exact = match rerank {
             RerankSpec::Float => Self::Float(again),
             RerankSpec::Sixteen => Self::Half(HalfRows::encode(&again, Half::F16)?),
-            RerankSpec::Eight => Self::eight_bits(&again, seed)?,
+            RerankSpec::Eight => Self::eight_bits(&again, options)?,
         };
         Ok(Self::Reranked(Box::new(Reranked::new(fast, exact, factor))))
     }
@@ -123,7 +123,7 @@ impl<'a> AnyRows<'a> {
         Ok(match code {
             CodeSpec::Half(half) => Self::Half(HalfRows::encode(rows, half)?),
             CodeSpec::Int8 => Self::Int8(Int8Rows::encode(rows)?),
-            CodeSpec::Rotated(width) => Self::Rotated(RotatedRows::encode(rows, width, seed)?),
+            CodeSpec::Rotated(width) => Self::Rotated(RotatedRows::encode(rows, width, options)?),
             CodeSpec::Sign => Self::Sign(SignRows::encode(rows)?),
             CodeSpec::Product { parts } => {
                 let options = PqOptions { parts, training, seed, threads };
@@ -136,24 +136,27 @@ impl<'a> AnyRows<'a> {
     /// Rows of 8 bits to build a graph over where `spec` keeps none: links between near rows come
     /// out the same, and a quarter of the bytes is read. `None` where there are some, where no
     /// distance between rows is asked for, or where 8 bits cannot hold them.
-    pub(crate) fn for_building(spec: &IndexSpec, rows: &FloatRows<'a>, seed: u64) -> Option<Self> {
+    pub(crate) fn for_building(
+        spec: &IndexSpec,
+        rows: &FloatRows<'a>,
+        options: &BuildOptions<'_>,
+    ) -> Option<Self> {
         let kept = matches!(spec.code, CodeSpec::Int8 | CodeSpec::Rotated(Width::Eight))
             && spec.rerank.is_none()
             || spec.rerank.is_some_and(|(rerank, _)| rerank == RerankSpec::Eight);
         if kept || spec.shape == Spec::Flat || rows.metric() == Metric::Manhattan {
             return None;
         }
-        Self::eight_bits(rows, seed).ok()
+        Self::eight_bits(rows, options).ok()
     }
 
     /// Bytes where they lose nothing or nothing else is measured so, else rotated codes: their
     /// error on text embeddings is a sixth.
-    fn eight_bits(rows: &FloatRows<'a>, seed: u64) -> Result<Self, CodeError> {
-        let bytes = Int8Rows::encode(rows)?;
-        if bytes.is_uniform() || rows.metric() == Metric::Manhattan {
-            return Ok(Self::Int8(bytes));
+    fn eight_bits(rows: &FloatRows<'a>, options: &BuildOptions<'_>) -> Result<Self, CodeError> {
+        if rows.metric() == Metric::Manhattan || Int8Rows::are_bytes(rows) {
+            return Int8Rows::encode(rows).map(Self::Int8);
         }
-        RotatedRows::encode(rows, Width::Eight, seed).map(Self::Rotated)
+        RotatedRows::encode(rows, Width::Eight, options).map(Self::Rotated)
     }
 }
 

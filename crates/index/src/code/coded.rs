@@ -5,6 +5,8 @@
 //! to a multiple of 64, then the rows one after the other. A code borrows the buffer from whatever
 //! holds it: a vector or a mapping.
 
+use std::slice::{ChunksExact, ChunksExactMut};
+
 use kvant_kernels::Picked;
 
 use crate::file::{FileError, Reader};
@@ -79,6 +81,31 @@ impl Coded<Vec<u8>> {
         let slab = bytes.len().next_multiple_of(ALIGN);
         bytes.resize(slab + units(head.len, group) * stride, 0);
         Self { head, params, stride, slab, bytes }
+    }
+
+    /// Has `work` write the rows from those in `data` (`len × dim`), a share of them on each of
+    /// `threads` threads (0 counts as 1).
+    pub(crate) fn write(
+        &mut self,
+        data: &[f32],
+        threads: usize,
+        work: impl Fn(ChunksExactMut<'_, u8>, ChunksExact<'_, f32>) + Sync,
+    ) {
+        let (dim, stride) = (self.head.dim, self.stride.max(1));
+        let share = self.head.len.div_ceil(threads.max(1)).max(1);
+        let bytes = self.bytes[self.slab..].chunks_mut(share * stride);
+        let mut parts = bytes.zip(data.chunks(share * dim));
+        let work = |(bytes, data): (&mut [u8], &[f32])| {
+            work(bytes.chunks_exact_mut(stride), data.chunks_exact(dim));
+        };
+        let own = parts.next();
+        std::thread::scope(|scope| {
+            let work = &work;
+            parts.for_each(|part| {
+                scope.spawn(move || work(part));
+            });
+            own.map(work);
+        });
     }
 
     /// The rows or units, to be written.

@@ -60,8 +60,7 @@ impl Int8Rows {
         let data = rows.data();
         let (low, high) = bounds(data.iter());
         let one = range(low, high);
-        let lossless = || data.iter().all(|&x| value(code(x, one), one) == f64::from(x));
-        let uniform = metric == Metric::Manhattan || lossless();
+        let uniform = metric == Metric::Manhattan || loses_nothing(data, one);
         let ranges: Vec<(f32, f32)> = if uniform {
             vec![one; dim]
         } else {
@@ -87,6 +86,18 @@ impl Int8Rows {
         }
         Ok(Self { coded, metric, lift: Lift::default() })
     }
+}
+
+impl Int8Rows {
+    /// Whether the rows are bytes already: all come back as they were.
+    pub(crate) fn are_bytes(rows: &FloatRows<'_>) -> bool {
+        let (low, high) = bounds(rows.data().iter());
+        loses_nothing(rows.data(), range(low, high))
+    }
+}
+
+fn loses_nothing(data: &[f32], one: (f32, f32)) -> bool {
+    data.iter().all(|&x| value(code(x, one), one) == f64::from(x))
 }
 
 impl<B: AsRef<[u8]>> Int8Rows<B> {

@@ -22,7 +22,7 @@ use super::integer::Integer;
 use super::lift::{Lift, Lifted};
 use super::{NUMBERS, by_numbers, check_rows};
 use crate::metric::scale_of;
-use crate::{CodeError, FileError, FloatRows, Metric, Row, Rows, Scorer};
+use crate::{BuildOptions, CodeError, FileError, FloatRows, Metric, Row, Rows, Scorer};
 
 pub use grid::Width;
 use rotation::Rotation;
@@ -48,11 +48,16 @@ pub struct RotatedRows<B = Vec<u8>> {
 }
 
 impl RotatedRows {
-    /// Codes `rows`; the same seed gives the same bytes. O(n·dim·log dim).
+    /// Codes `rows`; the same seed gives the same bytes, on any number of threads.
+    /// O(n·dim·log dim).
     ///
     /// # Errors
     /// If a value is not finite, there are too many dimensions, or the measure is Manhattan.
-    pub fn encode(rows: &FloatRows<'_>, width: Width, seed: u64) -> Result<Self, CodeError> {
+    pub fn encode(
+        rows: &FloatRows<'_>,
+        width: Width,
+        options: &BuildOptions<'_>,
+    ) -> Result<Self, CodeError> {
         check_rows(rows)?;
         let (dim, len, metric) = (rows.dim(), rows.len(), rows.metric());
         if metric == Metric::Manhattan {
@@ -61,20 +66,23 @@ impl RotatedRows {
         }
         let centre = mean(rows);
         let detail = width.bits() as u32;
+        let seed = options.seed;
         let head = Head { code: CODE, metric: metric_code(metric), dim, detail, len, seed };
         let coded = Coded::new(head, centre, width.bytes(dim) + FACTORS);
         let mut all = Self::over(coded, metric, width);
         let centre: Vec<f64> = all.coded.params.iter().map(|&c| f64::from(c)).collect();
-        let mut turned = vec![0.0; dim];
-        let mut levels = vec![0; dim];
-        for (bytes, row) in all.coded.rows_mut().zip(rows.data().chunks_exact(dim)) {
-            let gaps = row.iter().zip(&centre).map(|(&x, c)| (f64::from(x) - c) as f32);
-            turned.iter_mut().zip(gaps).for_each(|(t, gap)| *t = gap);
-            let along: f64 = turned.iter().zip(&centre).map(|(&r, c)| f64::from(r) * c).sum();
-            all.rotation.turn(&mut turned);
-            width.encode(&turned, &mut bytes[..width.bytes(dim)], &mut levels);
-            put_factors(&mut bytes[width.bytes(dim)..], &turned, &levels, (metric, along));
-        }
+        let (coded, rotation) = (&mut all.coded, &all.rotation);
+        coded.write(rows.data(), options.threads, |all, rows| {
+            let (mut turned, mut levels) = (vec![0.0; dim], vec![0; dim]);
+            for (bytes, row) in all.zip(rows) {
+                let gaps = row.iter().zip(&centre).map(|(&x, c)| (f64::from(x) - c) as f32);
+                turned.iter_mut().zip(gaps).for_each(|(t, gap)| *t = gap);
+                let along: f64 = turned.iter().zip(&centre).map(|(&r, c)| f64::from(r) * c).sum();
+                rotation.turn(&mut turned);
+                width.encode(&turned, &mut bytes[..width.bytes(dim)], &mut levels);
+                put_factors(&mut bytes[width.bytes(dim)..], &turned, &levels, (metric, along));
+            }
+        });
         Ok(all)
     }
 }

@@ -5,7 +5,8 @@ use crate::pick::Picked;
 
 /// Rows measured together.
 pub(super) const TOGETHER: usize = 4;
-/// Bytes of a row that are asked for ahead; the processor sees by itself where a longer row goes on.
+/// Bytes of a row that are asked for ahead; the processor sees by itself where a longer row goes
+/// on.
 const FETCHED_BYTES: usize = 1024;
 /// How far ahead rows are asked for: about as much as arrives while memory answers once.
 const AHEAD_BYTES: usize = 4096;

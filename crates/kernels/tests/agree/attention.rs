@@ -152,7 +152,7 @@ fn stored_keys_and_values_are_widened_to_what_they_stand_for() {
     }
 }
 
-/// Multiplying f16 as it is stored gives the bits of widening it first, however many rows there are.
+/// Multiplying f16 as it is stored gives the bits of widening it first, however many rows.
 #[test]
 fn stored_halves_are_multiplied_as_if_they_had_been_widened() {
     let mut random = Random::new(13);
