@@ -31,9 +31,9 @@ const NARROW: f64 = 0.8;
 /// A graph of near neighbours in levels; a search descends greedily to the lowest level and there
 /// keeps the best `ef` candidates. Holds links only: 8·m bytes a row, and no vectors.
 ///
-/// A filter is tested as candidates are met: the walk goes on until it has `ef` allowed ones, so
-/// its cost follows the share of allowed rows around the query. Where it would measure more rows
-/// than are allowed at all, every allowed row is measured instead. Either way
+/// With a filter only allowed rows are measured, and the links of others are followed in their
+/// place; where nearly all are allowed, all are measured and the allowed ones kept. Where a walk
+/// would cost more than measuring every allowed row, that is done instead. Either way
 /// `min(k, rows allowed)` rows come back.
 #[derive(Debug)]
 pub struct Hnsw {
