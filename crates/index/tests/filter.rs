@@ -1,6 +1,8 @@
 //! Searches among few and among many allowed rows, near the query and far from it.
 
-use kvant_index::{Bitmap, BuildOptions, Effort, FloatRows, Index, Metric, Row, SearchOptions};
+use kvant_index::{
+    Bitmap, BuildOptions, Effort, FloatRows, Index, Metric, Row, SearchError, SearchOptions,
+};
 use kvant_testkit::{Random, clustered};
 
 const ROWS: usize = 20_000;
@@ -18,21 +20,25 @@ fn first(order: &[Row], count: usize) -> Bitmap {
 }
 
 /// The share of the true neighbours that a search finds; all it gives is allowed and enough.
-fn recall(index: &Index<'_>, queries: &[f32], (effort, allowed): (Effort, &Bitmap)) -> f64 {
+fn recall(
+    index: &Index<'_>,
+    queries: &[f32],
+    (effort, allowed): (Effort, &Bitmap),
+) -> Result<f64, SearchError> {
     let options =
         SearchOptions { k: K, effort, allowed: Some(allowed), ..SearchOptions::default() };
     let mut found = 0;
     let mut wanted = 0;
     for query in queries.chunks_exact(DIM) {
         let exact = SearchOptions { effort: Effort::Exact, ..options };
-        let truth = index.search(query, &exact).unwrap().hits;
-        let hits = index.search(query, &options).unwrap().hits;
+        let truth = index.search(query, &exact)?.hits;
+        let hits = index.search(query, &options)?.hits;
         assert_eq!(hits.len(), K.min(allowed.count()));
         assert!(hits.iter().all(|hit| allowed.contains(hit.row)));
         found += hits.iter().filter(|hit| truth.contains(hit)).count();
         wanted += truth.len();
     }
-    found as f64 / wanted as f64
+    Ok(found as f64 / wanted as f64)
 }
 
 #[test]
@@ -54,7 +60,7 @@ fn every_share_of_allowed_rows_is_searched_well() {
             let allowed = first(order, ROWS * per_mille / 1000);
             // With the first nearly all is scanned, with the second walked from a third on.
             for effort in [Effort::Default, Effort::Ef(24)] {
-                let recall = recall(&index, &queries, (effort, &allowed));
+                let recall = recall(&index, &queries, (effort, &allowed)).unwrap();
                 assert!(recall >= 0.95, "{per_mille} of 1000 {name}, {effort:?}: {recall}");
             }
         }
