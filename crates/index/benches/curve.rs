@@ -7,10 +7,13 @@
 //! building, `KVANT_ALLOWED`, a share in percent of the rows that may be found, drawn at random;
 //! with `KVANT_NEAR` those nearest to the first query, with `KVANT_FAR` the farthest.
 
+mod npy;
+
 use std::time::Instant;
 
 use kvant_index::{Bitmap, BuildOptions, Effort, FloatRows, Index, Metric, Row, SearchOptions};
 use kvant_testkit::Random;
+use npy::floats;
 
 const QUERIES: usize = 1000;
 const K: usize = 10;
@@ -143,15 +146,4 @@ fn allowed(exact: &Index<'_>, query: &[f32]) -> Result<Option<Bitmap>, Box<dyn s
 
 fn variable(name: &str) -> Option<usize> {
     std::env::var(name).ok()?.parse().ok()
-}
-
-/// The numbers of an `.npy` file of f32 rows, and how many make a row.
-fn floats(path: &str) -> Result<(Vec<f32>, usize), Box<dyn std::error::Error>> {
-    let bytes = std::fs::read(path)?;
-    let size = u16::from_le_bytes([bytes[8], bytes[9]]) as usize;
-    let header = std::str::from_utf8(&bytes[10..10 + size])?;
-    let shape = header.split("'shape': (").nth(1).and_then(|s| s.split(')').next());
-    let dim = shape.and_then(|s| s.split(',').nth(1)).ok_or("no shape")?.trim().parse()?;
-    let data = bytes[10 + size..].as_chunks().0.iter().map(|b| f32::from_le_bytes(*b));
-    Ok((data.collect(), dim))
 }

@@ -2,22 +2,19 @@
 //!
 //! `cargo bench -p kvant-index --bench kmeans -- FILE K [iterations 25] [threads 1] [batch 0]`
 
+mod npy;
+
 use std::time::Instant;
 
 use kvant_index::{FloatRows, KmeansOptions, Metric, Precision, Start, kmeans};
+use npy::floats;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut args = std::env::args().skip(1).filter(|arg| arg != "--bench");
     let Some(path) = args.next() else { return Ok(()) };
     let mut number = |or: usize| args.next().and_then(|arg| arg.parse().ok()).unwrap_or(or);
     let (k, iterations, threads, batch) = (number(256), number(25), number(1), number(0));
-    let bytes = std::fs::read(path)?;
-    let head = String::from_utf8_lossy(&bytes[10..128.min(bytes.len())]).into_owned();
-    let shape = head.split_once("'shape': (").and_then(|(_, rest)| rest.split_once(')'));
-    let dim = shape.and_then(|(shape, _)| shape.split(',').nth(1)?.trim().parse().ok());
-    let dim: usize = dim.ok_or("no shape of two dimensions")?;
-    let values: Vec<f32> =
-        bytes[128..].as_chunks().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect();
+    let (values, dim) = floats(&path)?;
     let rows = FloatRows::new(&values, dim, Metric::Euclid);
     for start in [Start::Random, Start::PlusPlus] {
         for precision in [Precision::Bytes, Precision::Floats] {

@@ -3,11 +3,14 @@
 //! `cargo bench -p kvant-index --bench lists -- BASE.npy QUERIES.npy l2|cos SPEC [threads 0]
 //! [queries 1000] [efforts…]`. Threads of a batch; 0 for one query per call.
 
+mod npy;
+
 use std::time::Instant;
 
 use kvant_index::{
     BuildOptions, Effort, FloatRows, Index, IndexSpec, Metric, Row, SearchOptions, Spec,
 };
+use npy::floats;
 
 const K: usize = 10;
 /// Of so many runs the fastest counts.
@@ -17,7 +20,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let args: Vec<String> = std::env::args().skip(1).filter(|arg| arg != "--bench").collect();
     let [base, queries, metric, spec, rest @ ..] = &args[..] else { return Ok(()) };
     let metric = if metric == "cos" { Metric::Cosine } else { Metric::Euclid };
-    let ((mut base, dim), (mut queries, _)) = (npy(base)?, npy(queries)?);
+    let ((mut base, dim), (mut queries, _)) = (floats(base)?, floats(queries)?);
     let threads: usize = rest.first().and_then(|arg| arg.parse().ok()).unwrap_or(0);
     let most: usize = rest.get(1).and_then(|arg| arg.parse().ok()).unwrap_or(1000);
     queries.truncate(most * dim);
@@ -78,14 +81,4 @@ fn found(
     }
     let each = queries.chunks_exact(index.dim()).map(|query| index.search(query, options));
     Ok(each.map(|found| found.map(|found| rows(found.hits))).collect::<Result<_, _>>()?)
-}
-
-/// The values of a `.npy` file of f32 and how many a row has.
-fn npy(path: &str) -> Result<(Vec<f32>, usize), Box<dyn std::error::Error>> {
-    let bytes = std::fs::read(path)?;
-    let head = String::from_utf8_lossy(&bytes[10..128.min(bytes.len())]).into_owned();
-    let shape = head.split_once("'shape': (").and_then(|(_, rest)| rest.split_once(')'));
-    let dim = shape.and_then(|(shape, _)| shape.split(',').nth(1)?.trim().parse().ok());
-    let values = bytes[128..].as_chunks().0.iter().map(|bytes| f32::from_le_bytes(*bytes));
-    Ok((values.collect(), dim.ok_or("no shape of two dimensions")?))
 }

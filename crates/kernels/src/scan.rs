@@ -73,7 +73,6 @@ pub(crate) struct ScanKernels {
     pub(crate) entries: fn(Sum, &[f32], &[Entries], &mut [Entries]),
     pub(crate) ends: fn(&[Entries], &mut [[f32; 2]]),
     pub(crate) round: Round,
-    pub(crate) ahead: fn(&[u8]),
     pub(crate) sums: fn(&[u8], &ScanTables, &mut [u16]),
     pub(crate) below: fn(&[u16], u16, &mut Vec<u32>),
     pub(crate) least: fn(&[f32]) -> Option<(u32, f32)>,
@@ -130,11 +129,6 @@ impl Kernels {
         let bytes = out.len() / BLOCK_ROWS * tables.bytes();
         assert!(out.len().is_multiple_of(BLOCK_ROWS) && blocks.len() == bytes, "whole blocks");
         (self.scan.sums)(blocks, tables, out);
-    }
-
-    /// Asks for the first bytes of what will be scanned next.
-    pub fn scan_ahead(&self, bytes: &[u8]) {
-        (self.scan.ahead)(bytes);
     }
 
     /// Appends the places of values that are at most `most` to `places`, rising.

@@ -6,4 +6,3 @@ pub(crate) mod avxvnni;
 mod block;
 pub(crate) mod load;
 mod pick;
-mod scan;

@@ -130,7 +130,7 @@ impl<B: AsRef<[u8]>> Int8Rows<B> {
     }
 
     /// Whether one range serves all dimensions.
-    pub fn is_uniform(&self) -> bool {
+    fn is_uniform(&self) -> bool {
         self.coded.head.detail == 1
     }
 

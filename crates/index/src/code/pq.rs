@@ -33,6 +33,9 @@ pub(crate) const CODE: u8 = 6;
 const CENTROIDS: usize = kvant_kernels::ENTRIES;
 /// Blocks whose sums are kept at a time.
 const BLOCKS: usize = 64;
+/// Bytes of the next run that are asked for: as much as arrives while memory answers once; the
+/// processor sees by itself where a run goes on.
+const AHEAD_BYTES: usize = 4096;
 
 /// How rows are coded.
 #[derive(Clone, Copy, Debug)]
@@ -278,7 +281,8 @@ impl<B: AsRef<[u8]>> Scorer for PqScorer<'_, B> {
     fn ahead(&self, places: Range<u32>) {
         let (unit, slab) = (self.rows.coded.stride(), self.rows.coded.slab());
         let blocks = places.start as usize / BLOCK_ROWS..(places.end as usize).div_ceil(BLOCK_ROWS);
-        self.kernels.scan_ahead(&slab[blocks.start * unit..blocks.end * unit]);
+        let run = &slab[blocks.start * unit..blocks.end * unit];
+        kvant_kernels::fetch(&run[..run.len().min(AHEAD_BYTES)]);
     }
 }
 

@@ -3,8 +3,7 @@
 use crate::Sum;
 use crate::scan::{BLOCK_ROWS, ENTRIES, FOUR, ScanKernels, ScanTables};
 
-pub(crate) static TABLE: ScanKernels =
-    ScanKernels { entries, ends, round, ahead: |_| {}, sums, below, least };
+pub(crate) static TABLE: ScanKernels = ScanKernels { entries, ends, round, sums, below, least };
 
 /// 2²³: added to a number below it, this leaves the nearest whole one in the lowest bits.
 const ROUNDING: f32 = 8_388_608.0;

@@ -15,7 +15,6 @@ use crate::Sum;
 use crate::scalar;
 use crate::scan::{BLOCK_ROWS, ENTRIES, ScanKernels, ScanTables};
 use crate::x86_64::load::{f32x16, u8x64};
-use crate::x86_64::scan;
 
 /// Every entry calls a function that needs the features of the level, see the table.
 pub(super) static TABLE: ScanKernels = ScanKernels {
@@ -25,7 +24,6 @@ pub(super) static TABLE: ScanKernels = ScanKernels {
     ends: |tables, out| unsafe { ends(tables, out) },
     // SAFETY: the CPU has the features, see above.
     round: |tables, ends, per_step, out| unsafe { round(tables, ends, per_step, out) },
-    ahead: scan::ahead,
     // SAFETY: the CPU has the features, see above.
     sums: |blocks, tables, out| unsafe { sums(blocks, tables, out) },
     // SAFETY: the CPU has the features, see above.
