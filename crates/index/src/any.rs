@@ -21,6 +21,14 @@ pub enum AnyShape {
     Ivf(Ivf),
 }
 
+/// What was built over rows of which some are left.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Before<'a> {
+    pub(crate) shape: &'a AnyShape,
+    /// The number that each of the first rows had; rising.
+    pub(crate) from: &'a [u32],
+}
+
 impl AnyShape {
     /// Builds the shape that `spec` names over `rows`.
     pub fn build<R: Rows<Query = [f32]>>(
@@ -28,14 +36,15 @@ impl AnyShape {
         rows: &R,
         options: &BuildOptions<'_>,
     ) -> Self {
-        Self::aligned(spec, rows, (1, options))
+        Self::made(spec, rows, (1, None, options))
     }
 
-    /// The same, where codes in the order of the shape share blocks of `align` rows.
-    pub(crate) fn aligned<R: Rows<Query = [f32]>>(
+    /// The same, where codes in the order of the shape share blocks of `align` rows, and much may
+    /// be taken over from what was built `before`.
+    pub(crate) fn made<R: Rows<Query = [f32]>>(
         spec: &Spec,
         rows: &R,
-        (align, options): (usize, &BuildOptions<'_>),
+        (align, before, options): (usize, Option<Before<'_>>, &BuildOptions<'_>),
     ) -> Self {
         match spec {
             Spec::Flat => {
@@ -44,10 +53,20 @@ impl AnyShape {
                 }
                 Self::Flat(Flat::new(rows.len()))
             }
-            Spec::Hnsw { m } => Self::Hnsw(Hnsw::build(rows, *m, options)),
+            Spec::Hnsw { m } => match before {
+                Some(Before { shape: Self::Hnsw(old), from }) if old.m() == *m => {
+                    Self::Hnsw(old.rebuilt(rows, from, options))
+                }
+                _ => Self::Hnsw(Hnsw::build(rows, *m, options)),
+            },
             Spec::Ivf { lists, spill } => {
                 let lists = IvfOptions { lists: *lists, spill: *spill, align };
-                Self::Ivf(Ivf::build(rows, lists, options))
+                match before {
+                    Some(Before { shape: Self::Ivf(old), .. }) if old.options() == lists => {
+                        Self::Ivf(old.rebuilt(rows, options))
+                    }
+                    _ => Self::Ivf(Ivf::build(rows, lists, options)),
+                }
             }
         }
     }

@@ -70,6 +70,16 @@ impl Bitmap {
         present
     }
 
+    /// Adds `more` rows behind the last, all of them in the set.
+    pub(crate) fn extend(&mut self, more: usize) {
+        let from = self.len;
+        self.len += more;
+        self.words.resize(self.len.div_ceil(BITS), 0);
+        for row in from..self.len {
+            self.words[row / BITS] |= 1 << (row % BITS);
+        }
+    }
+
     /// Keeps only the rows that are in `other` too.
     pub fn intersect(&mut self, other: &Self) {
         for (at, word) in self.words.iter_mut().enumerate() {
@@ -125,6 +135,13 @@ mod tests {
             assert_eq!(rest.count() + odd.len(), len);
             rest.intersect(&set);
             assert_eq!(rest, Bitmap::new(len));
+            for more in [0, 1, 64, 100] {
+                let mut longer = set.clone();
+                longer.extend(more);
+                assert_eq!((longer.len(), longer.count()), (len + more, odd.len() + more));
+                let rows = odd.iter().copied().chain((len..len + more).map(|row| Row(row as u32)));
+                assert!(longer.iter().eq(rows));
+            }
             set.intersect(&Bitmap::new(1));
             assert_eq!(set.count(), 0);
         }

@@ -15,9 +15,11 @@ pub(crate) mod half;
 pub(crate) mod int8;
 pub(crate) mod integer;
 pub(crate) mod lift;
+pub(crate) mod multi;
 pub(crate) mod pq;
 pub(crate) mod rerank;
 pub(crate) mod rotated;
+pub(crate) mod sparse;
 
 /// Rows whose numbers are handed to a kernel at a time.
 const NUMBERS: usize = 256;

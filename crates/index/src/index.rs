@@ -1,5 +1,6 @@
 //! A shape over rows in a code, as one thing with a name.
 
+use crate::any::Before;
 use crate::spread::spread;
 use crate::{
     Account, AnyRows, AnyShape, BuildOptions, Certainty, CodeError, Effort, FileError, FloatRows,
@@ -38,19 +39,28 @@ impl<'a> Index<'a> {
         rows: FloatRows<'a>,
         options: &BuildOptions<'_>,
     ) -> Result<Self, CodeError> {
+        Self::made(spec, rows, None, options)
+    }
+
+    /// The same, where much may be taken over from what was built `before`.
+    pub(crate) fn made(
+        spec: &IndexSpec,
+        rows: FloatRows<'a>,
+        before: Option<Before<'_>>,
+        options: &BuildOptions<'_>,
+    ) -> Result<Self, CodeError> {
         let (dim, metric) = (rows.dim(), rows.metric());
         let (shape, rows) = if let Spec::Ivf { .. } = spec.shape {
             // The lists say in which order codes lie.
-            let align = (spec.code.block(), options);
-            let shape = AnyShape::aligned(&spec.shape, &rows, align);
+            let shape = AnyShape::made(&spec.shape, &rows, (spec.code.block(), before, options));
             let rows = AnyRows::encode_in(spec, rows, (shape.order(), options))?;
             (shape, rows)
         } else {
             let bytes = AnyRows::for_building(spec, &rows, options);
             let rows = AnyRows::encode(spec, rows, options)?;
             let shape = match &bytes {
-                Some(bytes) => AnyShape::build(&spec.shape, bytes, options),
-                None => AnyShape::build(&spec.shape, &rows, options),
+                Some(bytes) => AnyShape::made(&spec.shape, bytes, (1, before, options)),
+                None => AnyShape::made(&spec.shape, &rows, (1, before, options)),
             };
             (shape, rows)
         };
@@ -186,14 +196,19 @@ impl<'a, B: AsRef<[u8]> + Sync> Index<'a, B> {
 
     /// How sure an answer is that was `cut` short or not.
     fn certainty(&self, options: &SearchOptions<'_>, cut: bool) -> Certainty {
-        if cut {
-            return Certainty::Truncated;
+        match cut {
+            true => Certainty::Truncated,
+            false if self.is_exact(options.effort) => Certainty::Exact,
+            false => Certainty::Bounded,
         }
-        let exact = match (options.effort, self.spec.shape) {
+    }
+
+    /// Whether a search of such an effort finds the true nearest.
+    pub(crate) fn is_exact(&self, effort: Effort) -> bool {
+        match (effort, self.spec.shape) {
             (Effort::Exact, _) => self.rows.best().is_exact(),
             (_, shape) => shape == Spec::Flat && self.rows.is_exact(),
-        };
-        if exact { Certainty::Exact } else { Certainty::Bounded }
+        }
     }
 
     fn check(&self, query: &[f32], options: &SearchOptions<'_>) -> Result<(), SearchError> {

@@ -69,6 +69,20 @@ impl Ivf {
         build::build(rows.vectors().as_ref(), rows.len(), lists, options)
     }
 
+    /// Splits other rows into lists of the same centroids, where these are as many as would be
+    /// learnt for them or half to twice that and rows are of the same kind; else anew.
+    pub(crate) fn rebuilt<R: Rows<Query = [f32]>>(
+        &self,
+        rows: &R,
+        options: &BuildOptions<'_>,
+    ) -> Self {
+        let fits = |rows: &FloatRows<'_>| (rows.dim(), rows.metric()) == (self.dim, self.metric);
+        let some = self.len() / 2..=self.len().saturating_mul(2);
+        let rows_at_hand = rows.vectors().filter(|rows| fits(rows) && some.contains(&rows.len()));
+        let rebuilt = rows_at_hand.and_then(|rows| build::rebuild(&rows, self, options));
+        rebuilt.unwrap_or_else(|| Self::build(rows, self.options, options))
+    }
+
     /// What was asked for.
     pub fn options(&self) -> IvfOptions {
         self.options

@@ -5,7 +5,8 @@
 //! where shapes and codes are told apart at run time; [`Index`] holds one of each, named by an
 //! [`IndexSpec`]. Inside, lower is closer; [`Metric::score`] turns a distance round for people.
 //!
-//! [`Stored`] is such an index as one file, given as bytes.
+//! [`Stored`] is such an index as one file, given as bytes. [`Live`] is one that changes while it is
+//! searched.
 //!
 //! **Invariant:** this crate opens no path, owns codes but no vectors, spawns only the threads it
 //! is asked for, and gives the same answer and the same bytes for the same rows, seed and options.
@@ -25,12 +26,15 @@ mod ivf;
 mod key;
 mod kmeans;
 mod limit;
+mod live;
 mod metric;
 mod order;
+mod resume;
 mod row;
 mod rows;
 mod search;
 mod seed;
+mod several;
 mod spec;
 mod spread;
 mod stored;
@@ -47,9 +51,11 @@ pub use code::bound::{BoundRows, ProvenRows};
 pub use code::float::{FloatRows, FloatScorer};
 pub use code::half::{HalfRows, HalfScorer};
 pub use code::int8::{Int8Rows, Int8Scorer};
+pub use code::multi::{MultiRows, MultiScorer};
 pub use code::pq::{PqOptions, PqRows, PqScorer};
 pub use code::rerank::{Reranked, RerankedScorer};
 pub use code::rotated::{RotatedRows, RotatedScorer, Width};
+pub use code::sparse::{Sparse, SparseRows, SparseScorer};
 pub use file::FileError;
 pub use flat::Flat;
 pub use hnsw::Hnsw;
@@ -60,11 +66,16 @@ pub use kmeans::{
 };
 pub use kvant_kernels::{Half, Packing};
 pub use limit::{DIM_MAX, LEVEL_MAX, LISTS_MAX, M_MAX, M_MIN, ROWS_MAX};
+pub use live::{
+    Compaction, Live, LiveError, LiveFilter, LiveHit, LiveOptions, LiveResult, LiveSearch, Snapshot,
+};
 pub use metric::{Metric, MetricError};
 pub use order::{Order, Ordered, OrderedScorer};
+pub use resume::Resumed;
 pub use row::Row;
 pub use rows::{Rows, Scorer};
 pub use search::{Certainty, Effort, Hit, SearchError, SearchOptions, SearchResult};
+pub use several::Among;
 pub use spec::{CodeSpec, IndexSpec, RerankSpec, Spec, SpecError};
 pub use stored::{Check, Sizes, Stored, StoredError};
 pub use top::Top;

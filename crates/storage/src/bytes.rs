@@ -1,6 +1,10 @@
 //! Shared immutable bytes, mapped from a file or owned. The only room of this crate with `unsafe`.
 #![expect(unsafe_code, reason = "mapping files and viewing bytes as numbers live here")]
 
+mod append;
+
+pub use append::Append;
+
 use memmap2::{Mmap, MmapOptions, UncheckedAdvice};
 use std::fmt;
 use std::fs::File;

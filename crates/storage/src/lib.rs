@@ -8,7 +8,7 @@
 //! files that can be made again.
 //!
 //! **Invariant:** no file is ever changed in place; nothing here knows what the bytes mean; the
-//! only `unsafe` is in `bytes.rs`.
+//! only `unsafe` is in `bytes.rs` and below it.
 
 mod bytes;
 mod dir;
@@ -23,7 +23,7 @@ mod mem;
 mod name;
 mod shelf;
 
-pub use bytes::{Bytes, bytes_of_f32};
+pub use bytes::{Append, Bytes, bytes_of_f32};
 pub use dir::{Dir, Log, Sink};
 pub use error::{Cause, CreateError, LockError, ReadError, RemoveError, WriteError};
 pub use fault::{Fault, FaultDir};

@@ -282,7 +282,7 @@ impl<'a, B: AsRef<[u8]> + Sync> AnyRows<'a, B> {
     }
 
     /// The rows as they came, where anything is measured by them.
-    pub(crate) fn floats(&self) -> Option<&'a [f32]> {
+    pub(crate) fn floats(&self) -> Option<&[f32]> {
         match self {
             Self::Float(rows) => Some(rows.data()),
             Self::Proven(rows) => Some(rows.data()),

@@ -289,7 +289,7 @@ impl<'a, B: AsRef<[u8]> + Sync> ProvenRows<'a, B> {
     }
 
     /// All values of the rows.
-    pub(crate) fn data(&self) -> &'a [f32] {
+    pub(crate) fn data(&self) -> &[f32] {
         self.rows.data()
     }
 

@@ -1,6 +1,7 @@
 //! Rows as plain f32 vectors.
 
 use kvant_kernels::{Kernels, Picked, kernels};
+use kvant_storage::Bytes;
 
 use super::by_numbers;
 use super::half::finish;
@@ -8,7 +9,7 @@ use super::lift::{Lift, Lifted};
 use crate::metric::{norm, scale_of};
 use crate::{Account, Hit, Metric, ROWS_MAX, Row, Rows, Scorer, SearchOptions, batch};
 
-/// Dense f32 rows borrowed from their owner, `len × dim`, row-major.
+/// Dense f32 rows, `len × dim`, row-major, borrowed or shared with their owner.
 ///
 /// For [`Metric::Cosine`] the rows must be of unit length ([`Metric::prepare`]); a query need not.
 ///
@@ -24,11 +25,19 @@ use crate::{Account, Hit, Metric, ROWS_MAX, Row, Rows, Scorer, SearchOptions, ba
 /// makes plain inner products.
 #[derive(Debug)]
 pub struct FloatRows<'a> {
-    data: &'a [f32],
+    data: Values<'a>,
     dim: usize,
     len: usize,
     metric: Metric,
     lift: Lift,
+}
+
+/// Who has the values.
+#[derive(Clone, Debug)]
+enum Values<'a> {
+    Borrowed(&'a [f32]),
+    /// Bytes that are whole values, see [`Bytes::as_f32`].
+    Shared(Bytes),
 }
 
 impl<'a> FloatRows<'a> {
@@ -41,7 +50,17 @@ impl<'a> FloatRows<'a> {
         assert!(dim > 0 && data.len().is_multiple_of(dim), "{} values, dim {dim}", data.len());
         let len = data.len() / dim;
         assert!(len <= ROWS_MAX, "{len} rows, at most {ROWS_MAX}");
-        Self { data, dim, len, metric, lift: Lift::default() }
+        Self { data: Values::Borrowed(data), dim, len, metric, lift: Lift::default() }
+    }
+
+    /// The same over memory that is shared: rows that live as long as anything reads them. `None`
+    /// unless `data` are whole rows, aligned as f32 are, and no more than [`ROWS_MAX`].
+    pub fn shared(data: Bytes, dim: usize, metric: Metric) -> Option<Self> {
+        let values = data.as_f32()?.len();
+        let len = values.checked_div(dim)?;
+        let fits = len * dim == values && len <= ROWS_MAX;
+        let data = Values::Shared(data);
+        fits.then(|| Self { data, dim, len, metric, lift: Lift::default() })
     }
 
     /// Values per row.
@@ -55,18 +74,22 @@ impl<'a> FloatRows<'a> {
     }
 
     /// The `dim` values of `row`.
-    pub fn vector(&self, row: Row) -> &'a [f32] {
-        &self.data[row.position() * self.dim..][..self.dim]
+    pub fn vector(&self, row: Row) -> &[f32] {
+        &self.data()[row.position() * self.dim..][..self.dim]
     }
 
     /// The same rows once more.
     pub(crate) fn view(&self) -> Self {
-        Self { lift: Lift::default(), ..*self }
+        let &Self { ref data, dim, len, metric, .. } = self;
+        Self { data: data.clone(), dim, len, metric, lift: Lift::default() }
     }
 
     /// All values.
-    pub(crate) fn data(&self) -> &'a [f32] {
-        self.data
+    pub(crate) fn data(&self) -> &[f32] {
+        match &self.data {
+            Values::Borrowed(data) => data,
+            Values::Shared(bytes) => bytes.as_f32().unwrap_or_default(),
+        }
     }
 
     fn with<'q>(
@@ -75,7 +98,7 @@ impl<'a> FloatRows<'a> {
         scale: f32,
         lifted: Option<Lifted<'q>>,
     ) -> FloatScorer<'q> {
-        let (data, dim, metric) = (self.data, self.dim, self.metric);
+        let (data, dim, metric) = (self.data(), self.dim, self.metric);
         FloatScorer { kernels: kernels(), data, dim, query, metric, scale, lifted }
     }
 }
@@ -125,7 +148,7 @@ impl Rows for FloatRows<'_> {
     }
 
     fn scorer_of(&self, row: Row) -> FloatScorer<'_> {
-        let norms = || self.data.chunks_exact(self.dim).map(norm).collect();
+        let norms = || self.data().chunks_exact(self.dim).map(norm).collect();
         let lifted = (self.metric == Metric::Dot).then(|| Lifted::new(self.lift.of(norms), row));
         self.with(self.vector(row), 1.0, lifted)
     }

@@ -7,7 +7,7 @@
 
 use crate::{Bitmap, Row, Scorer};
 
-use super::graph::Graph;
+use super::net::Net;
 use super::search::{Scratch, Walk};
 
 /// Places at which a walk begins, beside the one that the upper levels lead to.
@@ -20,7 +20,7 @@ impl Scratch {
     /// `walk.gate` ran out.
     pub(super) fn walk_allowed(
         &mut self,
-        graph: &Graph,
+        graph: &impl Net,
         scorer: &mut impl Scorer,
         walk: &Walk<'_>,
         allowed: &Bitmap,
@@ -56,7 +56,7 @@ impl Scratch {
     }
 
     /// Adds the allowed links of `row` that are new to the batch, the others to `passed`.
-    fn gather(&mut self, graph: &Graph, row: Row, allowed: &Bitmap, passed: &mut Vec<Row>) {
+    fn gather(&mut self, graph: &impl Net, row: Row, allowed: &Bitmap, passed: &mut Vec<Row>) {
         for link in graph.each_link(row, 0) {
             if !allowed.contains(link) {
                 passed.push(link);

@@ -10,13 +10,14 @@ use crate::spread::spread;
 use crate::{BuildOptions, Row, Rows, Scorer};
 
 use super::graph::{Graph, NONE, Slack};
+use super::net::{Net, Weave};
 use super::reach;
 use super::search::{Gate, Scratch, Walk};
 
 /// A batch is at most this part of the rows inserted so far …
-const BATCH_OF_INSERTED: usize = 8;
+pub(super) const BATCH_OF_INSERTED: usize = 8;
 /// … and this part of all rows: members of a batch do not see one another.
-const BATCH_OF_ALL: usize = 50;
+pub(super) const BATCH_OF_ALL: usize = 50;
 /// Selected rows that a candidate is compared with per call of the scorer.
 const COMPARED: usize = 4;
 
@@ -26,10 +27,20 @@ pub(super) fn build<R: Rows>(rows: &R, m: usize, options: &BuildOptions<'_>) -> 
     let levels: Vec<u8> =
         (0..len as u64).map(|row| level(mix(options.seed ^ mix(row)), m)).collect();
     let order = order(&levels, options.seed);
+    let graph = Graph::new(&levels, order.first().copied(), m, Slack::Half);
+    complete(rows, (graph, &levels), (&order, len.min(1)), options)
+}
+
+/// Inserts the rows of `order` behind the first `done`, and finishes the graph.
+fn complete<R: Rows>(
+    rows: &R,
+    (mut graph, levels): (Graph, &[u8]),
+    (order, mut done): (&[Row], usize),
+    options: &BuildOptions<'_>,
+) -> Graph {
+    let len = order.len();
     let mut scratches = vec![Scratch::new(len); options.threads.max(1)];
-    let mut graph = Graph::new(&levels, order.first().copied(), m, Slack::Half);
     let report = |done| options.progress.iter().for_each(|progress| progress(done));
-    let mut done = len.min(1);
     report(done);
     while done < len {
         let most = (done / BATCH_OF_INSERTED).min(len / BATCH_OF_ALL).max(1);
@@ -38,9 +49,63 @@ pub(super) fn build<R: Rows>(rows: &R, m: usize, options: &BuildOptions<'_>) -> 
         done += batch.len();
         report(batch.len());
     }
-    let mut graph = finish(rows, &graph, &levels, &mut scratches);
+    let mut graph = finish(rows, &graph, levels, &mut scratches);
     reach::connect(rows, &mut graph, &mut scratches[0]);
     graph
+}
+
+/// The graph of `rows`, of which the first were those `from` of `old`.
+pub(super) fn rebuild<R: Rows>(
+    rows: &R,
+    old: &Graph,
+    from: &[u32],
+    options: &BuildOptions<'_>,
+) -> Graph {
+    let m = old.m();
+    let level_of = |row: u64| level(mix(options.seed ^ mix(row)), m);
+    let kept = from.iter().map(|&row| old.level(Row(row)) as u8);
+    let new = (from.len() as u64..rows.len() as u64).map(level_of);
+    // Rows that come into a graph are on no higher level than those that are in it.
+    let top = kept.clone().max().unwrap_or(0);
+    let levels: Vec<u8> = kept.chain(new.map(|level| level.min(top))).collect();
+    let entry = (0..from.len()).max_by_key(|&row| (levels[row], std::cmp::Reverse(row)));
+    let mut graph = Graph::new(&levels, entry.map(|row| Row(row as u32)), m, Slack::Half);
+    let mut now = vec![NONE; old.len()];
+    for (row, &old) in (0..).zip(from) {
+        now[old as usize] = row;
+    }
+    let mended = spread(&mut vec![(); options.threads.max(1)], from.len(), |(), at| {
+        let lists = 0..=old.level(Row(from[at]));
+        lists.map(|level| mend(rows, (old, &now), (at, from[at]), level)).collect::<Vec<_>>()
+    });
+    for (row, lists) in (0..).zip(mended) {
+        for (level, ids) in lists.iter().enumerate() {
+            graph.set_links(Row(row), level, ids);
+        }
+    }
+    let order: Vec<Row> = (0..rows.len() as u32).map(Row).collect();
+    complete(rows, (graph, &levels), (&order, from.len()), options)
+}
+
+/// The links of the row `at`, once `was`, to rows that are left: for one that is not, its own.
+fn mend<R: Rows>(
+    rows: &R,
+    (old, now): (&Graph, &[u32]),
+    (at, was): (usize, u32),
+    level: usize,
+) -> Vec<u32> {
+    let left = |row: Row| Some(now[row.position()]).filter(|&id| id != NONE);
+    let (kept, gone): (Vec<Row>, Vec<Row>) =
+        old.each_link(Row(was), level).partition(|&row| left(row).is_some());
+    let mut ids: Vec<u32> = kept.into_iter().filter_map(left).collect();
+    if gone.is_empty() {
+        return ids;
+    }
+    let beyond = gone.iter().flat_map(|&row| old.each_link(row, level));
+    ids.extend(beyond.filter_map(left).filter(|&id| id as usize != at));
+    ids.sort_unstable();
+    ids.dedup();
+    prune(rows, Row(at as u32), &ids, old.most(level))
 }
 
 /// Rows in a random order, one of the highest level first: it is the entry from the start.
@@ -75,9 +140,10 @@ struct Chosen {
     lists: Vec<(usize, Vec<u32>)>,
 }
 
-fn insert<R: Rows>(
+/// Links the rows of `batch`, which do not see one another, to those in the graph and back.
+pub(super) fn insert<R: Rows>(
     rows: &R,
-    graph: &mut Graph,
+    graph: &mut impl Weave,
     batch: &[Row],
     scratches: &mut [Scratch],
     ef: usize,
@@ -97,7 +163,7 @@ fn insert<R: Rows>(
     let frozen = &*graph;
     let merged = spread(scratches, groups.len(), |_, at| {
         let (level, target, _) = groups[at][0];
-        let mut ids = frozen.links(Row(target), level).to_vec();
+        let mut ids: Vec<u32> = frozen.each_link(Row(target), level).map(|id| id.0).collect();
         ids.extend(groups[at].iter().map(|&(_, _, source)| batch[source as usize].0));
         if ids.len() > frozen.width(level) {
             ids = prune(rows, Row(target), &ids, frozen.most(level));
@@ -110,7 +176,13 @@ fn insert<R: Rows>(
 }
 
 /// Algorithm 1 up to the links of the new row itself.
-fn choose<R: Rows>(rows: &R, graph: &Graph, row: Row, scratch: &mut Scratch, ef: usize) -> Chosen {
+fn choose<R: Rows>(
+    rows: &R,
+    graph: &impl Net,
+    row: Row,
+    scratch: &mut Scratch,
+    ef: usize,
+) -> Chosen {
     let scorer = &mut rows.scorer_of(row);
     let from = graph.level(row).min(graph.top());
     let mut lists = Vec::with_capacity(from + 1);

@@ -7,6 +7,8 @@
 use crate::file::Reader;
 use crate::{FileError, LEVEL_MAX, M_MAX, M_MIN, Row};
 
+use super::net::{Net, Weave};
+
 /// No row: what fills a list of links, and the entry of an empty graph.
 pub(super) const NONE: u32 = u32::MAX;
 
@@ -76,74 +78,12 @@ impl Graph {
         }
     }
 
-    /// Links per node above level 0 when finished.
-    pub(super) fn m(&self) -> usize {
-        self.m
-    }
-
-    /// Number of rows.
-    pub(super) fn len(&self) -> usize {
-        self.offset.len() - 1
-    }
-
-    /// Where every walk starts; `None` in an empty graph.
-    pub(super) fn entry(&self) -> Option<Row> {
-        (self.entry != NONE).then_some(Row(self.entry))
-    }
-
-    /// The highest level, that of the entry.
-    pub(super) fn top(&self) -> usize {
-        self.top
-    }
-
-    /// The highest level `row` is on.
-    pub(super) fn level(&self, row: Row) -> usize {
-        let at = row.position();
-        (self.offset[at + 1] - self.offset[at]) as usize
-    }
-
-    /// The most links a finished list of `level` has.
-    pub(super) fn most(&self, level: usize) -> usize {
-        if level == 0 { 2 * self.m } else { self.m }
-    }
-
-    /// The places of a list of `level`.
-    pub(super) fn width(&self, level: usize) -> usize {
-        if level == 0 { self.base.width } else { self.upper.width }
-    }
-
     /// The neighbours of `row` on `level`, which it must be on.
     pub(super) fn links(&self, row: Row, level: usize) -> &[u32] {
         if level == 0 {
             self.base.get(row.position())
         } else {
             self.upper.get(self.list(row, level))
-        }
-    }
-
-    /// [`links`](Self::links), one after the other.
-    pub(super) fn each_link(&self, row: Row, level: usize) -> impl Iterator<Item = Row> + '_ {
-        let (links, at) = match level {
-            0 => (&self.base, row.position()),
-            _ => (&self.upper, self.list(row, level)),
-        };
-        links.each(at).map(Row)
-    }
-
-    /// Asks for the links of `row` on level 0, which are soon to be followed.
-    pub(super) fn fetch(&self, row: Row) {
-        kvant_kernels::fetch(
-            &self.base.slab[row.position() * self.base.width..][..self.base.width],
-        );
-    }
-
-    /// Replaces the neighbours of `row` on `level`.
-    pub(super) fn set_links(&mut self, row: Row, level: usize, ids: &[u32]) {
-        if level == 0 {
-            self.base.set(row.position(), ids);
-        } else {
-            let at = self.list(row, level);
-            self.upper.set(at, ids);
         }
     }
 
@@ -204,6 +144,62 @@ impl Graph {
             }
         }
         Ok(())
+    }
+}
+
+impl Net for Graph {
+    fn m(&self) -> usize {
+        self.m
+    }
+
+    fn len(&self) -> usize {
+        self.offset.len() - 1
+    }
+
+    fn entry(&self) -> Option<Row> {
+        (self.entry != NONE).then_some(Row(self.entry))
+    }
+
+    fn top(&self) -> usize {
+        self.top
+    }
+
+    fn level(&self, row: Row) -> usize {
+        let at = row.position();
+        (self.offset[at + 1] - self.offset[at]) as usize
+    }
+
+    fn each_link(&self, row: Row, level: usize) -> impl Iterator<Item = Row> + '_ {
+        let (links, at) = match level {
+            0 => (&self.base, row.position()),
+            _ => (&self.upper, self.list(row, level)),
+        };
+        links.each(at).map(Row)
+    }
+
+    fn fetch(&self, row: Row) {
+        kvant_kernels::fetch(
+            &self.base.slab[row.position() * self.base.width..][..self.base.width],
+        );
+    }
+}
+
+impl Weave for Graph {
+    fn most(&self, level: usize) -> usize {
+        if level == 0 { 2 * self.m } else { self.m }
+    }
+
+    fn width(&self, level: usize) -> usize {
+        if level == 0 { self.base.width } else { self.upper.width }
+    }
+
+    fn set_links(&mut self, row: Row, level: usize, ids: &[u32]) {
+        if level == 0 {
+            self.base.set(row.position(), ids);
+        } else {
+            let at = self.list(row, level);
+            self.upper.set(at, ids);
+        }
     }
 }
 

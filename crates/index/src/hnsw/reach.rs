@@ -3,6 +3,7 @@
 use crate::{Row, Rows};
 
 use super::graph::{Graph, NONE};
+use super::net::{Net, Weave};
 use super::search::{Gate, Scratch, Walk};
 
 /// Candidates for the row that is to lead to an unreachable one.

@@ -3,7 +3,7 @@
 use crate::key::{distance, order};
 use crate::{Account, Bitmap, Hit, Row, Scorer};
 
-use super::graph::Graph;
+use super::net::Net;
 
 /// Which rows a walk may return, and how many it may measure.
 #[derive(Clone, Copy, Debug)]
@@ -60,11 +60,17 @@ impl Scratch {
         }
     }
 
+    /// Makes room for graphs of `len` rows.
+    pub(super) fn fit(&mut self, len: usize) {
+        let words = &mut self.visited.words;
+        words.resize(words.len().max(len.div_ceil(64)), 0);
+    }
+
     /// The admitted rows nearest to the scorer's query, closest first, `ef` or as many as the walk
     /// met. `None` if the budget ran out.
     pub(super) fn search(
         &mut self,
-        graph: &Graph,
+        graph: &impl Net,
         scorer: &mut impl Scorer,
         ef: usize,
         gate: &Gate<'_>,
@@ -82,7 +88,7 @@ impl Scratch {
     /// `None` in an empty graph, or where nothing is granted.
     pub(super) fn descend(
         &mut self,
-        graph: &Graph,
+        graph: &impl Net,
         scorer: &mut impl Scorer,
         level: usize,
         gate: &Gate<'_>,
@@ -94,7 +100,7 @@ impl Scratch {
         for level in (level + 1..=graph.top()).rev() {
             loop {
                 self.batch.clear();
-                self.batch.extend(graph.links(best, level).iter().copied().map(Row));
+                self.batch.extend(graph.each_link(best, level));
                 if !gate.grants(&mut self.batch) {
                     return Some(best);
                 }
@@ -114,7 +120,7 @@ impl Scratch {
     /// budget ran out.
     pub(super) fn walk(
         &mut self,
-        graph: &Graph,
+        graph: &impl Net,
         level: usize,
         scorer: &mut impl Scorer,
         walk: &Walk<'_>,

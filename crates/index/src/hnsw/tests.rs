@@ -4,6 +4,7 @@ use kvant_testkit::clustered;
 
 use super::build::{build, level};
 use super::graph::{Graph, Slack};
+use super::net::{Net, Weave};
 use super::search::{Gate, Scratch};
 use super::{Hnsw, reach};
 use crate::{BuildOptions, FloatRows, Metric, Row};
@@ -76,6 +77,6 @@ fn working_memory_is_returned() {
     let hnsw = Hnsw::build(&rows, 8, &BuildOptions::default());
     for _ in 0..3 {
         assert_eq!(hnsw.search(&rows, &data[..DIM], &crate::SearchOptions::default()).len(), 10);
-        assert_eq!(hnsw.idle.lock().unwrap().len(), 1);
+        assert_eq!(hnsw.idle.0.lock().unwrap().len(), 1);
     }
 }

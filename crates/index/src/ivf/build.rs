@@ -57,15 +57,8 @@ fn split(
     building: &BuildOptions<'_>,
     watch: &Watch<'_>,
 ) -> Option<Ivf> {
-    let (dim, threads) = (rows.dim(), building.threads);
-    let learning = KmeansOptions {
-        iterations: ITERATIONS,
-        seed: building.seed,
-        threads,
-        balance: building.balance,
-        watch: Some(watch),
-        ..KmeansOptions::default()
-    };
+    let dim = rows.dim();
+    let learning = KmeansOptions { watch: Some(watch), ..learning(building) };
     let all = FloatRows::new(rows.data(), dim, space(rows));
     let chosen = Draw::new(building.seed).some(lists.saturating_mul(SAMPLE), rows.len());
     let (centroids, assigned) = if chosen.len() == rows.len() {
@@ -78,12 +71,38 @@ fn split(
         let assigned = kmeans::assign(&all, &found.centroids, &learning);
         (found.centroids, assigned)
     };
-    let mut members = vec![Vec::new(); lists];
-    for (row, &list) in (0..).zip(&assigned) {
+    fill(rows, (&centroids, &assigned), options, building.threads)
+}
+
+/// Rows into the lists of these centroids again.
+pub(super) fn rebuild(rows: &FloatRows<'_>, old: &Ivf, building: &BuildOptions<'_>) -> Option<Ivf> {
+    let all = FloatRows::new(rows.data(), rows.dim(), space(rows));
+    let assigned = kmeans::assign(&all, &old.centroids, &learning(building));
+    let ivf = fill(rows, (&old.centroids, &assigned), old.options, building.threads);
+    building.progress.iter().for_each(|progress| progress(rows.len()));
+    ivf
+}
+
+fn learning<'a>(building: &BuildOptions<'_>) -> KmeansOptions<'a> {
+    let &BuildOptions { seed, threads, balance, .. } = building;
+    KmeansOptions { iterations: ITERATIONS, seed, threads, balance, ..KmeansOptions::default() }
+}
+
+/// The lists of rows whose nearest centroids are known.
+fn fill(
+    rows: &FloatRows<'_>,
+    (centroids, assigned): (&[f32], &[u32]),
+    options: IvfOptions,
+    threads: usize,
+) -> Option<Ivf> {
+    let dim = rows.dim();
+    let all = FloatRows::new(rows.data(), dim, space(rows));
+    let mut members = vec![Vec::new(); centroids.len() / dim];
+    for (row, &list) in (0..).zip(assigned) {
         members[list as usize].push(row);
     }
     if options.spill == Spill::Two {
-        let second = second(&all, (&centroids, &assigned), threads);
+        let second = second(&all, (centroids, assigned), threads);
         for (row, list) in (0u32..).zip(second) {
             if list != assigned[row as usize] {
                 members[list as usize].push(row);

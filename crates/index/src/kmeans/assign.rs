@@ -39,7 +39,7 @@ enum Packed {
 }
 
 impl<'a> Points<'a> {
-    pub(super) fn new(rows: &FloatRows<'a>, options: &KmeansOptions<'_>) -> Self {
+    pub(super) fn new(rows: &'a FloatRows<'_>, options: &KmeansOptions<'_>) -> Self {
         let (data, dim, threads) = (rows.data(), rows.dim(), options.threads.max(1));
         let states = &mut vec![(); threads];
         let blocks: Vec<&[f32]> = data.chunks(BLOCK * dim).collect();

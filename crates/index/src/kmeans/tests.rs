@@ -120,7 +120,8 @@ fn one_seed_gives_the_same_clusters_for_any_number_of_threads() {
 #[test]
 fn oversampled_starts_are_as_good() {
     let data = data(4000, Metric::Euclid);
-    let points = Points::new(&rows(&data, Metric::Euclid), &KmeansOptions::default());
+    let rows = rows(&data, Metric::Euclid);
+    let points = Points::new(&rows, &KmeansOptions::default());
     let spread_of = |rows: &[u32]| {
         let query = |row: &[f32]| {
             let all = rows.iter().map(|&at| distance(Metric::Euclid, row, points.row(at as usize)));
