@@ -5,8 +5,8 @@
 //! where shapes and codes are told apart at run time; [`Index`] holds one of each, named by an
 //! [`IndexSpec`]. Inside, lower is closer; [`Metric::score`] turns a distance round for people.
 //!
-//! [`Stored`] is such an index as one file, given as bytes. [`Live`] is one that changes while it is
-//! searched.
+//! [`Stored`] is such an index as one file, given as bytes. [`Live`] is one that changes while it
+//! is searched.
 //!
 //! **Invariant:** this crate opens no path, owns codes but no vectors, spawns only the threads it
 //! is asked for, and gives the same answer and the same bytes for the same rows, seed and options.
