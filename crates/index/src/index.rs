@@ -52,7 +52,7 @@ impl<'a> Index<'a> {
         let (dim, metric) = (rows.dim(), rows.metric());
         let (shape, rows) = if let Spec::Ivf { .. } = spec.shape {
             // The lists say in which order codes lie.
-            let shape = AnyShape::made(&spec.shape, &rows, (spec.code.block(), before, options));
+            let shape = AnyShape::made(&spec.shape, &rows, (spec.block(), before, options));
             let rows = AnyRows::encode_in(spec, rows, (shape.order(), options))?;
             (shape, rows)
         } else {

@@ -52,8 +52,9 @@ pub use code::float::{FloatRows, FloatScorer};
 pub use code::half::{HalfRows, HalfScorer};
 pub use code::int8::{Int8Rows, Int8Scorer};
 pub use code::multi::{MultiRows, MultiScorer};
-pub use code::pq::{PqOptions, PqRows, PqScorer};
+pub use code::pq::{Axes, PqOptions, PqRows, PqScorer};
 pub use code::rerank::{Reranked, RerankedScorer};
+pub use code::rotated::block::{BlockScorer, RotatedBlocks};
 pub use code::rotated::{RotatedRows, RotatedScorer, Width};
 pub use code::sparse::{Sparse, SparseRows, SparseScorer};
 pub use file::FileError;
@@ -65,7 +66,7 @@ pub use kmeans::{
     Clusters, Iteration, KmeansError, KmeansOptions, Precision, Start, Watch, kmeans, silhouette,
 };
 pub use kvant_kernels::{Half, Packing};
-pub use limit::{DIM_MAX, LEVEL_MAX, LISTS_MAX, M_MAX, M_MIN, ROWS_MAX};
+pub use limit::{AXES_MAX, DIM_MAX, LEVEL_MAX, LISTS_MAX, M_MAX, M_MIN, ROWS_MAX};
 pub use live::{
     Compaction, Live, LiveError, LiveFilter, LiveHit, LiveOptions, LiveResult, LiveSearch, Snapshot,
 };

@@ -16,3 +16,5 @@ pub const LISTS_MAX: usize = 1 << 20;
 pub const LEVEL_MAX: usize = 15;
 /// Most dimensions of a row in a code: sums of products of bytes stay in 32 bits.
 pub const DIM_MAX: usize = 65_535;
+/// Most dimensions that axes are learnt for (`opq`): their matrix is 64 MiB.
+pub const AXES_MAX: usize = 4096;

@@ -1,6 +1,7 @@
 //! The order in which rows lie, and rows that lie in one.
 
 use std::ops::Range;
+use std::sync::OnceLock;
 
 use crate::{Hit, Row, Rows, Scorer};
 
@@ -8,12 +9,21 @@ use crate::{Hit, Row, Rows, Scorer};
 const NONE: u32 = u32::MAX;
 
 /// Which row lies at each place. A row lies somewhere, or at several places; a place may be empty.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Order {
     rows: Vec<u32>,
-    /// The first place of each row.
-    places: Vec<u32>,
+    len: usize,
+    /// The first place of each row; found when first asked for, scans do without.
+    places: OnceLock<Vec<u32>>,
 }
+
+impl PartialEq for Order {
+    fn eq(&self, other: &Self) -> bool {
+        (&self.rows, self.len) == (&other.rows, other.len)
+    }
+}
+
+impl Eq for Order {}
 
 impl Order {
     /// The order of places that hold `rows`, `None` for an empty one, of `len` rows.
@@ -21,12 +31,12 @@ impl Order {
     /// `None` if a row is not below `len`, or lies nowhere.
     pub(crate) fn new(rows: impl Iterator<Item = Option<u32>>, len: usize) -> Option<Self> {
         let rows: Vec<u32> = rows.map(|row| row.unwrap_or(NONE)).collect();
-        let mut places = vec![NONE; len];
-        for (place, &row) in (0..).zip(&rows).filter(|&(_, &row)| row != NONE) {
-            let first = places.get_mut(row as usize)?;
-            *first = place.min(*first);
+        let mut lies = vec![false; len];
+        for &row in rows.iter().filter(|&&row| row != NONE) {
+            *lies.get_mut(row as usize)? = true;
         }
-        (!places.contains(&NONE)).then_some(Self { rows, places })
+        let all = lies.iter().all(|&lies| lies);
+        all.then_some(Self { rows, len, places: OnceLock::new() })
     }
 
     /// Number of places.
@@ -36,12 +46,12 @@ impl Order {
 
     /// Number of rows.
     pub fn len(&self) -> usize {
-        self.places.len()
+        self.len
     }
 
     /// Whether there are no rows.
     pub fn is_empty(&self) -> bool {
-        self.places.is_empty()
+        self.len == 0
     }
 
     /// The row at a place, if there is one.
@@ -53,13 +63,23 @@ impl Order {
         Some(self.rows[place as usize]).filter(|&row| row != NONE).map(Row)
     }
 
-    /// The first place of a row.
+    /// The first place of a row; the first call finds those of all, 4 bytes each.
     ///
     /// # Panics
     /// If there is no such row.
     #[inline]
     pub fn place(&self, row: Row) -> u32 {
-        self.places[row.position()]
+        self.places.get_or_init(|| self.first_places())[row.position()]
+    }
+
+    #[cold]
+    fn first_places(&self) -> Vec<u32> {
+        let mut places = vec![NONE; self.len];
+        for (place, &row) in (0..).zip(&self.rows).filter(|&(_, &row)| row != NONE) {
+            let first = &mut places[row as usize];
+            *first = place.min(*first);
+        }
+        places
     }
 
     /// The rows at some places, of which none is empty.

@@ -55,8 +55,8 @@ pub enum SpecError {
     Lists(String),
     /// No code of this name.
     #[error(
-        "unknown code '{0}': use f32, f16, bf16, int8, rq1, rq2, rq4, rq8, sign, bound2, bound4, \
-             pq or pq with parts, as pq192"
+        "unknown code '{0}': use f32, f16, bf16, int8, rq1 to rq8, sign, bound2, bound4, pq or opq, \
+             or so with parts, as pq192"
     )]
     Code(String),
     /// Nothing that measures again has this name.
@@ -136,7 +136,7 @@ pub enum CodeSpec {
     Half(Half),
     /// Bytes: `int8`.
     Int8,
-    /// Rotated codes of few bits: `rq1`, `rq2`, `rq4`, `rq8`.
+    /// Rotated codes of few bits: `rq1` to `rq8`.
     Rotated(Width),
     /// Signs alone: `sign`.
     Sign,
@@ -148,24 +148,24 @@ pub enum CodeSpec {
         /// At most the dimension; one for two dimensions where 0.
         parts: usize,
     },
+    /// The same along learnt axes: `opq`, `opq96`.
+    Opq {
+        /// As those of [`Product`](Self::Product).
+        parts: usize,
+    },
 }
 
 impl CodeSpec {
     /// Candidates per row wanted when something better measures again.
-    /// Rows that share a block.
-    pub(crate) fn block(self) -> usize {
-        if matches!(self, Self::Product { .. }) { kvant_kernels::BLOCK_ROWS } else { 1 }
-    }
-
     fn factor(self) -> usize {
         match self {
             Self::Rotated(Width::One) | Self::Sign => 10,
-            Self::Rotated(Width::Two) | Self::Product { .. } => 4,
-            Self::Rotated(Width::Four) => 3,
+            Self::Rotated(Width::Two) | Self::Product { .. } | Self::Opq { .. } => 4,
+            Self::Rotated(Width::Three | Width::Four) => 3,
             Self::Float
             | Self::Half(_)
             | Self::Int8
-            | Self::Rotated(Width::Eight)
+            | Self::Rotated(Width::Five | Width::Six | Width::Seven | Width::Eight)
             | Self::Bound(_) => 2,
         }
     }
@@ -183,6 +183,8 @@ impl fmt::Display for CodeSpec {
             Self::Bound(packing) => write!(f, "bound{}", packing.bits()),
             Self::Product { parts: 0 } => f.write_str("pq"),
             Self::Product { parts } => write!(f, "pq{parts}"),
+            Self::Opq { parts: 0 } => f.write_str("opq"),
+            Self::Opq { parts } => write!(f, "opq{parts}"),
         }
     }
 }
@@ -191,10 +193,14 @@ impl FromStr for CodeSpec {
     type Err = SpecError;
 
     fn from_str(text: &str) -> Result<Self, SpecError> {
-        let digits = text.strip_prefix("pq").filter(|digits| !digits.starts_with('+'));
+        let (learnt, name) = match text.strip_prefix('o') {
+            Some(rest) => (true, rest),
+            None => (false, text),
+        };
+        let digits = name.strip_prefix("pq").filter(|digits| !digits.starts_with('+'));
         let parts = digits.and_then(|digits| digits.parse().ok());
         if let Some(parts) = parts.filter(|parts| (1..=DIM_MAX).contains(parts)) {
-            return Ok(Self::Product { parts });
+            return Ok(if learnt { Self::Opq { parts } } else { Self::Product { parts } });
         }
         let same = |code: &Self| code.to_string() == text;
         crate::AnyRows::CODES.into_iter().find(same).ok_or_else(|| SpecError::Code(shown(text)))
@@ -243,6 +249,26 @@ pub struct IndexSpec {
 }
 
 impl IndexSpec {
+    /// Whether the rows of the code lie in blocks, which shapes scan. Graphs measure single rows:
+    /// under them only what has no other layout does.
+    pub(crate) fn in_blocks(&self) -> bool {
+        match self.code {
+            CodeSpec::Product { .. } | CodeSpec::Opq { .. } => true,
+            CodeSpec::Rotated(Width::One) => !matches!(self.shape, Spec::Hnsw { .. }),
+            CodeSpec::Float
+            | CodeSpec::Half(_)
+            | CodeSpec::Int8
+            | CodeSpec::Rotated(_)
+            | CodeSpec::Sign
+            | CodeSpec::Bound(_) => false,
+        }
+    }
+
+    /// Rows that share a block.
+    pub(crate) fn block(&self) -> usize {
+        if self.in_blocks() { kvant_kernels::BLOCK_ROWS } else { 1 }
+    }
+
     /// Whether searches read the rows as they came, beside what codes there are.
     pub fn searches_floats(&self) -> bool {
         matches!(self.code, CodeSpec::Float | CodeSpec::Bound(_))
@@ -325,7 +351,7 @@ mod tests {
             let error = text.parse::<Spec>().unwrap_err();
             assert!(error.to_string().contains("1 to 1048576 lists"), "{error}");
         }
-        for text in ["pq0", "pq65536", "pq-1", "pqx", "opq"] {
+        for text in ["pq0", "pq65536", "pq-1", "pqx", "opq0", "opq+1", "ooopq", "orq4"] {
             let error = text.parse::<CodeSpec>().unwrap_err();
             assert!(error.to_string().contains("as pq192"), "{error}");
         }
@@ -341,6 +367,12 @@ mod tests {
             "flat,f32,rerank16",
             "ivf,pq",
             "ivf64x2,pq48,rerank32",
+            "flat,opq",
+            "ivf,opq96,rerank8x2",
+            "hnsw,rq3,rerank8",
+            "hnsw,rq5",
+            "flat,rq6",
+            "flat,rq7",
         ];
         for text in texts.into_iter().chain(["hnsw,rq1,rerank32x50", "flat,sign,rerank8x1"]) {
             assert_eq!(text.parse::<IndexSpec>().unwrap().to_string(), text);
@@ -352,7 +384,7 @@ mod tests {
 
     #[test]
     fn refusals_of_parts_say_what_exists() {
-        for text in ["flat,", "flat,rq3", "flat,RQ4", "hnsw,rerank8"] {
+        for text in ["flat,", "flat,rq9", "flat,RQ4", "hnsw,rerank8"] {
             let error = text.parse::<IndexSpec>().unwrap_err();
             assert!(error.to_string().contains("use f32, f16, bf16, int8, rq1"), "{error}");
         }

@@ -62,7 +62,8 @@ impl Set {
 
 /// Whether a code knows a measure.
 fn knows(code: CodeSpec, metric: Metric) -> bool {
-    metric != Metric::Manhattan || !matches!(code, CodeSpec::Rotated(_) | CodeSpec::Bound(_))
+    let turned = matches!(code, CodeSpec::Rotated(_) | CodeSpec::Bound(_) | CodeSpec::Opq { .. });
+    metric != Metric::Manhattan || !turned
 }
 
 /// Every shape × code × rerank that measures `metric`.
@@ -86,9 +87,11 @@ fn floor(spec: &IndexSpec) -> f64 {
     }
     match spec.code {
         CodeSpec::Float | CodeSpec::Half(_) | CodeSpec::Int8 | CodeSpec::Bound(_) => 0.95,
-        CodeSpec::Rotated(Width::Eight) => 0.94,
+        CodeSpec::Rotated(Width::Seven | Width::Eight) => 0.94,
+        CodeSpec::Rotated(Width::Five | Width::Six) => 0.9,
         CodeSpec::Rotated(Width::Four) => 0.85,
-        CodeSpec::Rotated(Width::Two) | CodeSpec::Product { .. } => 0.6,
+        CodeSpec::Rotated(Width::Three) => 0.75,
+        CodeSpec::Rotated(Width::Two) | CodeSpec::Product { .. } | CodeSpec::Opq { .. } => 0.6,
         CodeSpec::Rotated(Width::One) => 0.35,
         CodeSpec::Sign => 0.15,
     }

@@ -4,7 +4,9 @@
 
 mod time;
 
-use kvant_kernels::{Half, Kernels, Level, PackedQuery, Packing, Picked, PlaneQuery, Sum};
+use kvant_kernels::{
+    DenseQuery, DenseWidth, Half, Kernels, Level, PackedQuery, Packing, Picked, PlaneQuery, Sum,
+};
 use kvant_testkit::Random;
 
 /// Rows of a slab that stays in L2, and bytes of one that does not fit in any cache.
@@ -43,6 +45,12 @@ fn main() {
         show("4 bits", dim / 2, &mut |rows| {
             kernels.pick_packed(Picked::new(&slab, dim / 2, rows), &four, &mut sums);
         });
+        for width in DenseWidth::ALL {
+            let (query, stride) = (DenseQuery::new(&codes, width, &[7; 8]), width.bytes(dim));
+            show(&format!("{} bits", width.bits()), stride, &mut |rows| {
+                kernels.pick_dense(Picked::new(&slab, stride, rows), &query, &mut sums);
+            });
+        }
         show("2 bits", dim / 4, &mut |rows| {
             kernels.pick_packed(Picked::new(&slab, dim / 4, rows), &two, &mut sums);
         });

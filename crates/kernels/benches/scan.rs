@@ -5,7 +5,7 @@
 mod time;
 
 use kvant_kernels::{
-    BLOCK_ROWS, Kernels, Level, Matrix, MatrixMut, PackedI8, RowsI8, ScanTables, Sum,
+    BLOCK_ROWS, Estimate, Kernels, Level, Matrix, MatrixMut, PackedI8, RowsI8, ScanTables, Sum,
 };
 use kvant_testkit::Random;
 
@@ -52,6 +52,16 @@ fn main() {
             let rows = (blocks * BLOCK_ROWS) as f64;
             let speed = bytes.len() as f64 / seconds * 1e-9;
             println!("  a row of {blocks} blocks: {:.2} ns, {speed:.1} GB/s", seconds / rows * 1e9);
+        }
+        let signs = ScanTables::new(&whole[..dim.div_ceil(4).min(parts)]);
+        let unit = ScanTables::block_bytes(dim.div_ceil(4).min(parts)) + Estimate::BYTES;
+        for blocks in [NEAR_BLOCKS, FAR_BYTES / unit] {
+            let mut out = vec![0.0; blocks * BLOCK_ROWS];
+            let bytes = &codes[..blocks * unit];
+            let by = Estimate { base: 1.0, along: 1.0, slope: -2.0, all: 900.0 };
+            let seconds = time::best(|| kernels.scan_closeness(bytes, &signs, &by, &mut out));
+            let row = seconds / (blocks * BLOCK_ROWS) as f64 * 1e9;
+            println!("  a row of signs in {blocks} blocks: {row:.2} ns");
         }
     }
 }

@@ -9,6 +9,7 @@
 //! operands, and returns no errors: lengths are asserted before any pointer is formed.
 
 mod attention;
+mod dense;
 mod fetch;
 mod level;
 #[expect(unsafe_code, reason = "a view cut by columns is a pointer and a stride")]
@@ -29,6 +30,7 @@ mod table;
 mod x86_64;
 
 pub use attention::{AttentionScratch, Head};
+pub use dense::{DenseQuery, DenseWidth};
 pub use fetch::fetch;
 pub use level::{Level, LevelError};
 pub use matrix::{Matrix, MatrixMut};
@@ -38,6 +40,6 @@ pub use pack::section::PACKED_LAYOUT;
 pub use pack::{Operand, Outputs, PackedF32, PackedI8, RowsI8};
 pub use pick::{Half, PackedQuery, Packing, Picked, PlaneQuery, Sum};
 pub use pool::{Cores, CoresError, PinError, Pool};
-pub use scan::{BLOCK_ROWS, ENTRIES, ENTRY_MAX, ScanTables, code_place};
+pub use scan::{BLOCK_ROWS, ENTRIES, ENTRY_MAX, Estimate, ScanTables, code_place};
 pub use shared::{Lender, Plain, Shared};
 pub use table::{Kernels, WidenScales, kernels};

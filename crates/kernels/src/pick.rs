@@ -5,6 +5,7 @@
 //! and hide the memory behind the next four. What a row gives does not depend on the list it is in.
 
 use crate::Kernels;
+use crate::dense::DenseQuery;
 
 /// Some rows of a slab, `stride` elements apart, by number; a row may be asked for twice.
 #[derive(Clone, Copy, Debug)]
@@ -124,18 +125,23 @@ pub struct PlaneQuery {
     pub(crate) bytes: usize,
     /// By words of 64 dimensions: the planes of 1, 2, 4 and −8.
     pub(crate) words: Vec<[u64; 4]>,
+    /// The same planes by chunks of 64 bytes of a row, then zeros.
+    pub(crate) chunks: Vec<[[u8; 64]; 4]>,
 }
 
 impl PlaneQuery {
     /// Cuts `query` into planes; of each number the low four bits count.
     pub fn new(query: &[i8]) -> Self {
         let mut words = vec![[0; 4]; query.len().div_ceil(64)];
+        let mut chunks = vec![[[0; 64]; 4]; query.len().div_ceil(512)];
         for (at, &value) in query.iter().enumerate() {
             for (plane, word) in words[at / 64].iter_mut().enumerate() {
-                *word |= u64::from(value as u8 >> plane & 1) << (at % 64);
+                let bit = value as u8 >> plane & 1;
+                *word |= u64::from(bit) << (at % 64);
+                chunks[at / 512][plane][at % 512 / 8] |= bit << (at % 8);
             }
         }
-        Self { bytes: query.len().div_ceil(8), words }
+        Self { bytes: query.len().div_ceil(8), words, chunks }
     }
 }
 
@@ -147,6 +153,7 @@ pub(crate) struct PickKernels {
     pub(crate) bytes: fn(Picked<'_, u8>, &[i8], &mut [i32]),
     pub(crate) gaps: fn(Picked<'_, u8>, &[u8], &mut [u32]),
     pub(crate) packed: fn(Picked<'_, u8>, &PackedQuery, &mut [i32]),
+    pub(crate) dense: fn(Picked<'_, u8>, &DenseQuery, &mut [i32]),
     pub(crate) planes: fn(Picked<'_, u8>, &PlaneQuery, &mut [i32]),
     pub(crate) bits: fn(Picked<'_, u8>, &[u8], &mut [[u32; 2]]),
     pub(crate) reaching: fn(&[f32], f32, &mut Vec<u32>),
@@ -192,6 +199,12 @@ impl Kernels {
     pub fn pick_packed(&self, rows: Picked<'_, u8>, query: &PackedQuery, out: &mut [i32]) {
         assert_eq!(rows.rows.len(), out.len(), "one sum per row");
         (self.pick.packed)(rows, query, out);
+    }
+
+    /// `Σ level·query` over each row of dense codes, exact for fewer than 2¹⁶ of them.
+    pub fn pick_dense(&self, rows: Picked<'_, u8>, query: &DenseQuery, out: &mut [i32]) {
+        assert_eq!(rows.rows.len(), out.len(), "one sum per row");
+        (self.pick.dense)(rows, query, out);
     }
 
     /// The sum of the query over the set bits of each row (bit `j` of a row is bit `j % 8` of byte

@@ -62,6 +62,33 @@ pub fn code_place(table: usize, row: usize) -> (usize, u32) {
     (table * ENTRIES + row % ENTRIES, if row < ENTRIES { 0 } else { 4 })
 }
 
+/// What makes a distance of the sum of a row and of two numbers kept with it, `f` and `a`:
+/// `base + (along·a + slope·(f·(2·sum − all)))`, each step rounded to f32.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Estimate {
+    /// What all distances begin with.
+    pub base: f32,
+    /// What `a` counts.
+    pub along: f32,
+    /// What `f` counts.
+    pub slope: f32,
+    /// Twice the middle of the sums, a whole number below 2²⁴.
+    pub all: f32,
+}
+
+impl Estimate {
+    /// Bytes behind the codes of a block: `f` of its 32 rows, then `a`, in f32, little endian.
+    pub const BYTES: usize = 8 * BLOCK_ROWS;
+
+    /// Minus the distance of a row.
+    #[expect(clippy::inline_always, reason = "compiled anew to the instructions of each level")]
+    #[inline(always)]
+    pub fn closeness(&self, sum: u16, [f, a]: [f32; 2]) -> f32 {
+        let middle = 2.0 * f32::from(sum) - self.all;
+        -(self.base + (self.along * a + self.slope * (f * middle)))
+    }
+}
+
 /// The entries of a table before they are rounded.
 type Entries = [f32; ENTRIES];
 
@@ -74,6 +101,7 @@ pub(crate) struct ScanKernels {
     pub(crate) ends: fn(&[Entries], &mut [[f32; 2]]),
     pub(crate) round: Round,
     pub(crate) sums: fn(&[u8], &ScanTables, &mut [u16]),
+    pub(crate) closeness: fn(&[u8], &ScanTables, &Estimate, &mut [f32]),
     pub(crate) below: fn(&[u16], u16, &mut Vec<u32>),
     pub(crate) least: fn(&[f32]) -> Option<(u32, f32)>,
 }
@@ -129,6 +157,23 @@ impl Kernels {
         let bytes = out.len() / BLOCK_ROWS * tables.bytes();
         assert!(out.len().is_multiple_of(BLOCK_ROWS) && blocks.len() == bytes, "whole blocks");
         (self.scan.sums)(blocks, tables, out);
+    }
+
+    /// Minus the distance of every row of some blocks, each with the numbers of [`Estimate`] behind
+    /// its codes: the same bits at every level.
+    ///
+    /// # Panics
+    /// As [`Kernels::scan_sums`].
+    pub fn scan_closeness(
+        &self,
+        blocks: &[u8],
+        tables: &ScanTables,
+        estimate: &Estimate,
+        out: &mut [f32],
+    ) {
+        let bytes = out.len() / BLOCK_ROWS * (tables.bytes() + Estimate::BYTES);
+        assert!(out.len().is_multiple_of(BLOCK_ROWS) && blocks.len() == bytes, "whole blocks");
+        (self.scan.closeness)(blocks, tables, estimate, out);
     }
 
     /// Appends the places of values that are at most `most` to `places`, rising.

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use crate::code::bit::{BitScorer, SignRows};
 use crate::code::bound::{BoundRows, ProvenRows};
 use crate::{
-    Account, BuildOptions, CodeError, CodeSpec, FileError, FloatRows, FloatScorer, Half, HalfRows,
-    HalfScorer, Hit, IndexSpec, Int8Rows, Int8Scorer, Metric, Order, Ordered, OrderedScorer,
-    Packing, PqOptions, PqRows, PqScorer, RerankSpec, Reranked, RotatedRows, RotatedScorer, Row,
-    Rows, Scorer, SearchOptions, Spec, Width,
+    Account, Axes, BlockScorer, BuildOptions, CodeError, CodeSpec, FileError, FloatRows,
+    FloatScorer, Half, HalfRows, HalfScorer, Hit, IndexSpec, Int8Rows, Int8Scorer, Metric, Order,
+    Ordered, OrderedScorer, Packing, PqOptions, PqRows, PqScorer, RerankSpec, Reranked,
+    RotatedBlocks, RotatedRows, RotatedScorer, Row, Rows, Scorer, SearchOptions, Spec, Width,
 };
 
 /// Dense rows in any code, or in two of them; `B` holds the bytes of a code.
@@ -23,6 +23,8 @@ pub enum AnyRows<'a, B = Vec<u8>> {
     Int8(Int8Rows<B>),
     /// Rotated codes.
     Rotated(RotatedRows<B>),
+    /// Rotated codes of one bit in blocks.
+    Blocks(RotatedBlocks<B>),
     /// Signs.
     Sign(SignRows<B>),
     /// Parts in 4 bits each.
@@ -43,6 +45,7 @@ pub enum AnyScorer<'q, B = Vec<u8>> {
     Half(HalfScorer<'q, B>),
     Int8(Int8Scorer<'q, B>),
     Rotated(RotatedScorer<'q, B>),
+    Blocks(BlockScorer<'q, B>),
     Sign(BitScorer<'q, B>),
     Product(PqScorer<'q, B>),
     Ordered(Box<OrderedScorer<'q, Self>>),
@@ -50,22 +53,27 @@ pub enum AnyScorer<'q, B = Vec<u8>> {
 
 impl<'a> AnyRows<'a> {
     /// Every code there is; each goes with every shape and with every rerank.
-    pub const CODES: [CodeSpec; 12] = [
+    pub const CODES: [CodeSpec; 17] = [
         CodeSpec::Float,
         CodeSpec::Half(Half::F16),
         CodeSpec::Half(Half::Bf16),
         CodeSpec::Int8,
         CodeSpec::Rotated(Width::One),
         CodeSpec::Rotated(Width::Two),
+        CodeSpec::Rotated(Width::Three),
         CodeSpec::Rotated(Width::Four),
+        CodeSpec::Rotated(Width::Five),
+        CodeSpec::Rotated(Width::Six),
+        CodeSpec::Rotated(Width::Seven),
         CodeSpec::Rotated(Width::Eight),
         CodeSpec::Sign,
         CodeSpec::Bound(Packing::Two),
         CodeSpec::Bound(Packing::Four),
         CodeSpec::Product { parts: 0 },
+        CodeSpec::Opq { parts: 0 },
     ];
 
-    /// Holds `rows` as `spec` says; its shape makes no difference. Of the options the seed, the
+    /// Holds `rows` as `spec` says; its shape says only how codes lie. Of the options the seed, the
     /// threads and the rows to learn from count.
     ///
     /// # Errors
@@ -79,8 +87,8 @@ impl<'a> AnyRows<'a> {
         Self::encode_in(spec, rows, (None, options))
     }
 
-    /// The same with what is scanned in the order of a shape. Codes but `pq` take a copy of the
-    /// rows for a while.
+    /// The same with what is scanned in the order of a shape. Codes without blocks take a copy of
+    /// the rows for a while.
     pub(crate) fn encode_in(
         spec: &IndexSpec,
         rows: FloatRows<'a>,
@@ -92,14 +100,14 @@ impl<'a> AnyRows<'a> {
             (CodeSpec::Bound(packing), _) => {
                 Self::Proven(ProvenRows::new(BoundRows::encode(&rows, packing)?, rows))
             }
-            (code, None) => Self::code(code, &rows, (None, options))?,
-            (code, Some(order)) => {
-                let coded = if let CodeSpec::Product { .. } = code {
-                    Self::code(code, &rows, (Some(order), options))?
+            (_, None) => Self::code(spec, &rows, (None, options))?,
+            (_, Some(order)) => {
+                let coded = if spec.in_blocks() {
+                    Self::code(spec, &rows, (Some(order), options))?
                 } else {
                     let data = lying(&rows, order);
                     let lying = FloatRows::new(&data, rows.dim(), rows.metric());
-                    Self::code(code, &lying, (None, options))?
+                    Self::code(spec, &lying, (None, options))?
                 };
                 Self::Ordered(Box::new(Ordered::new(coded, Arc::clone(order))))
             }
@@ -115,20 +123,26 @@ impl<'a> AnyRows<'a> {
 
     /// Rows in a code that holds bytes of its own.
     fn code(
-        code: CodeSpec,
+        spec: &IndexSpec,
         rows: &FloatRows<'_>,
         (order, options): (Option<&Arc<Order>>, &BuildOptions<'_>),
     ) -> Result<Self, CodeError> {
         let &BuildOptions { seed, threads, training, .. } = options;
-        Ok(match code {
+        let order = order.map(AsRef::as_ref);
+        let product = |parts, axes| {
+            let options = PqOptions { parts, axes, training, seed, threads };
+            PqRows::encode(rows, order, &options).map(Self::Product)
+        };
+        Ok(match spec.code {
             CodeSpec::Half(half) => Self::Half(HalfRows::encode(rows, half)?),
             CodeSpec::Int8 => Self::Int8(Int8Rows::encode(rows)?),
+            CodeSpec::Rotated(_) if spec.in_blocks() => {
+                Self::Blocks(RotatedBlocks::encode(rows, order, options)?)
+            }
             CodeSpec::Rotated(width) => Self::Rotated(RotatedRows::encode(rows, width, options)?),
             CodeSpec::Sign => Self::Sign(SignRows::encode(rows)?),
-            CodeSpec::Product { parts } => {
-                let options = PqOptions { parts, training, seed, threads };
-                Self::Product(PqRows::encode(rows, order.map(AsRef::as_ref), &options)?)
-            }
+            CodeSpec::Product { parts } => product(parts, Axes::Own)?,
+            CodeSpec::Opq { parts } => product(parts, Axes::Learnt)?,
             CodeSpec::Float | CodeSpec::Bound(_) => unreachable!("these borrow the rows"),
         })
     }
@@ -235,7 +249,8 @@ impl<'a, B: AsRef<[u8]> + Sync> AnyRows<'a, B> {
             Some(int8::CODE) => Int8Rows::open(bytes, len).map(Self::Int8),
             Some(rotated::CODE) => RotatedRows::open(bytes, len).map(Self::Rotated),
             Some(bit::CODE) => SignRows::open(bytes, len).map(Self::Sign),
-            Some(pq::CODE) => PqRows::open(bytes, len).map(Self::Product),
+            Some(rotated::block::CODE) => RotatedBlocks::open(bytes, len).map(Self::Blocks),
+            Some(pq::CODE | pq::TURNED) => PqRows::open(bytes, len).map(Self::Product),
             Some(got) => Err(FileError::Shape { got }),
             None => Err(FileError::Magic),
         }
@@ -249,14 +264,17 @@ impl<'a, B: AsRef<[u8]> + Sync> AnyRows<'a, B> {
             }
             Self::Product(pq) => {
                 let parts = pq.parts();
-                let usual = code == Some(CodeSpec::Product { parts: 0 });
-                let plain = usual && parts == pq.dim().div_ceil(2);
-                let parts = if plain { 0 } else { parts };
-                (pq.dim(), Some(pq.metric()), CodeSpec::Product { parts })
+                let of = |parts| match pq.axes() {
+                    Axes::Own => CodeSpec::Product { parts },
+                    Axes::Learnt => CodeSpec::Opq { parts },
+                };
+                let plain = code == Some(of(0)) && parts == pq.dim().div_ceil(2);
+                (pq.dim(), Some(pq.metric()), of(if plain { 0 } else { parts }))
             }
             Self::Half(half) => (half.dim(), Some(half.metric()), CodeSpec::Half(half.half())),
             Self::Int8(int8) => (int8.dim(), Some(int8.metric()), CodeSpec::Int8),
             Self::Rotated(r) => (r.dim(), Some(r.metric()), CodeSpec::Rotated(r.width())),
+            Self::Blocks(r) => (r.dim(), Some(r.metric()), CodeSpec::Rotated(Width::One)),
             Self::Sign(sign) => (sign.dim(), None, CodeSpec::Sign),
         };
         fits(rows, (dim, metric))?;
@@ -273,6 +291,7 @@ impl<'a, B: AsRef<[u8]> + Sync> AnyRows<'a, B> {
             Self::Half(rows) => (Some(rows.to_bytes()), None),
             Self::Int8(rows) => (Some(rows.to_bytes()), None),
             Self::Rotated(rows) => (Some(rows.to_bytes()), None),
+            Self::Blocks(rows) => (Some(rows.to_bytes()), None),
             Self::Sign(rows) => (Some(rows.to_bytes()), None),
             Self::Product(rows) => (Some(rows.to_bytes()), None),
             Self::Proven(rows) => (Some(rows.bounds().to_bytes()), None),
@@ -290,6 +309,7 @@ impl<'a, B: AsRef<[u8]> + Sync> AnyRows<'a, B> {
             Self::Half(_)
             | Self::Int8(_)
             | Self::Rotated(_)
+            | Self::Blocks(_)
             | Self::Sign(_)
             | Self::Product(_)
             | Self::Ordered(_) => None,
@@ -304,6 +324,7 @@ impl<'a, B: AsRef<[u8]> + Sync> AnyRows<'a, B> {
             | Self::Half(_)
             | Self::Int8(_)
             | Self::Rotated(_)
+            | Self::Blocks(_)
             | Self::Sign(_)
             | Self::Product(_)
             | Self::Ordered(_)
@@ -360,6 +381,7 @@ macro_rules! of_each {
             AnyRows::Half($rows) => $call,
             AnyRows::Int8($rows) => $call,
             AnyRows::Rotated($rows) => $call,
+            AnyRows::Blocks($rows) => $call,
             AnyRows::Sign($rows) => $call,
             AnyRows::Product($rows) => $call,
             AnyRows::Ordered($rows) => $call,
@@ -386,6 +408,7 @@ impl<B: AsRef<[u8]> + Sync> Rows for AnyRows<'_, B> {
             Self::Half(rows) => AnyScorer::Half(rows.scorer(query)),
             Self::Int8(rows) => AnyScorer::Int8(rows.scorer(query)),
             Self::Rotated(rows) => AnyScorer::Rotated(rows.scorer(query)),
+            Self::Blocks(rows) => AnyScorer::Blocks(rows.scorer(query)),
             Self::Sign(rows) => AnyScorer::Sign(rows.scorer(query)),
             Self::Product(rows) => AnyScorer::Product(rows.scorer(query)),
             Self::Ordered(rows) => AnyScorer::Ordered(Box::new(rows.scorer(query))),
@@ -400,6 +423,7 @@ impl<B: AsRef<[u8]> + Sync> Rows for AnyRows<'_, B> {
             Self::Half(rows) => AnyScorer::Half(rows.scorer_of(row)),
             Self::Int8(rows) => AnyScorer::Int8(rows.scorer_of(row)),
             Self::Rotated(rows) => AnyScorer::Rotated(rows.scorer_of(row)),
+            Self::Blocks(rows) => AnyScorer::Blocks(rows.scorer_of(row)),
             Self::Sign(rows) => AnyScorer::Sign(rows.scorer_of(row)),
             Self::Product(rows) => AnyScorer::Product(rows.scorer_of(row)),
             Self::Ordered(rows) => AnyScorer::Ordered(Box::new(rows.scorer_of(row))),
@@ -458,6 +482,7 @@ impl<B: AsRef<[u8]>> Scorer for AnyScorer<'_, B> {
             Self::Half(scorer) => scorer.score(rows, out),
             Self::Int8(scorer) => scorer.score(rows, out),
             Self::Rotated(scorer) => scorer.score(rows, out),
+            Self::Blocks(scorer) => scorer.score(rows, out),
             Self::Sign(scorer) => scorer.score(rows, out),
             Self::Product(scorer) => scorer.score(rows, out),
             Self::Ordered(scorer) => scorer.score(rows, out),
@@ -470,6 +495,7 @@ impl<B: AsRef<[u8]>> Scorer for AnyScorer<'_, B> {
             Self::Half(scorer) => scorer.scan(places, reach, found),
             Self::Int8(scorer) => scorer.scan(places, reach, found),
             Self::Rotated(scorer) => scorer.scan(places, reach, found),
+            Self::Blocks(scorer) => scorer.scan(places, reach, found),
             Self::Sign(scorer) => scorer.scan(places, reach, found),
             Self::Product(scorer) => scorer.scan(places, reach, found),
             Self::Ordered(scorer) => scorer.scan(places, reach, found),
@@ -479,6 +505,7 @@ impl<B: AsRef<[u8]>> Scorer for AnyScorer<'_, B> {
     fn ahead(&self, places: Range<u32>) {
         match self {
             Self::Product(scorer) => scorer.ahead(places),
+            Self::Blocks(scorer) => scorer.ahead(places),
             Self::Ordered(scorer) => scorer.ahead(places),
             Self::Float(_) | Self::Half(_) | Self::Int8(_) | Self::Rotated(_) | Self::Sign(_) => {}
         }

@@ -13,22 +13,27 @@
 
 mod table;
 mod train;
+mod turn;
 
 use std::ops::Range;
 
-use kvant_kernels::{BLOCK_ROWS, Kernels, ScanTables, code_place, kernels};
+use kvant_kernels::{
+    BLOCK_ROWS, Kernels, Matrix, PackedF32, Picked, ScanTables, Sum, code_place, kernels,
+};
 
 use super::check_rows;
 use super::coded::{Coded, Head, metric_code};
 use super::lift::{Lift, Lifted};
 use crate::metric::norm;
 use crate::spread::spread;
-use crate::{CodeError, FileError, FloatRows, Hit, Metric, Order, Row, Rows, Scorer};
+use crate::{AXES_MAX, CodeError, FileError, FloatRows, Hit, Metric, Order, Row, Rows, Scorer};
 
 use table::{Lookup, Tables};
 
 /// The code byte of [`PqRows`].
 pub(crate) const CODE: u8 = 6;
+/// The same along learnt axes.
+pub(crate) const TURNED: u8 = 8;
 /// Centroids of a part.
 const CENTROIDS: usize = kvant_kernels::ENTRIES;
 /// Blocks whose sums are kept at a time.
@@ -37,11 +42,25 @@ const BLOCKS: usize = 64;
 /// processor sees by itself where a run goes on.
 const AHEAD_BYTES: usize = 4096;
 
+/// The axes along which vectors are cut into parts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Axes {
+    /// Their own.
+    #[default]
+    Own,
+    /// Axes along which less is lost (OPQ: Ge et al., 2013): rows and queries are turned by an
+    /// orthogonal matrix learnt from the rows. Up to [`AXES_MAX`](crate::AXES_MAX) dimensions, not
+    /// for Manhattan distances; a query costs `dim²` products more.
+    Learnt,
+}
+
 /// How rows are coded.
 #[derive(Clone, Copy, Debug)]
 pub struct PqOptions {
     /// Parts of a vector; one for two dimensions where 0.
     pub parts: usize,
+    /// What is cut.
+    pub axes: Axes,
     /// Rows that centroids are learnt from, at most.
     pub training: usize,
     /// Seed of the sample and of the centroids.
@@ -72,7 +91,8 @@ impl PqRows {
     /// iterations over the sample.
     ///
     /// # Errors
-    /// If a value is not finite, or there are too many dimensions or more parts than those.
+    /// If a value is not finite, there are too many dimensions or more parts than those, or axes
+    /// are to be learnt for Manhattan distances.
     pub fn encode(
         rows: &FloatRows<'_>,
         order: Option<&Order>,
@@ -84,25 +104,37 @@ impl PqRows {
         if parts > dim {
             return Err(CodeError::Parts { got: parts, most: dim });
         }
-        let books = train::books(rows, parts, options);
+        let axes = axes(rows, parts, options)?;
+        let packed = (!axes.is_empty()).then(|| PackedF32::new(Matrix::new(&axes, dim, dim)));
+        let turned = |rows: &[f32], threads: usize| {
+            packed.as_ref().map(|packed| turn::product(rows, packed, threads))
+        };
+        let mut params = match turned(rows.data(), options.threads) {
+            None => train::books(rows, parts, options),
+            Some(data) => train::books(&FloatRows::new(&data, dim, metric), parts, options),
+        };
+        params.extend_from_slice(&axes);
         let len = order.map_or(rows.len(), Order::places);
         let detail = parts as u32;
-        let head = Head { code: CODE, metric: metric_code(metric), dim, detail, len, seed: 0 };
+        let code = if options.axes == Axes::Learnt { TURNED } else { CODE };
+        let head = Head { code, metric: metric_code(metric), dim, detail, len, seed: 0 };
         let unit = ScanTables::block_bytes(parts);
-        let mut coded = Coded::grouped(head, books, (unit, BLOCK_ROWS));
+        let mut coded = Coded::grouped(head, params, (unit, BLOCK_ROWS));
         let row_at = |place: u32| match order {
             None => Some(Row(place)),
             Some(order) => order.row(place),
         };
-        let books = coded.params.clone();
+        let books = coded.params[..CENTROIDS * dim].to_vec();
         let states = &mut vec![(); options.threads.max(1)];
         let blocks = spread(states, len.div_ceil(BLOCK_ROWS), |(), block| {
             let mut bytes = vec![0; unit];
             let places = block * BLOCK_ROWS..len.min((block + 1) * BLOCK_ROWS);
             for (at, place) in places.enumerate() {
                 let Some(row) = row_at(place as u32) else { continue };
+                let along = turned(rows.vector(row), 1);
+                let row = along.as_deref().unwrap_or_else(|| rows.vector(row));
                 for part in 0..parts {
-                    let code = train::nearest(rows.vector(row), &books, range(part, parts, dim));
+                    let code = train::nearest(row, &books, range(part, parts, dim));
                     let (byte, shift) = code_place(part, at);
                     bytes[byte] |= code << shift;
                 }
@@ -114,6 +146,22 @@ impl PqRows {
     }
 }
 
+/// The axes to cut along, empty where they are the rows' own.
+fn axes(rows: &FloatRows<'_>, parts: usize, options: &PqOptions) -> Result<Vec<f32>, CodeError> {
+    let (got, metric) = (rows.dim(), rows.metric());
+    if options.axes == Axes::Own {
+        return Ok(Vec::new());
+    }
+    if metric == Metric::Manhattan {
+        let code = "opq".into();
+        return Err(CodeError::Metric { code, metric, allowed: "cosine, dot or euclid" });
+    }
+    if got > AXES_MAX {
+        return Err(CodeError::Dimension { got, most: AXES_MAX });
+    }
+    Ok(turn::axes(rows, parts, options))
+}
+
 impl<B: AsRef<[u8]>> PqRows<B> {
     /// Reads what [`to_bytes`](Self::to_bytes) gave, borrowing it.
     ///
@@ -123,14 +171,24 @@ impl<B: AsRef<[u8]>> PqRows<B> {
         let coded = Coded::open_grouped(bytes, (len, BLOCK_ROWS), |head| {
             let parts = head.detail as usize;
             match head.code {
-                CODE if parts == 0 || parts > head.dim => {
+                CODE | TURNED if parts == 0 || parts > head.dim => {
                     Err(FileError::Header { name: "parts of a code", got: head.detail.into() })
                 }
                 CODE => Ok((CENTROIDS * head.dim, ScanTables::block_bytes(parts))),
+                TURNED if head.dim > AXES_MAX => {
+                    Err(FileError::Header { name: "dimension", got: head.dim as u64 })
+                }
+                TURNED => {
+                    let params = (CENTROIDS + head.dim) * head.dim;
+                    Ok((params, ScanTables::block_bytes(parts)))
+                }
                 got => Err(FileError::Shape { got }),
             }
         })?;
         let (metric, parts) = (coded.head.dense_metric()?, coded.head.detail as usize);
+        if metric == Metric::Manhattan && coded.head.code == TURNED {
+            return Err(FileError::Header { name: "metric", got: coded.head.metric.into() });
+        }
         Ok(Self { coded, metric, parts, lift: Lift::default() })
     }
 
@@ -147,6 +205,28 @@ impl<B: AsRef<[u8]>> PqRows<B> {
     /// The measure.
     pub fn metric(&self) -> Metric {
         self.metric
+    }
+
+    /// The axes that rows are cut along.
+    pub fn axes(&self) -> Axes {
+        if self.coded.head.code == TURNED { Axes::Learnt } else { Axes::Own }
+    }
+
+    /// The values of centroids by dimensions, and the learnt axes, if there are any, row by row.
+    fn params(&self) -> (&[f32], &[f32]) {
+        self.coded.params.split_at(CENTROIDS * self.coded.head.dim)
+    }
+
+    /// A query along the axes.
+    fn turned(&self, query: &[f32]) -> Option<Vec<f32>> {
+        let (_, axes) = self.params();
+        let dim = query.len() as u32;
+        (!axes.is_empty()).then(|| {
+            let (all, mut turned): (Vec<u32>, _) = ((0..dim).collect(), vec![0.0; query.len()]);
+            let lines = Picked::new(axes, query.len(), &all);
+            kernels().pick_f32(Sum::Product, lines, query, &mut turned);
+            turned
+        })
     }
 
     /// Parts of a row.
@@ -169,10 +249,10 @@ impl<B: AsRef<[u8]>> PqRows<B> {
         })
     }
 
-    /// What the codes of a row stand for.
+    /// What the codes of a row stand for, along the axes.
     fn decode(&self, row: u32) -> Vec<f32> {
         assert!((row as usize) < self.coded.head.len, "row {row} of {}", self.coded.head.len);
-        let (dim, books) = (self.coded.head.dim, &self.coded.params);
+        let (dim, (books, _)) = (self.coded.head.dim, self.params());
         let values = self.codes(row).enumerate().flat_map(|(part, code)| {
             range(part, self.parts, dim).map(move |at| books[at * CENTROIDS + code])
         });
@@ -193,7 +273,9 @@ impl<B: AsRef<[u8]> + Sync> Rows for PqRows<B> {
 
     fn scorer<'q>(&'q self, query: &'q [f32]) -> PqScorer<'q, B> {
         assert_eq!(query.len(), self.coded.head.dim, "query of another dimension");
-        let lookup = Lookup::new(query, &self.coded.params, (self.metric, self.parts));
+        let turned = self.turned(query);
+        let query = turned.as_deref().unwrap_or(query);
+        let lookup = Lookup::new(query, self.params().0, (self.metric, self.parts));
         let near = Near::Whole(lookup.round());
         PqScorer { kernels: kernels(), rows: self, near, lifted: None, sums: Vec::new() }
     }
@@ -203,7 +285,7 @@ impl<B: AsRef<[u8]> + Sync> Rows for PqRows<B> {
         let lifted = (self.metric == Metric::Dot).then(|| Lifted::new(self.lift.of(norms), row));
         let vector = self.decode(row.0);
         // What codes stand for is of unit length but nearly: as products of rows, not of a query.
-        let lookup = Lookup::of_row(&vector, &self.coded.params, (self.metric, self.parts));
+        let lookup = Lookup::of_row(&vector, self.params().0, (self.metric, self.parts));
         let near = Near::Fine(lookup);
         PqScorer { kernels: kernels(), rows: self, near, lifted, sums: Vec::new() }
     }

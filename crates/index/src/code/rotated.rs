@@ -9,21 +9,24 @@
 //! ```
 //!
 //! has no bias over the draws of `P`. Its standard deviation is at most `e·‖y‖` with
-//! `e = ‖r‖·√((‖r‖²‖x‖²/⟨r, x⟩² − 1)/(dim − 1))`, kept with the row. One bit: signs; 2 and 4 bits:
-//! the levels that lose least on a normal distribution (Lloyd–Max); 8 bits: evenly spaced.
+//! `e = ‖r‖·√((‖r‖²‖x‖²/⟨r, x⟩² − 1)/(dim − 1))`, kept with the row. One bit: signs; 2 to 4 bits:
+//! the levels that lose least on a normal distribution (Lloyd–Max); more bits: evenly spaced, for 5
+//! to 7 as far apart as suits the row best.
 
+pub(crate) mod block;
+mod coder;
 mod grid;
 mod rotation;
 
-use kvant_kernels::{Kernels, PackedQuery, PlaneQuery, kernels};
+use kvant_kernels::{DenseQuery, DenseWidth, Kernels, PackedQuery, Packing, PlaneQuery, kernels};
 
-use super::coded::{Coded, Head, float_at, metric_code, put_float};
+use super::coded::{Coded, Head, float_at, metric_code};
 use super::integer::Integer;
 use super::lift::{Lift, Lifted};
 use super::{NUMBERS, by_numbers, check_rows};
-use crate::metric::scale_of;
 use crate::{BuildOptions, CodeError, FileError, FloatRows, Metric, Row, Rows, Scorer};
 
+use coder::{Coder, Own, Shared, mean, rounded};
 pub use grid::Width;
 use rotation::Rotation;
 
@@ -32,7 +35,7 @@ pub(crate) const CODE: u8 = 3;
 /// Bytes behind the codes of a row: `f`, what its distance adds, and `e` as a bf16.
 const FACTORS: usize = 10;
 
-/// Rows of 1, 2, 4 or 8 bits a dimension after a random rotation, and 10 bytes.
+/// Rows of 1 to 8 bits a dimension after a random rotation, and 10 bytes.
 ///
 /// Measures cosine, inner product and squared Euclidean distance; between rows (for graphs) the
 /// distance of what the codes stand for.
@@ -58,63 +61,33 @@ impl RotatedRows {
         width: Width,
         options: &BuildOptions<'_>,
     ) -> Result<Self, CodeError> {
-        check_rows(rows)?;
+        refuse(rows, width)?;
         let (dim, len, metric) = (rows.dim(), rows.len(), rows.metric());
-        if metric == Metric::Manhattan {
-            let code = format!("rq{}", width.bits());
-            return Err(CodeError::Metric { code, metric, allowed: "cosine, dot or euclid" });
-        }
         let centre = mean(rows);
         let detail = width.bits() as u32;
         let seed = options.seed;
         let head = Head { code: CODE, metric: metric_code(metric), dim, detail, len, seed };
         let coded = Coded::new(head, centre, width.bytes(dim) + FACTORS);
         let mut all = Self::over(coded, metric, width);
-        let centre: Vec<f64> = all.coded.params.iter().map(|&c| f64::from(c)).collect();
+        let centre = all.coded.params.clone();
         let (coded, rotation) = (&mut all.coded, &all.rotation);
         coded.write(rows.data(), options.threads, |all, rows| {
-            let (mut turned, mut levels) = (vec![0.0; dim], vec![0; dim]);
-            for (bytes, row) in all.zip(rows) {
-                let gaps = row.iter().zip(&centre).map(|(&x, c)| (f64::from(x) - c) as f32);
-                turned.iter_mut().zip(gaps).for_each(|(t, gap)| *t = gap);
-                let along: f64 = turned.iter().zip(&centre).map(|(&r, c)| f64::from(r) * c).sum();
-                rotation.turn(&mut turned);
-                width.encode(&turned, &mut bytes[..width.bytes(dim)], &mut levels);
-                put_factors(&mut bytes[width.bytes(dim)..], &turned, &levels, (metric, along));
-            }
+            let mut coder = Coder::new(rotation, &centre, (metric, width));
+            all.zip(rows).for_each(|(bytes, row)| coder.code(row, bytes));
         });
         Ok(all)
     }
 }
 
-/// The mean of all rows, 0 of none.
-fn mean(rows: &FloatRows<'_>) -> Vec<f32> {
-    let mut sums = vec![0.0f64; rows.dim()];
-    for row in rows.data().chunks_exact(rows.dim()) {
-        sums.iter_mut().zip(row).for_each(|(sum, &x)| *sum += f64::from(x));
+/// Refuses rows that rotated codes do not hold.
+fn refuse(rows: &FloatRows<'_>, width: Width) -> Result<(), CodeError> {
+    check_rows(rows)?;
+    let metric = rows.metric();
+    if metric == Metric::Manhattan {
+        let code = format!("rq{}", width.bits());
+        return Err(CodeError::Metric { code, metric, allowed: "cosine, dot or euclid" });
     }
-    let count = rows.len().max(1) as f64;
-    sums.into_iter().map(|sum| (sum / count) as f32).collect()
-}
-
-/// What a row adds: `‖r‖²` to squared distances, `⟨c, o − c⟩` to products of rows.
-fn put_factors(bytes: &mut [u8], turned: &[f32], levels: &[i8], (metric, along): (Metric, f64)) {
-    let pairs = || turned.iter().zip(levels).map(|(&r, &x)| (f64::from(r), f64::from(x)));
-    let square: f64 = pairs().map(|(r, _)| r * r).sum();
-    let product: f64 = pairs().map(|(r, x)| r * x).sum();
-    let size: f64 = pairs().map(|(_, x)| x * x).sum();
-    let (factor, error) = if product > 0.0 {
-        let apart = (square * size / (product * product) - 1.0).max(0.0);
-        let others = (turned.len() as f64 - 1.0).max(1.0);
-        (square / product, (square * apart / others).sqrt())
-    } else {
-        (0.0, square.sqrt())
-    };
-    put_float(bytes, 0, factor as f32);
-    put_float(bytes, 4, if metric == Metric::Euclid { square } else { along } as f32);
-    // Up to the next bf16.
-    let error = (error as f32).to_bits().saturating_add(0xFFFF) >> 16;
-    bytes[8..10].copy_from_slice(&(error as u16).to_le_bytes());
+    Ok(())
 }
 
 impl<B: AsRef<[u8]>> RotatedRows<B> {
@@ -207,19 +180,9 @@ impl<B: AsRef<[u8]> + Sync> Rows for RotatedRows<B> {
     }
 
     fn scorer<'q>(&'q self, query: &'q [f32]) -> RotatedScorer<'q, B> {
-        assert_eq!(query.len(), self.coded.head.dim, "query of another dimension");
-        let scale = f64::from(scale_of(self.metric, query));
-        let pairs = || query.iter().map(|&q| f64::from(q)).zip(self.coded.params.iter());
-        let pairs = || pairs().map(|(q, &c)| (q, f64::from(c)));
-        let euclid = self.metric == Metric::Euclid;
-        let mut turned: Vec<f32> =
-            pairs().map(|(q, c)| if euclid { q - c } else { q } as f32).collect();
-        let square: f64 = turned.iter().map(|&x| f64::from(x) * f64::from(x)).sum();
-        let constant = if euclid { square } else { pairs().map(|(q, c)| q * c).sum() };
-        self.rotation.turn(&mut turned);
+        let ground = (&self.rotation, &self.coded.params[..], self.metric);
+        let (turned, own) = Own::of(query, ground);
         let near = Near::query(&turned, self.width);
-        let length = square.sqrt() * scale * if euclid { 2.0 } else { 1.0 };
-        let own = Own { constant, scale, length, row: false };
         RotatedScorer { kernels: kernels(), rows: self, near, own, lifted: None }
     }
 
@@ -242,32 +205,31 @@ enum Near {
     Signs { bits: Vec<u8>, dim: usize, scale: f64 },
     /// One bit against four; the sum of the query.
     Planes { query: PlaneQuery, sum: i64, scale: f64 },
-    /// 2 or 4 bits against eight; 128 times the sum of the query.
-    Packed { query: PackedQuery, shift: i64, scale: f64 },
+    /// 2 or 4 bits against eight; what is done to a sum of what codes stand for.
+    Packed { query: PackedQuery, line: (i64, i64), scale: f64 },
+    /// 3, 5, 6 or 7 bits against eight.
+    Dense { query: DenseQuery, line: (i64, i64), scale: f64 },
     /// 8 bits.
     Bytes(Integer),
 }
 
-/// `values` as whole numbers up to `most`, and what one of them stands for.
-fn rounded(values: &[f32], most: f32) -> (Vec<i8>, f64) {
-    let largest = values.iter().fold(0.0f32, |largest, v| largest.max(v.abs()));
-    let scale = if largest > 0.0 { f64::from(largest) / f64::from(most) } else { 1.0 };
-    (values.iter().map(|&v| (f64::from(v) / scale).round() as i8).collect(), scale)
-}
-
 impl Near {
     fn query(turned: &[f32], width: Width) -> Self {
-        match width.packing() {
-            Some(packing) => {
-                let (codes, scale) = rounded(turned, 127.0);
-                Self::packed(&codes, scale, (packing, width))
-            }
-            None if width == Width::One => {
+        match width.shared() {
+            Shared::Bits => {
                 let (codes, scale) = rounded(turned, 7.0);
                 let sum = codes.iter().map(|&code| i64::from(code)).sum();
                 Self::Planes { query: PlaneQuery::new(&codes), sum, scale }
             }
-            None => {
+            Shared::Packed(packing) => {
+                let (codes, scale) = rounded(turned, 127.0);
+                Self::packed(&codes, scale, (packing, width))
+            }
+            Shared::Dense(dense) => {
+                let (codes, scale) = rounded(turned, 127.0);
+                Self::dense(&codes, scale, (dense, width))
+            }
+            Shared::Bytes => {
                 let wide: Vec<f64> = turned.iter().map(|&x| f64::from(x)).collect();
                 Self::Bytes(Integer::new(&wide, None))
             }
@@ -275,32 +237,30 @@ impl Near {
     }
 
     fn row(bytes: &[u8], levels: impl Fn() -> Vec<i8>, (width, scale): (Width, f64)) -> Self {
-        match width.packing() {
-            Some(packing) => Self::packed(&levels(), scale, (packing, width)),
-            None if width == Width::One => {
-                Self::Signs { bits: bytes.to_vec(), dim: levels().len(), scale }
-            }
-            None => Self::Bytes(Integer::narrow(levels(), scale)),
+        match width.shared() {
+            Shared::Bits => Self::Signs { bits: bytes.to_vec(), dim: levels().len(), scale },
+            Shared::Packed(packing) => Self::packed(&levels(), scale, (packing, width)),
+            Shared::Dense(dense) => Self::dense(&levels(), scale, (dense, width)),
+            Shared::Bytes => Self::Bytes(Integer::narrow(levels(), scale)),
         }
     }
 
-    fn packed(codes: &[i8], scale: f64, (packing, width): (kvant_kernels::Packing, Width)) -> Self {
+    fn packed(codes: &[i8], scale: f64, (packing, width): (Packing, Width)) -> Self {
         let query = PackedQuery::new(codes, packing, &width.levels());
-        let sum: i64 = codes.iter().map(|&code| i64::from(code)).sum();
-        Self::Packed { query, shift: 128 * sum, scale }
+        Self::Packed { query, line: line(codes, width), scale }
+    }
+
+    fn dense(codes: &[i8], scale: f64, (dense, width): (DenseWidth, Width)) -> Self {
+        let levels = width.levels().first_chunk().copied().unwrap_or_default();
+        let query = DenseQuery::new(codes, dense, &levels);
+        Self::Dense { query, line: line(codes, width), scale }
     }
 }
 
-/// What of a distance comes from the query alone.
-#[derive(Debug)]
-struct Own {
-    constant: f64,
-    /// One over the length of the query where the measure is the cosine.
-    scale: f64,
-    /// What the errors of rows are multiplied by.
-    length: f64,
-    /// It is a row itself: products of rows need what both add.
-    row: bool,
+/// What makes `Σ level·query` of the sum of what a kernel meets: times the first, less the second.
+fn line(codes: &[i8], width: Width) -> (i64, i64) {
+    let (step, shift) = width.line();
+    (step, shift * codes.iter().map(|&code| i64::from(code)).sum::<i64>())
 }
 
 /// Estimated distances of [`RotatedRows`] to one query.
@@ -326,9 +286,14 @@ impl<B: AsRef<[u8]>> RotatedScorer<'_, B> {
         let mut sums = [0; NUMBERS];
         match &self.near {
             Near::Bytes(query) => query.products(self.kernels, picked, give, count),
-            Near::Packed { query, shift, scale } => {
+            Near::Packed { query, line: (step, shift), scale } => {
                 self.kernels.pick_packed(picked, query, &mut sums[..count]);
-                let whole = |at: usize| (i64::from(sums[at]) - shift) as f64 * scale;
+                let whole = |at: usize| (step * i64::from(sums[at]) - shift) as f64 * scale;
+                (0..count).for_each(|at| give(at, whole(at)));
+            }
+            Near::Dense { query, line: (step, shift), scale } => {
+                self.kernels.pick_dense(picked, query, &mut sums[..count]);
+                let whole = |at: usize| (step * i64::from(sums[at]) - shift) as f64 * scale;
                 (0..count).for_each(|at| give(at, whole(at)));
             }
             Near::Planes { query, sum, scale } => {

@@ -2,10 +2,11 @@
 
 use half::{bf16, f16};
 
+use crate::dense::DenseQuery;
 use crate::pick::{Half, PackedQuery, PickKernels, Picked, PlaneQuery, Sum};
 
 pub(crate) static TABLE: PickKernels =
-    PickKernels { floats, halves, bytes, gaps, packed, planes, bits, reaching };
+    PickKernels { floats, halves, bytes, gaps, packed, dense, planes, bits, reaching };
 
 /// Rows measured at a time, so that their loads do not wait for one another.
 const TOGETHER: usize = 4;
@@ -83,6 +84,13 @@ pub(crate) fn packed_tail(row: &[u8], query: &PackedQuery, from: usize) -> i32 {
 
 fn mask(bits: usize) -> usize {
     (1 << bits) - 1
+}
+
+fn dense(rows: Picked<'_, u8>, query: &DenseQuery, out: &mut [i32]) {
+    each(&rows, query.bytes(), out, |row| {
+        let level = |at: usize| i32::from(query.level(query.width().code(row, query.dim(), at)));
+        (0..query.dim()).map(|at| level(at) * i32::from(query.value(at))).sum()
+    });
 }
 
 fn planes(rows: Picked<'_, u8>, query: &PlaneQuery, out: &mut [i32]) {

@@ -1,9 +1,10 @@
 //! Sums by tables, row by row.
 
 use crate::Sum;
-use crate::scan::{BLOCK_ROWS, ENTRIES, FOUR, ScanKernels, ScanTables};
+use crate::scan::{BLOCK_ROWS, ENTRIES, Estimate, FOUR, ScanKernels, ScanTables};
 
-pub(crate) static TABLE: ScanKernels = ScanKernels { entries, ends, round, sums, below, least };
+pub(crate) static TABLE: ScanKernels =
+    ScanKernels { entries, ends, round, sums, closeness, below, least };
 
 /// 2²³: added to a number below it, this leaves the nearest whole one in the lowest bits.
 const ROUNDING: f32 = 8_388_608.0;
@@ -106,6 +107,32 @@ fn sums(blocks: &[u8], tables: &ScanTables, out: &mut [u16]) {
                     high[at] += u16::from(table[usize::from(code >> 4)]);
                 }
             }
+        }
+    }
+}
+
+fn closeness(blocks: &[u8], tables: &ScanTables, estimate: &Estimate, out: &mut [f32]) {
+    closeness_by(blocks, (tables.bytes(), estimate), out, |codes, out| sums(codes, tables, out));
+}
+
+/// The same by the sums of a level.
+#[expect(clippy::inline_always, reason = "compiled anew to the instructions of each level")]
+#[inline(always)]
+pub(crate) fn closeness_by(
+    blocks: &[u8],
+    (bytes, estimate): (usize, &Estimate),
+    out: &mut [f32],
+    sums: impl Fn(&[u8], &mut [u16]),
+) {
+    let blocks = blocks.chunks_exact(bytes + Estimate::BYTES);
+    for (block, out) in blocks.zip(out.as_chunks_mut::<BLOCK_ROWS>().0) {
+        let (codes, numbers) = block.split_at(bytes);
+        let mut whole = [0; BLOCK_ROWS];
+        sums(codes, &mut whole);
+        let (f, a) = numbers.as_chunks::<4>().0.split_at(BLOCK_ROWS);
+        for (at, out) in out.iter_mut().enumerate() {
+            let numbers = [f32::from_le_bytes(f[at]), f32::from_le_bytes(a[at])];
+            *out = estimate.closeness(whole[at], numbers);
         }
     }
 }

@@ -2,6 +2,7 @@
 
 mod bf16;
 pub(super) mod blocks;
+mod dense;
 mod distance;
 pub(super) mod gemm;
 pub(super) mod pick;

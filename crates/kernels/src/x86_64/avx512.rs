@@ -2,6 +2,8 @@
 
 mod bf16;
 mod blocks;
+mod count;
+mod dense;
 mod distance;
 mod gemm;
 mod pick;

@@ -1,7 +1,9 @@
 //! Picked rows against f64 and whole numbers, at every length, and that the list does not matter.
 
 use half::{bf16, f16};
-use kvant_kernels::{Half, Kernels, PackedQuery, Packing, Picked, PlaneQuery, Sum};
+use kvant_kernels::{
+    DenseQuery, DenseWidth, Half, Kernels, PackedQuery, Packing, Picked, PlaneQuery, Sum,
+};
 use kvant_testkit::Random;
 
 use crate::{TINY, U, tables};
@@ -188,6 +190,41 @@ fn packed_codes_are_exact_at_every_length() {
             check_whole(&exact, &pick, &format!("{packing:?} n {n}"));
         }
     }
+}
+
+#[test]
+fn dense_codes_are_exact_at_every_length() {
+    let mut random = Random::new(27);
+    for n in (0..=LENGTH_MAX * 2).chain([784, 65_535]) {
+        for width in DenseWidth::ALL {
+            let stride = width.bytes(n) + 1;
+            let slab = bytes(&mut random, ROWS * stride);
+            let mut query: Vec<i8> = bytes(&mut random, n).iter().map(|&q| q as i8).collect();
+            // The largest sums of pairs.
+            query.iter_mut().skip(n / 2).for_each(|q| *q = -128);
+            let mut levels: [u8; 8] = std::array::from_fn(|_| random.bits() as u8 % 128);
+            levels[7] = 127;
+            let prepared = DenseQuery::new(&query, width, &levels);
+            let exact = |row: u32| -> i32 {
+                let row = &slab[row as usize * stride..][..stride];
+                let level = |at: usize| match width.code(row, n, at) {
+                    code if width == DenseWidth::Three => levels[usize::from(code)],
+                    code => code,
+                };
+                (0..n).map(|at| i32::from(level(at)) * i32::from(query[at])).sum()
+            };
+            let pick = |table: &Kernels, list: &[u32], out: &mut [i32]| {
+                table.pick_dense(Picked::new(&slab, stride, list), &prepared, out);
+            };
+            check_whole(&exact, &pick, &format!("{width:?} n {n}"));
+        }
+    }
+}
+
+#[test]
+#[should_panic(expected = "a level above 127")]
+fn dense_levels_past_7_bits_are_refused() {
+    let _ = DenseQuery::new(&[1], DenseWidth::Three, &[128; 8]);
 }
 
 #[test]

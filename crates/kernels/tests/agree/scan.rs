@@ -1,6 +1,6 @@
 //! Sums by tables and picks from lists against plain loops, at every length.
 
-use kvant_kernels::{BLOCK_ROWS, ENTRY_MAX, ScanTables, Sum, code_place};
+use kvant_kernels::{BLOCK_ROWS, ENTRY_MAX, Estimate, ScanTables, Sum, code_place};
 use kvant_testkit::Random;
 
 use crate::tables;
@@ -40,6 +40,41 @@ fn sums_of_blocks_are_exact_at_every_number_of_tables() {
                 let mut out = vec![u16::MAX; blocks * BLOCK_ROWS];
                 kernels.scan_sums(&codes, &scan, &mut out);
                 assert_eq!(out, expected, "{} {count} tables", kernels.level());
+            }
+        }
+    }
+}
+
+#[test]
+fn estimates_of_blocks_are_the_same_bits_at_every_level() {
+    let mut random = Random::new(35);
+    for count in (0..=TABLES_MAX).chain([196]) {
+        let scan = ScanTables::new(&random_tables(&mut random, count, ENTRY_MAX));
+        let unit = ScanTables::block_bytes(count);
+        for blocks in [0, 1, 2, 5] {
+            let (mut bytes, mut sums) = (Vec::new(), Vec::new());
+            let mut numbers = Vec::new();
+            for _ in 0..blocks {
+                let codes: Vec<u8> = (0..unit).map(|_| random.bits() as u8).collect();
+                let mut own = [0; BLOCK_ROWS];
+                kvant_kernels::kernels().scan_sums(&codes, &scan, &mut own);
+                sums.extend(own);
+                let mut line = random.normals(2 * BLOCK_ROWS);
+                line[3] = f32::NAN;
+                bytes.extend(codes);
+                bytes.extend(line.iter().flat_map(|x| x.to_le_bytes()));
+                numbers.extend((0..BLOCK_ROWS).map(|at| [line[at], line[BLOCK_ROWS + at]]));
+            }
+            let all = (count * 40) as f32;
+            let estimate = Estimate { base: 3.5, along: 0.7, slope: -0.03, all };
+            let pairs = sums.iter().zip(numbers);
+            let expected: Vec<u32> =
+                pairs.map(|(&sum, by)| estimate.closeness(sum, by).to_bits()).collect();
+            for kernels in tables() {
+                let mut out = vec![0.0; blocks * BLOCK_ROWS];
+                kernels.scan_closeness(&bytes, &scan, &estimate, &mut out);
+                let got: Vec<u32> = out.iter().map(|x| x.to_bits()).collect();
+                assert_eq!(got, expected, "{} {count} tables", kernels.level());
             }
         }
     }

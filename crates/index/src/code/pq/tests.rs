@@ -6,7 +6,7 @@ use super::*;
 use crate::SearchOptions;
 
 fn options(parts: usize) -> PqOptions {
-    PqOptions { parts, training: 2000, seed: 1, threads: 2 }
+    PqOptions { parts, axes: Axes::Own, training: 2000, seed: 1, threads: 2 }
 }
 
 #[test]
@@ -81,6 +81,54 @@ fn more_parts_lose_less() {
     assert_eq!(coded.decode(7), few[7 * dim..8 * dim]);
     let hits = crate::Flat::new(n).search(&coded, &few[..dim], &SearchOptions::default());
     assert_eq!(hits.len(), 10);
+}
+
+/// Learnt axes lose less where dimensions go together, whatever their order, keep distances, and
+/// are the same on any number of threads.
+#[test]
+fn learnt_axes_lose_less() {
+    let (n, dim, parts) = (1500, 32, 8);
+    let mixed = kvant_testkit::Random::new(9).normals(6 * dim);
+    let few = clustered(n, 6, 8);
+    let mut data = vec![0.0; n * dim];
+    for (row, few) in data.chunks_exact_mut(dim).zip(few.chunks_exact(6)) {
+        for (at, x) in row.iter_mut().enumerate() {
+            *x = few.iter().enumerate().map(|(from, v)| v * mixed[from * dim + at]).sum();
+        }
+    }
+    for metric in [Metric::Cosine, Metric::Dot, Metric::Euclid] {
+        let rows = FloatRows::new(&data, dim, metric);
+        let (own, learnt) = (options(parts), PqOptions { axes: Axes::Learnt, ..options(parts) });
+        let [own, learnt, again] = [own, learnt, PqOptions { threads: 1, ..learnt }]
+            .map(|options| PqRows::encode(&rows, None, &options).unwrap());
+        assert_eq!(learnt.to_bytes(), again.to_bytes());
+        assert_eq!((own.axes(), learnt.axes()), (Axes::Own, Axes::Learnt));
+        let loss = |coded: &PqRows| -> f64 {
+            let rows = data.chunks_exact(dim).zip(0..);
+            let gap = |(row, at): (&[f32], u32)| -> f64 {
+                let turned = coded.turned(row).unwrap_or_else(|| row.to_vec());
+                let pairs = turned.iter().zip(coded.decode(at));
+                pairs.map(|(x, y)| f64::from(x - y).powi(2)).sum()
+            };
+            rows.map(gap).sum()
+        };
+        let (own_loss, less) = (loss(&own), loss(&learnt));
+        assert!(less < 0.7 * own_loss, "{metric}: {less} of {own_loss}");
+        let turned = learnt.turned(&data[..dim]).unwrap();
+        let gap = norm(&turned) - norm(&data[..dim]);
+        assert!(gap.abs() < 1e-5 * norm(&turned), "{metric}: {gap}");
+        let open = PqRows::open(learnt.to_bytes(), n).unwrap();
+        let options = SearchOptions::default();
+        let hits = crate::Flat::new(n).search(&open, &data[..dim], &options);
+        assert_eq!(hits, crate::Flat::new(n).search(&learnt, &data[..dim], &options));
+    }
+    let rows = FloatRows::new(&data, dim, Metric::Manhattan);
+    let learnt = PqOptions { axes: Axes::Learnt, ..options(parts) };
+    assert!(PqRows::encode(&rows, None, &learnt).is_err());
+    let wide = vec![0.5; crate::AXES_MAX + 1];
+    let rows = FloatRows::new(&wide, wide.len(), Metric::Euclid);
+    let error = PqRows::encode(&rows, None, &learnt).unwrap_err();
+    assert_eq!(error, CodeError::Dimension { got: wide.len(), most: crate::AXES_MAX });
 }
 
 #[test]

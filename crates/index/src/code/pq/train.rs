@@ -7,6 +7,9 @@ use crate::seed::{Draw, mix};
 use crate::spread::spread;
 use crate::{FloatRows, Row, Rows};
 
+/// One dimension of the centroids of a part.
+pub(super) type Column = [f32; CENTROIDS];
+
 /// More than these change little.
 const ITERATIONS: usize = 16;
 
@@ -26,22 +29,43 @@ pub(super) fn books(rows: &FloatRows<'_>, parts: usize, options: &PqOptions) -> 
         let columns = &columns[range.start * sample.len()..range.end * sample.len()];
         learn(columns, range.len(), &mut Draw::new(options.seed ^ mix(part as u64 + 1)))
     });
-    each.concat()
+    each.concat().concat()
 }
 
 /// The centroids of one part of `dim` columns.
-fn learn(columns: &[f32], dim: usize, draw: &mut Draw) -> Vec<f32> {
+pub(super) fn learn(columns: &[f32], dim: usize, draw: &mut Draw) -> Vec<Column> {
     let count = columns.len() / dim;
     let mut book = vec![[0.0f32; CENTROIDS]; dim];
     if count == 0 {
-        return book.concat();
+        return book;
     }
     let point = |at: usize| (0..dim).map(move |j| columns[j * count + at]);
     for (code, at) in start(columns, dim, draw).into_iter().enumerate() {
         book.iter_mut().zip(point(at)).for_each(|(line, x)| line[code] = x);
     }
+    settle(columns, &mut book, ITERATIONS);
+    book
+}
+
+/// What the codes of a part stand for, by columns.
+pub(super) fn values(columns: &[f32], book: &[Column]) -> Vec<f32> {
+    let (dim, count) = (book.len(), columns.len() / book.len());
+    let mut values = vec![0.0; columns.len()];
+    for at in 0..count {
+        let point = (0..dim).map(|j| columns[j * count + at]);
+        let code = usize::from(closest(point, book.iter()));
+        (0..dim).for_each(|j| values[j * count + at] = book[j][code]);
+    }
+    values
+}
+
+/// Moves the centroids of a part to the means of what is nearest to them, at most `iterations`
+/// times.
+pub(super) fn settle(columns: &[f32], book: &mut [Column], iterations: usize) {
+    let (dim, count) = (book.len(), columns.len() / book.len());
+    let point = |at: usize| (0..dim).map(move |j| columns[j * count + at]);
     let mut codes = vec![0u8; count];
-    for _ in 0..ITERATIONS {
+    for _ in 0..iterations {
         let mut sums = vec![[0.0f64; CENTROIDS]; dim];
         let mut sizes = [0usize; CENTROIDS];
         let mut changed = false;
@@ -61,7 +85,6 @@ fn learn(columns: &[f32], dim: usize, draw: &mut Draw) -> Vec<f32> {
             break;
         }
     }
-    book.concat()
 }
 
 /// Points far from one another (k-means++).

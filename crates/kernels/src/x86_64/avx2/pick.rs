@@ -29,6 +29,8 @@ pub(super) static TABLE: PickKernels = PickKernels {
     // SAFETY: the CPU has the features, see above.
     packed: |rows, query, out| unsafe { packed(rows, query, out) },
     // SAFETY: the CPU has the features, see above.
+    dense: |rows, query, out| unsafe { super::dense::dense(rows, query, out) },
+    // SAFETY: the CPU has the features, see above.
     planes: |rows, query, out| unsafe { planes(rows, query, out) },
     // SAFETY: the CPU has the features, see above.
     bits: |rows, query, out| unsafe { bits(rows, query, out) },
@@ -48,7 +50,7 @@ fn sums_f32([a, b, c, d]: [__m256; TOGETHER]) -> [f32; TOGETHER] {
 /// As [`sums_f32`]; in integers the order is no matter.
 #[inline]
 #[target_feature(enable = "avx2")]
-fn sums_i32([a, b, c, d]: [__m256i; TOGETHER]) -> [i32; TOGETHER] {
+pub(super) fn sums_i32([a, b, c, d]: [__m256i; TOGETHER]) -> [i32; TOGETHER] {
     let pairs = _mm256_hadd_epi32(_mm256_hadd_epi32(a, b), _mm256_hadd_epi32(c, d));
     let high = _mm256_extracti128_si256::<1>(pairs);
     i32x4_lanes(_mm_add_epi32(_mm256_castsi256_si128(pairs), high))
@@ -56,7 +58,7 @@ fn sums_i32([a, b, c, d]: [__m256i; TOGETHER]) -> [i32; TOGETHER] {
 
 /// The first `R` of four sums.
 #[inline]
-fn first<O: Copy, const R: usize>(sums: [O; TOGETHER]) -> [O; R] {
+pub(super) fn first<O: Copy, const R: usize>(sums: [O; TOGETHER]) -> [O; R] {
     std::array::from_fn(|at| sums[at])
 }
 

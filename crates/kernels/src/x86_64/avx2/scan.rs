@@ -12,7 +12,7 @@ use std::arch::x86_64::{
 
 use crate::Sum;
 use crate::scalar;
-use crate::scan::{BLOCK_ROWS, ENTRIES, ScanKernels, ScanTables};
+use crate::scan::{BLOCK_ROWS, ENTRIES, Estimate, ScanKernels, ScanTables};
 use crate::x86_64::load::{f32x8, f32x8_lanes, i32x8_lanes};
 
 /// Every entry calls a function that needs the features of the level, see the table.
@@ -25,6 +25,8 @@ pub(super) static TABLE: ScanKernels = ScanKernels {
     round: |tables, ends, per_step, out| unsafe { round(tables, ends, per_step, out) },
     // SAFETY: the CPU has the features, see above.
     sums: |blocks, tables, out| unsafe { sums(blocks, tables, out) },
+    // SAFETY: the CPU has the features, see above.
+    closeness: |blocks, tables, by, out| unsafe { closeness(blocks, tables, by, out) },
     // SAFETY: the CPU has the features, see above.
     below: |values, most, places| unsafe { below(values, most, places) },
     // SAFETY: the CPU has the features, see above.
@@ -103,6 +105,12 @@ fn sums(blocks: &[u8], tables: &ScanTables, out: &mut [u16]) {
         low.finish(&mut out[..16]);
         high.finish(&mut out[16..]);
     }
+}
+
+#[target_feature(enable = "avx2")]
+fn closeness(blocks: &[u8], tables: &ScanTables, estimate: &Estimate, out: &mut [f32]) {
+    let by = (tables.bytes(), estimate);
+    scalar::scan::closeness_by(blocks, by, out, |codes, out| sums(codes, tables, out));
 }
 
 /// 16 values at a time, most of which have none.

@@ -14,7 +14,6 @@ use std::arch::x86_64::{
 
 use crate::pick::{Half, PackedQuery, Packing, PickKernels, Picked, Sum};
 use crate::scalar;
-use crate::x86_64::avx2;
 use crate::x86_64::load::{
     bf16x16, f16x16_bytes, f32x4_lanes, f32x16, f32x16_head, i8x64, i8x64_head, i32x4_lanes, u8x16,
     u8x64, u8x64_head,
@@ -34,9 +33,11 @@ pub(super) static TABLE: PickKernels = PickKernels {
     // SAFETY: the CPU has the features, see above.
     packed: |rows, query, out| unsafe { packed(rows, query, out) },
     // SAFETY: the CPU has the features, see above.
-    planes: |rows, query, out| unsafe { avx2::pick::planes(rows, query, out) },
+    dense: |rows, query, out| unsafe { super::dense::dense(rows, query, out) },
     // SAFETY: the CPU has the features, see above.
-    bits: |rows, query, out| unsafe { avx2::pick::bits(rows, query, out) },
+    planes: |rows, query, out| unsafe { super::count::planes(rows, query, out) },
+    // SAFETY: the CPU has the features, see above.
+    bits: |rows, query, out| unsafe { super::count::bits(rows, query, out) },
     // SAFETY: the CPU has the features, see above.
     reaching: |values, least, places| unsafe { reaching(values, least, places) },
 };
@@ -70,7 +71,7 @@ fn cast_f(v: __m512i) -> __m512 {
 /// As [`sums_f32`]; in integers the order is no matter.
 #[inline]
 #[target_feature(enable = "avx512f,avx512dq")]
-fn sums_i32([a, b, c, d]: [__m512i; TOGETHER]) -> [i32; TOGETHER] {
+pub(super) fn sums_i32([a, b, c, d]: [__m512i; TOGETHER]) -> [i32; TOGETHER] {
     let ab = _mm512_add_epi32(_mm512_unpacklo_epi32(a, b), _mm512_unpackhi_epi32(a, b));
     let cd = _mm512_add_epi32(_mm512_unpacklo_epi32(c, d), _mm512_unpackhi_epi32(c, d));
     let all = _mm512_add_epi32(_mm512_unpacklo_epi64(ab, cd), _mm512_unpackhi_epi64(ab, cd));
@@ -83,7 +84,7 @@ fn sums_i32([a, b, c, d]: [__m512i; TOGETHER]) -> [i32; TOGETHER] {
 
 /// The first `R` of four sums.
 #[inline]
-fn first<O: Copy, const R: usize>(sums: [O; TOGETHER]) -> [O; R] {
+pub(super) fn first<O: Copy, const R: usize>(sums: [O; TOGETHER]) -> [O; R] {
     std::array::from_fn(|at| sums[at])
 }
 
@@ -250,7 +251,7 @@ fn halves(half: Half, sum: Sum, rows: Picked<'_, u8>, query: &[f32], out: &mut [
 /// One sum of 16 lanes per row over chunks of 64 bytes; the last may be short.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq")]
-fn fold_bytes<const R: usize>(
+pub(super) fn fold_bytes<const R: usize>(
     rows: [&[u8]; R],
     len: usize,
     mut step: impl FnMut(usize, [__m512i; R], &mut [__m512i; R]),
@@ -280,7 +281,7 @@ fn fold_bytes<const R: usize>(
 /// 64 bytes of `from` from chunk `at` on, then zeros.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw")]
-fn chunk_of(from: &[u8], at: usize) -> __m512i {
+pub(super) fn chunk_of(from: &[u8], at: usize) -> __m512i {
     let rest = &from[at * 64..];
     rest.first_chunk::<64>().map_or_else(|| u8x64_head(rest), |chunk| u8x64(chunk))
 }

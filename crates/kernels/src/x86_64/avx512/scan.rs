@@ -13,7 +13,7 @@ use std::arch::x86_64::{
 
 use crate::Sum;
 use crate::scalar;
-use crate::scan::{BLOCK_ROWS, ENTRIES, ScanKernels, ScanTables};
+use crate::scan::{BLOCK_ROWS, ENTRIES, Estimate, ScanKernels, ScanTables};
 use crate::x86_64::load::{f32x16, u8x64};
 
 /// Every entry calls a function that needs the features of the level, see the table.
@@ -26,6 +26,8 @@ pub(super) static TABLE: ScanKernels = ScanKernels {
     round: |tables, ends, per_step, out| unsafe { round(tables, ends, per_step, out) },
     // SAFETY: the CPU has the features, see above.
     sums: |blocks, tables, out| unsafe { sums(blocks, tables, out) },
+    // SAFETY: the CPU has the features, see above.
+    closeness: |blocks, tables, by, out| unsafe { closeness(blocks, tables, by, out) },
     // SAFETY: the CPU has the features, see above.
     below: |values, most, places| unsafe { below(values, most, places) },
     // SAFETY: the CPU has the features, see above.
@@ -110,6 +112,12 @@ fn sums(blocks: &[u8], tables: &ScanTables, out: &mut [u16]) {
         low.finish(&mut out[..16]);
         high.finish(&mut out[16..]);
     }
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq")]
+fn closeness(blocks: &[u8], tables: &ScanTables, estimate: &Estimate, out: &mut [f32]) {
+    let by = (tables.bytes(), estimate);
+    scalar::scan::closeness_by(blocks, by, out, |codes, out| sums(codes, tables, out));
 }
 
 /// 32 values at a time, most of which have none.
