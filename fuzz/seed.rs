@@ -38,9 +38,18 @@ pub(crate) fn shape() -> Vec<u8> {
 
 /// The head, the shape and the codes of an index, the lengths of the former in front.
 pub(crate) fn index() -> Vec<u8> {
+    index_of("hnsw4,int8,rerank32")
+}
+
+/// The same of lists over signs in blocks, of codes in planes, and of codes along learnt axes.
+pub fn others() -> Vec<Vec<u8>> {
+    ["ivf4,rq1,rerank32", "flat,rq3", "hnsw4,rq7", "ivf4,opq2"].map(index_of).to_vec()
+}
+
+fn index_of(spec: &str) -> Vec<u8> {
     let data = rows();
     let rows = FloatRows::new(&data, DIM, Metric::Euclid);
-    let spec = "hnsw4,int8,rerank32".parse().expect("the name of an index");
+    let spec = spec.parse().expect("the name of an index");
     let index = Index::build(&spec, rows, &BuildOptions::default()).expect("finite rows");
     let kind = Kind { magic: *b"KVANTIDX", version: 1, features: 0 };
     let frame = Frame::open(Bytes::from(index.to_bytes()), "seed".as_ref(), &kind);

@@ -61,6 +61,21 @@ fn no_target_breaks() {
     }
 }
 
+/// Indexes of other codes than that of the seed.
+#[test]
+fn other_codes_do_not_break() {
+    let run = kvant_fuzz::target("index").unwrap();
+    let mut random = Random(43);
+    for valid in kvant_fuzz::seed::others() {
+        run(&valid);
+        for _ in 0..MUTATIONS {
+            let mut data = valid.clone();
+            mutate(&mut data, &mut random);
+            run(&data);
+        }
+    }
+}
+
 #[test]
 fn what_once_broke_stays_whole() {
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("regression");

@@ -11,7 +11,9 @@ mod npy;
 
 use std::time::Instant;
 
-use kvant_index::{Bitmap, BuildOptions, Effort, FloatRows, Index, Metric, Row, SearchOptions};
+use kvant_index::{
+    Bitmap, BuildOptions, Effort, FloatRows, Index, Metric, Row, SearchOptions, Spec,
+};
 use kvant_testkit::Random;
 use npy::floats;
 
@@ -56,7 +58,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let curve: Vec<(f64, f64)> = EFS
             .into_iter()
             .map(|ef| {
-                let options = SearchOptions { effort: Effort::Ef(ef), ..options };
+                let lists = matches!(index.spec().shape, Spec::Ivf { .. });
+                let effort = if lists { Effort::Probes(ef) } else { Effort::Ef(ef) };
+                let options = SearchOptions { effort, ..options };
                 measure(&index, &queries, &truth, &options)
             })
             .inspect(|(recall, speed)| println!("    {recall:.4} {speed:>9.0}/s"))

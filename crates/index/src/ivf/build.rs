@@ -172,7 +172,7 @@ impl Ivf {
     /// row is past the last or in no list.
     pub(super) fn of(
         centroids: Vec<f32>,
-        lists: &[Vec<u32>],
+        lists: &[impl AsRef<[u32]>],
         (options, metric, dim): (IvfOptions, Metric, usize),
         len: usize,
     ) -> Option<Self> {
@@ -194,10 +194,10 @@ impl Ivf {
 }
 
 /// Where each list begins and how long it is, and what lies where.
-fn lay(lists: &[Vec<u32>], align: usize, len: usize) -> Option<(Vec<(u32, u32)>, Order)> {
+fn lay(lists: &[impl AsRef<[u32]>], align: usize, len: usize) -> Option<(Vec<(u32, u32)>, Order)> {
     let mut places: Vec<Option<u32>> = Vec::new();
     let mut starts = Vec::with_capacity(lists.len());
-    for list in lists {
+    for list in lists.iter().map(AsRef::as_ref) {
         let first = places.len().next_multiple_of(align.max(1));
         places.resize(first, None);
         starts.push((u32::try_from(first).ok()?, list.len() as u32));

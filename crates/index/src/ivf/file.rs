@@ -57,19 +57,26 @@ impl Ivf {
         let centroids: Vec<f32> = centroids.iter().map(float).collect();
         let counts = reader.slab(lists.into(), 1)?.as_chunks().0.iter().map(number);
         let counts: Vec<u32> = counts.collect();
-        let mut rows = Vec::with_capacity(counts.len());
+        // One buffer: what is given back in small pieces stays with the process.
+        let mut all = Vec::new();
         for &count in &counts {
-            let list = reader.slab(count.into(), 1)?.as_chunks().0.iter().map(number);
-            let list: Vec<u32> = list.collect();
-            if !list.is_sorted_by(|a, b| a < b) {
-                return bad("order of a list", list[0]);
+            let from = all.len();
+            all.extend(reader.slab(count.into(), 1)?.as_chunks().0.iter().map(number));
+            if !all[from..].is_sorted_by(|a, b| a < b) {
+                return bad("order of a list", all[from]);
             }
-            rows.push(list);
         }
         let most = len * if spill == Spill::Two { 2 } else { 1 };
-        if rows.iter().map(Vec::len).sum::<usize>() > most {
+        if all.len() > most {
             return bad("rows of all lists", 0);
         }
+        let mut rest = &all[..];
+        let cut = counts.iter().map(|&count| {
+            let (list, after) = rest.split_at(count as usize);
+            rest = after;
+            list
+        });
+        let rows: Vec<&[u32]> = cut.collect();
         let options = IvfOptions { lists: asked as usize, spill, align: align.into() };
         let kept = (options, metric_found, dim as usize);
         Self::of(centroids, &rows, kept, len)

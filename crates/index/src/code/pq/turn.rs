@@ -38,8 +38,31 @@ pub(super) fn axes(rows: &FloatRows<'_>, parts: usize, options: &PqOptions) -> V
     let sample = Draw::new(options.seed).some(most, rows.len());
     let data: Vec<f32> = sample.iter().flat_map(|&row| rows.vector(Row(row))).copied().collect();
     let learning = Learning::new(&data, dim, (parts, options));
-    let start = learning.start();
-    if data.is_empty() { start } else { learning.turn(start) }
+    let orders: [Vec<usize>; 2] = [(0..dim).collect(), learning.balanced()];
+    let [own, spread] = orders.map(|order| learning.order(&order));
+    if data.is_empty() {
+        return own;
+    }
+    let [own, spread] = [own, spread].map(|axes| State::new(&learning, axes));
+    learning.turn(if own.loss <= spread.loss { own } else { spread })
+}
+
+/// Axes, the sample along them by dimensions, centroids, and what those lose.
+struct State {
+    axes: Vec<f32>,
+    turned: Vec<f32>,
+    books: Vec<Vec<Column>>,
+    loss: f64,
+}
+
+impl State {
+    fn new(learning: &Learning<'_>, axes: Vec<f32>) -> Self {
+        let turned = learning.product(&axes, &learning.rows);
+        let books = learning.books(&turned);
+        let meant = learning.meant(&turned, &books);
+        let loss = turned.iter().zip(&meant).map(|(&x, y)| f64::from(x - y).powi(2)).sum();
+        Self { axes, turned, books, loss }
+    }
 }
 
 /// The sample, packed for products from either side.
@@ -70,18 +93,13 @@ impl<'a> Learning<'a> {
         product(left, weight, self.options.threads)
     }
 
-    /// Of the axes as they are and a permutation of them that spreads the variance, the one that
-    /// codes lose less by.
-    fn start(&self) -> Vec<f32> {
-        let own: Vec<usize> = (0..self.dim).collect();
-        let [own, spread] = [own, self.balanced()].map(|order| {
-            let mut axes = vec![0.0; self.dim * self.dim];
-            for (to, from) in order.into_iter().enumerate() {
-                axes[to * self.dim + from] = 1.0;
-            }
-            axes
-        });
-        if self.data.is_empty() || self.loss(&own) <= self.loss(&spread) { own } else { spread }
+    /// The axes as they are, in another order.
+    fn order(&self, order: &[usize]) -> Vec<f32> {
+        let mut axes = vec![0.0; self.dim * self.dim];
+        for (to, &from) in order.iter().enumerate() {
+            axes[to * self.dim + from] = 1.0;
+        }
+        axes
     }
 
     /// The dimensions, those of the largest variance spread over parts, so that the product of
@@ -116,14 +134,6 @@ impl<'a> Learning<'a> {
         parts.into_iter().flat_map(|(_, members)| members).collect()
     }
 
-    /// What codes along these axes lose of the sample.
-    fn loss(&self, axes: &[f32]) -> f64 {
-        let turned = self.product(axes, &self.rows);
-        let books = self.books(&turned);
-        let meant = self.meant(&turned, &books);
-        turned.iter().zip(&meant).map(|(&x, y)| f64::from(x - y).powi(2)).sum()
-    }
-
     /// Centroids from nothing.
     fn books(&self, turned: &[f32]) -> Vec<Vec<Column>> {
         self.each_part(
@@ -152,9 +162,8 @@ impl<'a> Learning<'a> {
     }
 
     /// Axes and centroids in turns.
-    fn turn(&self, mut axes: Vec<f32>) -> Vec<f32> {
-        let mut turned = self.product(&axes, &self.rows);
-        let mut books = self.books(&turned);
+    fn turn(&self, start: State) -> Vec<f32> {
+        let State { mut axes, mut turned, mut books, .. } = start;
         for _ in 0..TURNS {
             let meant = self.meant(&turned, &books);
             let mut both = self.product(&meant, &self.columns);

@@ -3,10 +3,10 @@
 
 use std::arch::x86_64::{
     _mm512_add_epi64, _mm512_and_si512, _mm512_mask_add_epi32, _mm512_popcnt_epi64,
-    _mm512_slli_epi64, _mm512_sub_epi64, _mm512_xor_si512,
+    _mm512_slli_epi64, _mm512_sub_epi64,
 };
 
-use super::pick::{chunk_of, fold_bytes};
+use super::pick::fold_bytes;
 use crate::pick::{Picked, PlaneQuery};
 use crate::x86_64::avx2;
 use crate::x86_64::load::u8x64;
@@ -22,16 +22,6 @@ pub(super) fn planes(rows: Picked<'_, u8>, query: &PlaneQuery, out: &mut [i32]) 
         unsafe { planes_at_once(rows, query, out) }
     } else {
         avx2::pick::planes(rows, query, out);
-    }
-}
-
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,popcnt,avx2")]
-pub(super) fn bits(rows: Picked<'_, u8>, query: &[u8], out: &mut [[u32; 2]]) {
-    if is_x86_feature_detected!("avx512vpopcntdq") {
-        // SAFETY: the CPU has the feature, as was just asked.
-        unsafe { bits_at_once(rows, query, out) }
-    } else {
-        avx2::pick::bits(rows, query, out);
     }
 }
 
@@ -53,30 +43,5 @@ fn planes_at_once(rows: Picked<'_, u8>, query: &PlaneQuery, out: &mut [i32]) {
         })
     }
     let len = query.bytes;
-    by_fours(&rows, len, out, |four| some::<TOGETHER>(four, query), |one| some::<1>(one, query));
-}
-
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vpopcntdq")]
-fn bits_at_once(rows: Picked<'_, u8>, query: &[u8], out: &mut [[u32; 2]]) {
-    #[inline]
-    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vpopcntdq")]
-    fn some<const R: usize>(rows: [&[u8]; R], query: &[u8]) -> [[u32; 2]; R] {
-        let both = fold_bytes(rows, query.len(), |at, chunk, sums| {
-            let query = chunk_of(query, at);
-            for r in 0..R {
-                let both = _mm512_popcnt_epi64(_mm512_and_si512(chunk[r], query));
-                sums[r] = _mm512_add_epi64(sums[r], both);
-            }
-        });
-        let one = fold_bytes(rows, query.len(), |at, chunk, sums| {
-            let query = chunk_of(query, at);
-            for r in 0..R {
-                let one = _mm512_popcnt_epi64(_mm512_xor_si512(chunk[r], query));
-                sums[r] = _mm512_add_epi64(sums[r], one);
-            }
-        });
-        std::array::from_fn(|r| [both[r] as u32, one[r] as u32])
-    }
-    let len = query.len();
     by_fours(&rows, len, out, |four| some::<TOGETHER>(four, query), |one| some::<1>(one, query));
 }

@@ -14,6 +14,7 @@ use std::arch::x86_64::{
 
 use crate::pick::{Half, PackedQuery, Packing, PickKernels, Picked, Sum};
 use crate::scalar;
+use crate::x86_64::avx2;
 use crate::x86_64::load::{
     bf16x16, f16x16_bytes, f32x4_lanes, f32x16, f32x16_head, i8x64, i8x64_head, i32x4_lanes, u8x16,
     u8x64, u8x64_head,
@@ -37,7 +38,7 @@ pub(super) static TABLE: PickKernels = PickKernels {
     // SAFETY: the CPU has the features, see above.
     planes: |rows, query, out| unsafe { super::count::planes(rows, query, out) },
     // SAFETY: the CPU has the features, see above.
-    bits: |rows, query, out| unsafe { super::count::bits(rows, query, out) },
+    bits: |rows, query, out| unsafe { avx2::pick::bits(rows, query, out) },
     // SAFETY: the CPU has the features, see above.
     reaching: |values, least, places| unsafe { reaching(values, least, places) },
 };
@@ -281,7 +282,7 @@ pub(super) fn fold_bytes<const R: usize>(
 /// 64 bytes of `from` from chunk `at` on, then zeros.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw")]
-pub(super) fn chunk_of(from: &[u8], at: usize) -> __m512i {
+fn chunk_of(from: &[u8], at: usize) -> __m512i {
     let rest = &from[at * 64..];
     rest.first_chunk::<64>().map_or_else(|| u8x64_head(rest), |chunk| u8x64(chunk))
 }
