@@ -1,8 +1,8 @@
 //! What memory an index takes and how fast it answers with the rerank copy left in the file.
 //!
-//! `cargo bench -p kvant-index --bench lean -- build BASE.npy METRIC SPEC FILE.kvant` makes a file as
-//! `kvant index build` does; `… --bench lean -- FILE.kvant QUERIES.npy TRUTH.npy [searches 10000]
-//! [efforts…]`: maps a file so made, copies the codes to memory, and searches
+//! `cargo bench -p kvant-index --bench lean -- build BASE.npy METRIC SPEC FILE.kvant` makes a file
+//! as `kvant index build` does; `… --bench lean -- FILE.kvant QUERIES.npy TRUTH.npy [searches
+//! 10000] [efforts…]`: maps a file so made, copies the codes to memory, and searches
 //! one query a call, round and round. TRUTH is the ids of the nearest, `<i4` or `<i8`. Memory is
 //! what `/proc/self/status` calls anonymous or locked, less what it is after an empty index of the
 //! same name was searched. With `MALLOC_MMAP_THRESHOLD_=131072` in the environment glibc gives back

@@ -1,5 +1,6 @@
 //! The one place where shapes and codes are told apart at run time.
 
+pub(crate) mod ground;
 pub(crate) mod rows;
 
 use std::sync::Arc;

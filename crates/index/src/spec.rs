@@ -55,8 +55,8 @@ pub enum SpecError {
     Lists(String),
     /// No code of this name.
     #[error(
-        "unknown code '{0}': use f32, f16, bf16, int8, rq1 to rq8, sign, bound2, bound4, pq or opq, \
-             or so with parts, as pq192"
+        "unknown code '{0}': use f32, f16, bf16, int8, rq1 to rq8, sign, bound2, bound4, pq or \
+             opq, or so with parts, as pq192"
     )]
     Code(String),
     /// Nothing that measures again has this name.

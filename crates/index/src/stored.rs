@@ -7,7 +7,7 @@ use kvant_storage::frame::{self, Frame, FrameError, Kind, Pieces, Section};
 use kvant_storage::{Bytes, Sink, WriteError, bytes_of_f32};
 use thiserror::Error;
 
-use crate::any::rows::Ground;
+use crate::any::ground::Ground;
 use crate::code::coded::metric_code;
 use crate::file::Reader;
 use crate::limit::{SPEC_MAX, STORED_DIM_MAX};

@@ -7,7 +7,8 @@
 //! S = Σ (bit of j set) q_j + Σ max(0, −q_j),   ⟨x, q⟩ = 2·S − Σ |q_j|   with x = ±1
 //! ```
 //!
-//! exactly. Entries are at most `4·31`, and the query is rounded so that `Σ |q_j|` stays in 16 bits.
+//! exactly. Entries are at most `4·31`, and the query is rounded so that `Σ |q_j|` stays in 16
+//! bits.
 
 use std::ops::Range;
 

@@ -26,7 +26,8 @@ pub enum Width {
 }
 
 /// The positive levels that lose least on a standard normal distribution (Max, 1960, table I),
-/// times 127 (3 bits: 63) over the largest, and what lies half way between them on the distribution itself.
+/// times 127 (3 bits: 63) over the largest, and what lies half way between them on the distribution
+/// itself.
 const LEVELS_TWO: [i8; 2] = [38, 127];
 const EDGES_TWO: [f32; 1] = [0.981_6];
 const LEVELS_THREE: [i8; 4] = [7, 22, 39, 63];
