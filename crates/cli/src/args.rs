@@ -15,7 +15,7 @@ pub(crate) use bench::BenchEmbed;
 pub(crate) use cluster::Cluster;
 pub(crate) use generate::{Bench, BenchGenerate, Chat, Format, Generate, Making, Measured};
 pub(crate) use index::{
-    BenchAnn, Index, IndexBuild, IndexInfo, IndexSearch, Indexed, Indexing, MeasureIndex,
+    BenchAnn, Effort, Index, IndexBuild, IndexInfo, IndexSearch, Indexed, Indexing, MeasureIndex,
 };
 pub(crate) use score::{Classify, Rerank, Scoring};
 pub(crate) use thread::{Placed, Threads};

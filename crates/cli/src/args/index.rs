@@ -71,11 +71,10 @@ pub(crate) struct IndexSearch {
     #[arg(short, long, default_value_t = 10, value_name = "K", value_parser = at_least_one)]
     pub(crate) k: usize,
     /// Measure every row instead of asking the index
-    #[arg(long, conflicts_with = "ef")]
+    #[arg(long, conflicts_with_all = ["ef", "probes"])]
     pub(crate) exact: bool,
-    /// How hard the index tries: candidates it keeps
-    #[arg(long, value_name = "N", value_parser = at_least_one)]
-    pub(crate) ef: Option<usize>,
+    #[command(flatten)]
+    pub(crate) effort: Effort,
     /// Only rows that are true, or not 0, in this .npy array of a value for each row
     #[arg(long, value_name = "FILE")]
     pub(crate) filter_mask: Option<PathBuf>,
@@ -96,6 +95,17 @@ pub(crate) struct IndexSearch {
     /// Print one JSON object
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// How hard an index tries.
+#[derive(Args, Clone, Copy, Debug)]
+pub(crate) struct Effort {
+    /// How hard a graph (hnsw) tries: candidates it keeps
+    #[arg(long, value_name = "N", value_parser = at_least_one)]
+    pub(crate) ef: Option<usize>,
+    /// How hard lists (ivf) try: how many of them are looked into
+    #[arg(long, value_name = "N", value_parser = at_least_one, conflicts_with = "ef")]
+    pub(crate) probes: Option<usize>,
 }
 
 /// Say what an index holds
@@ -171,8 +181,8 @@ pub(crate) struct MeasureIndex {
     pub(crate) queries: PathBuf,
     #[arg(long)]
     pub(crate) k: usize,
-    #[arg(long)]
-    pub(crate) ef: Option<usize>,
+    #[command(flatten)]
+    pub(crate) effort: Effort,
     /// Searches in all
     #[arg(long)]
     pub(crate) count: usize,

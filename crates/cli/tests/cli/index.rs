@@ -165,6 +165,7 @@ fn damage_and_misuse_are_told_in_a_line() {
         (search("a.kvant", &["--filter-mask", "q.npy"]), &["q.npy", "must be whole"]),
         (search("a.kvant", &["-o", "a.kvant"]), &["a.kvant: already exists"]),
         (search("a.kvant", &["-o", "a.txt"]), &["a.txt", ".npy"]),
+        (search("a.kvant", &["--probes", "3"]), &["a.kvant", "a graph: use --ef"]),
         (build("none.npy", "x.kvant"), &["none.npy: no vectors"]),
         (build("b.npy", "a.kvant"), &["a.kvant: already exists"]),
         (bench(&["--ground-truth", "short.npy"]), &["short.npy", "(2, 1)", "(40, 10)"]),
@@ -185,6 +186,36 @@ fn damage_and_misuse_are_told_in_a_line() {
     assert!(line.contains("b.npy") && line.contains("use cosine, dot or euclid"), "{line}");
     let output = house.command(&["index", "build", "--index", "tree"]).output().expect("runs");
     assert_eq!(output.status.code(), Some(2));
+}
+
+#[test]
+fn lists_are_told_how_many_to_look_into() {
+    let (house, data, queries) = with_vectors();
+    house.run("index build --base b.npy --metric l2 --index ivf40,int8 -o lists.kvant");
+    house.run("index build --base b.npy --metric l2 --index flat -o flat.kvant");
+    let truth = nearest((&data, &queries), "l2", 10, |_| true);
+    let right = |probes: usize| {
+        let out = format!("found{probes}.npy");
+        house.run(&format!("index search lists.kvant --queries q.npy --probes {probes} -o {out}"));
+        let found = rows(&house, &out);
+        let pairs = found.chunks(10).zip(truth.chunks(10));
+        pairs.map(|(a, b)| a.iter().filter(|row| b.contains(row)).count()).sum::<usize>()
+    };
+    let (one, few, all) = (right(1), right(6), right(40));
+    assert!(one < few && few <= all, "{one}, {few}, {all}");
+    assert!(all as f64 >= 0.97 * truth.len() as f64, "{all} of {}", truth.len());
+    let search = |file, flag| ["index", "search", file, "--queries", "q.npy", flag, "4"];
+    let line = house.fail(&search("lists.kvant", "--ef"));
+    assert!(line.contains("lists.kvant") && line.contains("use --probes"), "{line}");
+    for flag in ["--ef", "--probes"] {
+        let line = house.fail(&search("flat.kvant", flag));
+        assert!(line.contains("flat measures every row") && line.contains("neither"), "{line}");
+    }
+    for more in [["--probes", "0"], ["--exact", "--probes=2"], ["--ef=2", "--probes=2"]] {
+        let search = ["index", "search", "lists.kvant", "--queries", "q.npy"];
+        let output = house.command(&[&search[..], &more].concat()).output().expect("runs");
+        assert_eq!(output.status.code(), Some(2), "{more:?}");
+    }
 }
 
 fn lines(house: &House, name: &str) -> Vec<Value> {

@@ -258,8 +258,14 @@ fn held(task: &Task<'_>, file: &Path, lines: &[Line]) -> anyhow::Result<Option<u
     let mut command = Command::new(std::env::current_exe().context("this program")?);
     command.arg("measure-index").arg(file).arg("--queries").arg(&task.args.queries);
     command.args(["--k", &task.args.k.to_string(), "--count", &SEARCHES.to_string()]);
-    if let Some(Line { param: Param::Number(ef), .. }) = usual {
-        command.args(["--ef", &ef.to_string()]);
+    match (usual.map(|line| &line.param), task.args.of.index.shape) {
+        (Some(Param::Number(ef)), Spec::Hnsw { .. }) => {
+            command.args(["--ef", &ef.to_string()]);
+        }
+        (Some(Param::Number(probes)), Spec::Ivf { .. }) => {
+            command.args(["--probes", &probes.to_string()]);
+        }
+        _ => {}
     }
     let output = command.output().context("the process that measures memory")?;
     let said = String::from_utf8_lossy(&output.stderr);
