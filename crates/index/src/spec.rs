@@ -24,7 +24,7 @@ pub enum Spec {
     /// Lists of rows near one another, of which some are scanned: `ivf1024`; with `x2` behind it
     /// each row lies in two lists.
     Ivf {
-        /// 1..=[`LISTS_MAX`]; about `4·√n` where 0.
+        /// 1..=[`LISTS_MAX`]; about `√n` where 0.
         lists: usize,
         /// Whether a row lies in two lists.
         spill: Spill,
@@ -151,13 +151,13 @@ pub enum CodeSpec {
 }
 
 impl CodeSpec {
-    /// Candidates per row wanted when something better measures again.
     /// Rows that share a block.
     pub(crate) fn block(self) -> usize {
         if matches!(self, Self::Product { .. }) { kvant_kernels::BLOCK_ROWS } else { 1 }
     }
 
-    fn factor(self) -> usize {
+    /// Candidates per row wanted when something better measures again.
+    pub(crate) fn factor(self) -> usize {
         match self {
             Self::Rotated(Width::One) | Self::Sign => 10,
             Self::Rotated(Width::Two) | Self::Product { .. } => 4,

@@ -1,9 +1,10 @@
 //! Flags of `kvant index` and `kvant bench ann`.
 
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use clap::{Args, Subcommand};
-use kvant_index::{IndexSpec, Metric};
+use kvant_index::{IndexSpec, Memory, Metric, SpecError};
 
 use super::{Threads, at_least_one};
 
@@ -31,16 +32,41 @@ pub(crate) struct Indexing {
     /// cos, ip, l2, l1 (or cosine, dot, euclid, manhattan)
     #[arg(long)]
     pub(crate) metric: Metric,
-    /// SHAPE[,CODE[,RERANK]]: flat or hnsw32; f32, f16, bf16, int8, rq1, rq2, rq4, rq8, sign,
-    /// bound2 or bound4; rerank8, rerank16 or rerank32, as rerank8x4 with candidates per row wanted
-    #[arg(long, value_name = "SPEC", default_value = "hnsw")]
-    pub(crate) index: IndexSpec,
+    /// SHAPE[,CODE[,RERANK]]: flat, hnsw32 or ivf1024; f32, f16, bf16, int8, rq1, rq2, rq4, rq8,
+    /// sign, bound2, bound4 or pq; rerank8, rerank16 or rerank32, as rerank8x4 with candidates per
+    /// row wanted. auto tries some on a part of the vectors, chooses, and says why
+    #[arg(long, value_name = "SPEC|auto", default_value = "hnsw")]
+    pub(crate) index: Wanted,
+    /// With --index auto, the share of true neighbours to find; 1 is all, for sure [default: 0.95]
+    #[arg(long, value_name = "SHARE")]
+    pub(crate) recall: Option<f64>,
+    /// With --index auto, what searches may hold in memory: bytes a row, as 200B, or in all, as
+    /// 64MB or 2GiB. What measures again stays in the file and is not counted
+    #[arg(long, value_name = "SIZE")]
+    pub(crate) memory: Option<Memory>,
     /// Which random choices the build makes
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(crate) seed: u64,
     /// Candidates kept while a graph looks for the neighbours of a new row
     #[arg(long, value_name = "N", value_parser = at_least_one)]
     pub(crate) ef_construction: Option<usize>,
+}
+
+/// Which index is built.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wanted {
+    /// Whatever serves best.
+    Auto,
+    /// This one.
+    Spec(IndexSpec),
+}
+
+impl FromStr for Wanted {
+    type Err = SpecError;
+
+    fn from_str(text: &str) -> Result<Self, SpecError> {
+        if text == "auto" { Ok(Self::Auto) } else { text.parse().map(Self::Spec) }
+    }
 }
 
 /// Build an index over the vectors of a file
@@ -51,6 +77,9 @@ pub(crate) struct IndexBuild {
     /// The new file
     #[arg(short, long, value_name = "FILE")]
     pub(crate) out: PathBuf,
+    /// With --index auto, how many rows searches will ask for
+    #[arg(short, long, default_value_t = 10, value_name = "K", value_parser = at_least_one)]
+    pub(crate) k: usize,
     #[command(flatten)]
     pub(crate) threads: Threads,
     /// Print one JSON object

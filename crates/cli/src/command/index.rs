@@ -2,9 +2,11 @@
 
 mod build;
 mod info;
+mod plan;
 mod search;
 
-pub(super) use build::{base, build};
+pub(super) use build::{Made, base, build};
+pub(super) use plan::Account;
 pub(super) use search::ids;
 
 use std::path::Path;
