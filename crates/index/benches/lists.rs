@@ -1,7 +1,7 @@
 //! Recall and speed of an index over the probes of its lists or the candidates of its graph.
 //!
 //! `cargo bench -p kvant-index --bench lists -- BASE.npy QUERIES.npy l2|cos SPEC[;SPEC…]
-//! [threads 0] [queries 1000] [efforts…]`. Threads of a batch; 0 for one query per call. With `held` for
+//! [threads 0] [queries 1000] [efforts…]`. Threads of a batch; 0 for one query per call. `held` for
 //! QUERIES so many rows are taken out of the base and asked for, so that nothing is tuned on the
 //! queries of a benchmark.
 

@@ -183,6 +183,14 @@ pub(crate) struct BenchAnn {
     /// each is measured by itself
     #[arg(long = "filter-mask", value_name = "FILE")]
     pub(crate) masks: Vec<PathBuf>,
+    /// A .npy array of a whole number for each row: with --filter-below, only rows whose number is
+    /// less are allowed, which is found out for every call, within its time
+    #[arg(long, value_name = "FILE", conflicts_with = "masks", requires = "filter_below")]
+    pub(crate) filter_column: Option<PathBuf>,
+    /// What numbers of --filter-column must lie below; several, as 10,500, are measured each
+    #[arg(long, value_name = "N", value_delimiter = ',', requires = "filter_column")]
+    #[arg(allow_hyphen_values = true)]
+    pub(crate) filter_below: Vec<i64>,
     /// The true neighbours, a .npy array (queries, at least K) of whole numbers [default: computed]
     #[arg(long, value_name = "FILE")]
     pub(crate) ground_truth: Option<PathBuf>,

@@ -351,6 +351,35 @@ fn several_masks_and_numbers_of_threads_are_measured() {
     }
 }
 
+/// A predicate asked in every call allows the rows that a mask made before does.
+#[test]
+fn predicates_are_asked_within_the_time() {
+    let (house, ..) = with_vectors();
+    let numbers: Vec<i32> =
+        (0..ROWS as i32).map(|row| if row % 3 == 0 { -5 } else { row }).collect();
+    house.write("c.npy", npy::encode_whole(&numbers, 1));
+    let flags = "--base b.npy --queries q.npy --metric l2 --reps 1 --index hnsw8,int8";
+    house.run(&format!("bench ann {flags} --filter-mask m.npy --out d"));
+    house.run(&format!("bench ann {flags} --filter-column c.npy --filter-below -4,10 --out e"));
+    let (masked, asked) = (lines(&house, "d/result.jsonl"), lines(&house, "e/result.jsonl"));
+    assert_eq!(asked[0]["mask"], "below -4");
+    assert_eq!(asked[asked.len() - 1]["allowed"], json!(1000 + 6));
+    for (at, line) in masked.iter().enumerate() {
+        assert_eq!((&asked[at]["allowed"], &line["allowed"]), (&json!(1000), &json!(1000)));
+        let name = format!("ids-{at}.npy");
+        assert_eq!(rows(&house, &format!("d/{name}")), rows(&house, &format!("e/{name}")));
+    }
+    let bench = "bench ann --base b.npy --queries q.npy --metric l2 --index flat --out f";
+    let short = format!("{bench} --filter-column q.npy --filter-below 1");
+    let line = house.fail(&short.split(' ').collect::<Vec<_>>());
+    assert!(line.contains("q.npy"), "{line}");
+    for wrong in ["--filter-column c.npy", "--filter-below 3"] {
+        let wrong = format!("{bench} {wrong}");
+        let wrong: Vec<&str> = wrong.split(' ').collect();
+        assert_eq!(house.command(&wrong).output().expect("runs").status.code(), Some(2));
+    }
+}
+
 #[test]
 fn the_bench_of_a_graph_sweeps_and_draws() {
     let (house, ..) = with_vectors();

@@ -7,6 +7,7 @@ mod truth;
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::Command;
+use std::sync::Arc;
 
 use anyhow::{Context, ensure};
 use kvant_db::source::npy;
@@ -137,7 +138,22 @@ struct Cell {
     /// The file of the mask.
     mask: Option<String>,
     allowed: Option<Bitmap>,
+    /// Says which rows are allowed, and is asked in every call.
+    predicate: Option<Predicate>,
     truth: Vec<i32>,
+}
+
+/// Rows whose number in a column is below another.
+struct Predicate {
+    column: Arc<Vec<i64>>,
+    below: i64,
+}
+
+impl Predicate {
+    fn allowed(&self) -> Bitmap {
+        let column = &self.column;
+        Bitmap::of(column.len(), |row| column[row.position()] < self.below)
+    }
 }
 
 impl Task<'_> {
@@ -268,7 +284,7 @@ fn measure<B: AsRef<[u8]> + Sync>(
     let allowed = cell.allowed.as_ref();
     let options =
         SearchOptions { k: args.k, effort: setting.effort, allowed, ..SearchOptions::default() };
-    let timed = time::measure(task, index, &options)?;
+    let timed = time::measure(task, index, (&options, cell.predicate.as_ref()))?;
     let each = |bytes: u64| bytes as f64 / n as f64;
     let first = timed.batches.first().copied().unwrap_or(Batch { threads: 1, qps: 0.0 });
     let auto = if task.plan.is_some() { "auto: " } else { "" };
