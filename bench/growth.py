@@ -123,14 +123,16 @@ def draw(args):
         before = None
         for rows, (micros, build, result) in sorted(sizes.items()):
             power = lambda a, b: f"{math.log(b / a) / math.log(rows / before[0]):.2f}" if before and a and b else ""
-            print(f"| `{spec}` | {rows:,} | {micros:.1f} | {power(before and before[1], micros)} | {build:.2f} |",
+            shown = f"{micros:.1f}" if micros else "not reached"
+            print(f"| `{spec}` | {rows:,} | {shown} | {power(before and before[1], micros)} | {build:.2f} |",
                   f"{power(before and before[2], build)} | {result['search_bytes'] / 2**20:.0f} |")
             before = (rows, micros, build)
         first, last = min(sizes), max(sizes)
         if first < last:
             over = math.log(last / first)
-            exponents = [math.log(sizes[last][at] / sizes[first][at]) / over for at in (0, 1)]
-            print(f"| `{spec}` | {first:,} to {last:,} | | **{exponents[0]:.2f}** | | **{exponents[1]:.2f}** | |")
+            ends = [(sizes[first][at], sizes[last][at]) for at in (0, 1)]
+            exponents = [f"{math.log(b / a) / over:.2f}" if a and b else "–" for a, b in ends]
+            print(f"| `{spec}` | {first:,} to {last:,} | | **{exponents[0]}** | | **{exponents[1]}** | |")
     args.out.write_text(svg(series, args.recall))
 
 
