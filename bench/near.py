@@ -13,7 +13,9 @@ ratios to the first of ours, taken round by round.
 
 Builds run on all --cores with --build-threads, single queries and batches of one thread on the first core,
 batches of more on as many. Filters are shares of the rows, drawn at random, and near and far: a tenth of the
-rows, nearest to and farthest from a group of queries, which alone are then asked. Recall is computed here.
+rows, nearest to and farthest from a group of queries, which alone are then asked. Masks are made before; those of
+below0.01 and the like, whole numbers of a column that must lie below one, for every query within its time, one query a
+call. Recall is computed here.
 Memory is what is no page of a file, after 10,000 queries, less what there was before the build."""
 import argparse
 import importlib.util
@@ -82,12 +84,26 @@ def filters(names, base, queries, metric):
     order = np.argsort(distances(base, queries[group].mean(0, keepdims=True), metric)[0])
     tenth = len(base) // 10
     for name in names:
+        if name.startswith("below"):
+            yield name, column(base) < bound(name), every
+            continue
         mask = np.zeros(len(base), bool)
         if name in ("near", "far"):
             mask[order[:tenth] if name == "near" else order[-tenth:]] = True
             yield name, mask, group
         else:
             yield name, draw < float(name), every
+
+
+def column(base):
+    """A number below 10,000 for each row, as an attribute would be."""
+    import numpy as np
+
+    return np.random.default_rng(8).integers(0, 10_000, len(base), dtype=np.int32)
+
+
+def bound(name):
+    return int(10_000 * float(name.removeprefix("below")))
 
 
 def held():
@@ -178,7 +194,16 @@ def work(args):
             peer.filt(mask)
             for param in [0] if kind == "flat" else PROBES if kind == "ivf" else EF:
                 peer.fp = param
-                wall, found = timed(lambda: peer.batchf(queries[group], k), args.reps)
+                if name.startswith("below"):
+                    numbers, below = column(base), bound(name)
+
+                    def asked_one(query):
+                        peer.filt(numbers < below)
+                        return peer.batchf(query[None], k)[0]
+
+                    wall, found = timed(lambda: [asked_one(query) for query in queries[group]], args.reps)
+                else:
+                    wall, found = timed(lambda: peer.batchf(queries[group], k), args.reps)
                 share = recall(np.asarray(found), right)
                 out["filter"].append({"mask": name, "param": param, "recall": share, "qps_batch": len(group) / wall})
                 if share > 0.9995 or wall > 8:
@@ -215,7 +240,9 @@ def run_ours(args, spec, data, folder):
     groups = {}
     for name, mask, group in masks:
         np.save(folder / f"{name}.npy", mask)
-        groups.setdefault(name in ("near", "far"), (group, []))[1].append(name)
+        kind = "below" if name.startswith("below") else name in ("near", "far")
+        groups.setdefault(kind, (group, []))[1].append(name)
+    np.save(folder / "column.npy", column(base))
 
     def bench(queries, more):
         command = [args.kvant, "bench", "ann", "--base", str(args.dataset / "base.npy")]
@@ -238,10 +265,17 @@ def run_ours(args, spec, data, folder):
     for line in lines:
         point = {key: line[key] for key in ("param", "qps_one", "qps_batch", "batches", "p50_ms", "p99_ms")}
         out["points"].append(point | {"recall": recall(line["found"], truth)})
-    for group, names in groups.values():
+    for kind, (group, names) in groups.items():
         np.save(folder / "group.npy", queries[group])
-        more = [part for name in names for part in ("--filter-mask", str(folder / f"{name}.npy"))]
+        if kind == "below":
+            bounds = ",".join(str(bound(name)) for name in names)
+            more = ["--filter-column", str(folder / "column.npy"), "--filter-below", bounds]
+        else:
+            more = [part for name in names for part in ("--filter-mask", str(folder / f"{name}.npy"))]
         for line in bench(folder / "group.npy", more):
+            if kind == "below":
+                line["mask"] = next(name for name in names if f"below {bound(name)}" == line["mask"])
+                line["qps_batch"] = line["qps_one"]
             mask = next(mask for name, mask, _ in masks if name == line["mask"])
             right = nearest(base, queries[group], meta["metric"], args.k, mask)
             cell = {key: line[key] for key in ("mask", "param", "qps_one", "qps_batch")}

@@ -28,6 +28,15 @@ impl Bitmap {
         Self { words, len }
     }
 
+    /// The rows of `0..len` that `holds` says yes to; it is asked for each in order. O(len).
+    pub fn of(len: usize, mut holds: impl FnMut(Row) -> bool) -> Self {
+        let word = |from: usize| {
+            let rows = from..len.min(from + BITS);
+            rows.fold(0, |word, at| word | u64::from(holds(Row(at as u32))) << (at - from))
+        };
+        Self { words: (0..len).step_by(BITS).map(word).collect(), len }
+    }
+
     /// Number of rows the set ranges over (not how many are in it).
     pub fn len(&self) -> usize {
         self.len
@@ -112,6 +121,17 @@ impl Bitmap {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn rows_are_asked_one_by_one() {
+        for len in [0, 1, 63, 64, 65, 200] {
+            let bitmap = Bitmap::of(len, |row| row.0 % 3 == 1);
+            assert_eq!(bitmap.len(), len);
+            let rows: Vec<u32> = bitmap.iter().map(|row| row.0).collect();
+            assert_eq!(rows, (0..len as u32).filter(|row| row % 3 == 1).collect::<Vec<_>>());
+        }
+        assert_eq!(Bitmap::of(70, |_| true), Bitmap::full(70));
+    }
 
     #[test]
     fn behaves_as_a_set() {

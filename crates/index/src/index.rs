@@ -4,7 +4,7 @@ use crate::any::Before;
 use crate::spread::spread;
 use crate::{
     Account, AnyRows, AnyShape, BuildOptions, Certainty, CodeError, Effort, FileError, FloatRows,
-    Hit, IndexSpec, Metric, Rows, SearchError, SearchOptions, SearchResult, Spec, flat,
+    Hit, IndexSpec, Metric, Rows, SearchError, SearchOptions, SearchResult, Spec, Tuning, flat,
 };
 
 /// A shape and the rows it was built over, as an [`IndexSpec`] names them. The vectors stay with
@@ -27,6 +27,7 @@ pub struct Index<'a, B = Vec<u8>> {
     metric: Metric,
     shape: AnyShape,
     rows: AnyRows<'a, B>,
+    tuning: Option<Tuning>,
 }
 
 impl<'a> Index<'a> {
@@ -76,7 +77,25 @@ impl<'a, B: AsRef<[u8]> + Sync> Index<'a, B> {
         shape: AnyShape,
         rows: AnyRows<'a, B>,
     ) -> Self {
-        Self { spec, dim, metric, shape, rows }
+        Self { spec, dim, metric, shape, rows, tuning: None }
+    }
+
+    /// The same index, searched as hard as `tuning` says where a search leaves it at
+    /// [`Effort::Default`]; a tuning of another shape changes nothing.
+    #[must_use]
+    pub fn tuned(self, tuning: Tuning) -> Self {
+        Self { tuning: Some(tuning).filter(|tuning| tuning.fits(&self.spec)), ..self }
+    }
+
+    /// How hard searches try that say nothing of it, where that was found by trying.
+    pub fn tuning(&self) -> Option<Tuning> {
+        self.tuning
+    }
+
+    fn resolved<'o>(&self, options: &SearchOptions<'o>) -> SearchOptions<'o> {
+        let tuning = self.tuning.filter(|_| options.effort == Effort::Default);
+        let effort = tuning.map_or(options.effort, |tuning| tuning.effort_of(options.k));
+        SearchOptions { effort, ..*options }
     }
 
     /// Brings back what [`shape`](Self::shape) and [`rows`](Self::rows) gave as bytes, over the
@@ -148,6 +167,7 @@ impl<'a, B: AsRef<[u8]> + Sync> Index<'a, B> {
         options: &SearchOptions<'_>,
     ) -> Result<SearchResult, SearchError> {
         self.check(query, options)?;
+        let options = &self.resolved(options);
         let account = Account::new(&options.budget);
         let hits = self.shape.search_within(&self.rows, query, options, &account);
         Ok(SearchResult { hits, certainty: self.certainty(options, account.is_cut()) })
@@ -171,6 +191,7 @@ impl<'a, B: AsRef<[u8]> + Sync> Index<'a, B> {
         }
         let queries: Vec<&[f32]> = whole.collect();
         queries.iter().try_for_each(|query| self.check(query, options))?;
+        let options = &self.resolved(options);
         let found = self.shape.search_batch(&self.rows, &queries, options, threads);
         let result = |(hits, cut)| SearchResult { hits, certainty: self.certainty(options, cut) };
         Ok(found.into_iter().map(result).collect())

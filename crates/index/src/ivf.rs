@@ -16,13 +16,14 @@ use crate::{
     Scorer, SearchOptions, Top, flat,
 };
 
+pub(crate) use build::lists_of;
 use near::Near;
 use probe::{Probe, Seen};
 
 /// How rows are split into lists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct IvfOptions {
-    /// Lists; about `4·√n` where 0. Never more than rows.
+    /// Lists; about `√n` where 0. Never more than rows.
     pub lists: usize,
     /// Whether a row lies in two lists.
     pub spill: Spill,

@@ -5,6 +5,7 @@
 //! where shapes and codes are told apart at run time; [`Index`] holds one of each, named by an
 //! [`IndexSpec`]. Inside, lower is closer; [`Metric::score`] turns a distance round for people.
 //!
+//! [`Plan::auto`] tries shapes and codes on a sample of the rows, chooses, and says why.
 //! [`Stored`] is such an index as one file, given as bytes. [`Live`] is one that changes while it
 //! is searched.
 //!
@@ -29,6 +30,7 @@ mod limit;
 mod live;
 mod metric;
 mod order;
+mod plan;
 mod resume;
 mod row;
 mod rows;
@@ -39,6 +41,7 @@ mod spec;
 mod spread;
 mod stored;
 mod top;
+mod tuning;
 
 pub use any::AnyShape;
 pub use any::rows::{AnyRows, AnyScorer};
@@ -72,6 +75,7 @@ pub use live::{
 };
 pub use metric::{Metric, MetricError};
 pub use order::{Order, Ordered, OrderedScorer};
+pub use plan::{Memory, Plan, PlanError, PlanOptions, Reason, Step, Tried};
 pub use resume::Resumed;
 pub use row::Row;
 pub use rows::{Rows, Scorer};
@@ -80,3 +84,4 @@ pub use several::Among;
 pub use spec::{CodeSpec, IndexSpec, RerankSpec, Spec, SpecError};
 pub use stored::{Check, Sizes, Stored, StoredError};
 pub use top::Top;
+pub use tuning::Tuning;

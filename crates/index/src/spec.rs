@@ -24,7 +24,7 @@ pub enum Spec {
     /// Lists of rows near one another, of which some are scanned: `ivf1024`; with `x2` behind it
     /// each row lies in two lists.
     Ivf {
-        /// 1..=[`LISTS_MAX`]; about `4·√n` where 0.
+        /// 1..=[`LISTS_MAX`]; about `√n` where 0.
         lists: usize,
         /// Whether a row lies in two lists.
         spill: Spill,
@@ -157,7 +157,7 @@ pub enum CodeSpec {
 
 impl CodeSpec {
     /// Candidates per row wanted when something better measures again.
-    fn factor(self) -> usize {
+    pub(crate) fn factor(self) -> usize {
         match self {
             Self::Rotated(Width::One) | Self::Sign => 10,
             Self::Rotated(Width::Two) | Self::Product { .. } | Self::Opq { .. } => 4,

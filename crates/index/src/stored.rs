@@ -12,7 +12,7 @@ use crate::code::coded::metric_code;
 use crate::file::Reader;
 use crate::limit::{SPEC_MAX, STORED_DIM_MAX};
 use crate::{
-    AnyRows, AnyShape, FileError, FloatRows, Index, IndexSpec, Metric, ROWS_MAX, SpecError,
+    AnyRows, AnyShape, FileError, FloatRows, Index, IndexSpec, Metric, ROWS_MAX, SpecError, Tuning,
 };
 
 const KIND: Kind = Kind { magic: *b"KVANTIDX", version: 1, features: 0 };
@@ -21,6 +21,8 @@ const SHAPE: &str = "shape";
 const CODE: &str = "code";
 const RERANK: &str = "rerank";
 const ROWS: &str = "rows";
+/// How hard to search, where that was found by trying.
+const TUNING: &str = "tuning";
 
 /// Why a file is not opened as an index.
 #[derive(Debug, Error)]
@@ -125,6 +127,7 @@ struct Parts<'a> {
     code: Option<&'a [u8]>,
     rerank: Option<&'a [u8]>,
     rows: Option<&'a [u8]>,
+    tuning: Option<Vec<u8>>,
 }
 
 impl<'a> Parts<'a> {
@@ -134,13 +137,16 @@ impl<'a> Parts<'a> {
         let head =
             Head { spec: index.spec(), metric: index.metric(), dim: index.dim(), len: index.len() };
         let rows = rows.floats().map(bytes_of_f32);
-        Self { head: head.to_bytes(), shape: index.shape().to_bytes(), code, rerank, rows }
+        let tuning = index.tuning().map(Tuning::to_bytes);
+        Self { head: head.to_bytes(), shape: index.shape().to_bytes(), code, rerank, rows, tuning }
     }
 
     fn sections(&self) -> impl Iterator<Item = (&'static str, &[u8])> {
         let own = [(HEAD, Some(&self.head[..])), (SHAPE, Some(&self.shape[..]))];
         let others = [(CODE, self.code), (RERANK, self.rerank), (ROWS, self.rows)];
-        own.into_iter().chain(others).filter_map(|(name, data)| Some((name, data?)))
+        let tuning = [(TUNING, self.tuning.as_deref())];
+        let all = own.into_iter().chain(others).chain(tuning);
+        all.filter_map(|(name, data)| Some((name, data?)))
     }
 }
 
@@ -296,7 +302,23 @@ impl Stored {
         let rows =
             AnyRows::open_over(&self.spec, &ground, (self.code.clone(), rerank), shape.order());
         let rows = rows.map_err(|cause| self.wrong(CODE, cause))?;
-        Ok(Index::of_parts(self.spec, (dim, metric), shape, rows))
+        let index = Index::of_parts(self.spec, (dim, metric), shape, rows);
+        Ok(match self.tuning()? {
+            Some(tuning) => index.tuned(tuning),
+            None => index,
+        })
+    }
+
+    /// How hard searches try that say nothing of it, where that was found by trying.
+    ///
+    /// # Errors
+    /// [`StoredError`], naming the file and the remedy.
+    pub fn tuning(&self) -> Result<Option<Tuning>, StoredError> {
+        if !self.frame.has(TUNING) {
+            return Ok(None);
+        }
+        let tuning = Tuning::read(&self.frame.section(TUNING)?, &self.spec);
+        tuning.map(Some).map_err(|cause| self.wrong(TUNING, cause))
     }
 
     /// What it is.

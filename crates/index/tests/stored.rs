@@ -5,8 +5,8 @@
 use std::path::Path;
 
 use kvant_index::{
-    AnyRows, BuildOptions, Check, CodeSpec, FloatRows, Index, IndexSpec, Metric, RerankSpec,
-    SearchOptions, Spec, Spill, Stored, StoredError,
+    AnyRows, BuildOptions, Check, CodeSpec, Effort, FloatRows, Index, IndexSpec, Metric,
+    RerankSpec, SearchOptions, Spec, Spill, Stored, StoredError, Tuning,
 };
 use kvant_storage::frame::{self, Kind, Section};
 use kvant_storage::{Bytes, Dir, FsDir, MemDir, Name};
@@ -180,4 +180,37 @@ fn sections_that_do_not_fit_are_refused_by_name() {
     refused(&|parts| parts[2].truncate(100), None, "section \"code\": index of");
     refused(&|parts| parts[3].truncate(400), None, "section \"rows\": index of 400 bytes");
     refused(&|parts| parts[0][12] = 1, None, "section \"code\": index header: metric");
+}
+
+#[test]
+fn a_tuned_effort_comes_back() {
+    let data = clustered(N, DIM, 5);
+    let spec: IndexSpec = "ivf9,int8".parse().expect("a name");
+    let plain = build(&spec, &data, Metric::Euclid);
+    assert_eq!(open(plain.to_bytes(), Check::Everything).expect("whole").tuning().ok(), Some(None));
+    let tuning = Tuning { k: 4, effort: Effort::Probes(2) };
+    let other = Tuning { k: 4, effort: Effort::Ef(2) };
+    assert_eq!(build(&spec, &data, Metric::Euclid).tuned(other).tuning(), None, "of graphs");
+    let tuned = plain.tuned(tuning);
+    let bytes = tuned.to_bytes();
+    let stored = open(bytes.clone(), Check::Everything).expect("whole");
+    assert_eq!(stored.tuning().ok(), Some(Some(tuning)));
+    let index = stored.index().expect("whole");
+    assert_eq!(index.tuning(), Some(tuning));
+    let search = |effort| {
+        let options = SearchOptions { k: 4, effort, ..SearchOptions::default() };
+        index.search(&data[..DIM], &options).expect("a query that fits").hits
+    };
+    assert_eq!(search(Effort::Default), search(Effort::Probes(2)));
+    // What is no tuning of lists is told, by name.
+    let frame = frame::Frame::open(Bytes::from(bytes), Path::new("near"), &KIND).expect("whole");
+    let names = ["head", "shape", "code"];
+    let kept = names.map(|name| frame.section(name).expect("whole"));
+    let bad = [1, 0, 0, 0, 4, 0, 0, 0, 2, 0, 0, 0];
+    let sections = names.iter().zip(&kept).map(|(&name, data)| Section { name, data });
+    let sections: Vec<Section<'_>> =
+        sections.chain([Section { name: "tuning", data: &bad }]).collect();
+    let stored = open(frame::to_bytes(&KIND, 0, &sections), Check::Everything).expect("a frame");
+    let error = stored.index().expect_err("no tuning of lists").to_string();
+    assert!(error.contains("section \"tuning\"") && error.contains("build"), "{error}");
 }

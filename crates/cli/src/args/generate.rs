@@ -124,7 +124,7 @@ pub(crate) struct Bench {
 /// What is measured.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Measured {
-    Ann(BenchAnn),
+    Ann(Box<BenchAnn>),
     Embed(BenchEmbed),
     Generate(BenchGenerate),
 }

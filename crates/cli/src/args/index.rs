@@ -1,9 +1,10 @@
 //! Flags of `kvant index` and `kvant bench ann`.
 
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use clap::{Args, Subcommand};
-use kvant_index::{IndexSpec, Metric};
+use kvant_index::{IndexSpec, Memory, Metric, SpecError};
 
 use super::{Threads, at_least_one};
 
@@ -33,15 +34,39 @@ pub(crate) struct Indexing {
     pub(crate) metric: Metric,
     /// SHAPE[,CODE[,RERANK]]: flat, hnsw32 or ivf256; f32, f16, bf16, int8, rq1 to rq8, sign,
     /// bound2, bound4, pq96 or opq96; rerank8, rerank16 or rerank32, as rerank8x4 with candidates
-    /// per row wanted
-    #[arg(long, value_name = "SPEC", default_value = "hnsw")]
-    pub(crate) index: IndexSpec,
+    /// per row wanted. auto tries some on a part of the vectors, chooses, and says why
+    #[arg(long, value_name = "SPEC|auto", default_value = "hnsw")]
+    pub(crate) index: Wanted,
+    /// With --index auto, the share of true neighbours to find; 1 is all, for sure [default: 0.95]
+    #[arg(long, value_name = "SHARE")]
+    pub(crate) recall: Option<f64>,
+    /// With --index auto, what searches may hold in memory: bytes a row, as 200B, or in all, as
+    /// 64MB or 2GiB. What measures again stays in the file and is not counted
+    #[arg(long, value_name = "SIZE")]
+    pub(crate) memory: Option<Memory>,
     /// Which random choices the build makes
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(crate) seed: u64,
     /// Candidates kept while a graph looks for the neighbours of a new row
     #[arg(long, value_name = "N", value_parser = at_least_one)]
     pub(crate) ef_construction: Option<usize>,
+}
+
+/// Which index is built.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wanted {
+    /// Whatever serves best.
+    Auto,
+    /// This one.
+    Spec(IndexSpec),
+}
+
+impl FromStr for Wanted {
+    type Err = SpecError;
+
+    fn from_str(text: &str) -> Result<Self, SpecError> {
+        if text == "auto" { Ok(Self::Auto) } else { text.parse().map(Self::Spec) }
+    }
 }
 
 /// Build an index over the vectors of a file
@@ -52,6 +77,9 @@ pub(crate) struct IndexBuild {
     /// The new file
     #[arg(short, long, value_name = "FILE")]
     pub(crate) out: PathBuf,
+    /// With --index auto, how many rows searches will ask for
+    #[arg(short, long, default_value_t = 10, value_name = "K", value_parser = at_least_one)]
+    pub(crate) k: usize,
     #[command(flatten)]
     pub(crate) threads: Threads,
     /// Print one JSON object
@@ -72,11 +100,10 @@ pub(crate) struct IndexSearch {
     #[arg(short, long, default_value_t = 10, value_name = "K", value_parser = at_least_one)]
     pub(crate) k: usize,
     /// Measure every row instead of asking the index
-    #[arg(long, conflicts_with = "ef")]
+    #[arg(long, conflicts_with_all = ["ef", "probes"])]
     pub(crate) exact: bool,
-    /// How hard the index tries: candidates it keeps
-    #[arg(long, value_name = "N", value_parser = at_least_one)]
-    pub(crate) ef: Option<usize>,
+    #[command(flatten)]
+    pub(crate) effort: Effort,
     /// Only rows that are true, or not 0, in this .npy array of a value for each row
     #[arg(long, value_name = "FILE")]
     pub(crate) filter_mask: Option<PathBuf>,
@@ -97,6 +124,17 @@ pub(crate) struct IndexSearch {
     /// Print one JSON object
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// How hard an index tries.
+#[derive(Args, Clone, Copy, Debug)]
+pub(crate) struct Effort {
+    /// How hard a graph (hnsw) tries: candidates it keeps
+    #[arg(long, value_name = "N", value_parser = at_least_one)]
+    pub(crate) ef: Option<usize>,
+    /// How hard lists (ivf) try: how many of them are looked into
+    #[arg(long, value_name = "N", value_parser = at_least_one, conflicts_with = "ef")]
+    pub(crate) probes: Option<usize>,
 }
 
 /// Say what an index holds
@@ -145,6 +183,14 @@ pub(crate) struct BenchAnn {
     /// each is measured by itself
     #[arg(long = "filter-mask", value_name = "FILE")]
     pub(crate) masks: Vec<PathBuf>,
+    /// A .npy array of a whole number for each row: with --filter-below, only rows whose number is
+    /// less are allowed, which is found out for every call, within its time
+    #[arg(long, value_name = "FILE", conflicts_with = "masks", requires = "filter_below")]
+    pub(crate) filter_column: Option<PathBuf>,
+    /// What numbers of --filter-column must lie below; several, as 10,500, are measured each
+    #[arg(long, value_name = "N", value_delimiter = ',', requires = "filter_column")]
+    #[arg(allow_hyphen_values = true)]
+    pub(crate) filter_below: Vec<i64>,
     /// The true neighbours, a .npy array (queries, at least K) of whole numbers [default: computed]
     #[arg(long, value_name = "FILE")]
     pub(crate) ground_truth: Option<PathBuf>,
@@ -172,8 +218,8 @@ pub(crate) struct MeasureIndex {
     pub(crate) queries: PathBuf,
     #[arg(long)]
     pub(crate) k: usize,
-    #[arg(long)]
-    pub(crate) ef: Option<usize>,
+    #[command(flatten)]
+    pub(crate) effort: Effort,
     /// Searches in all
     #[arg(long)]
     pub(crate) count: usize,

@@ -2,19 +2,21 @@
 
 mod build;
 mod info;
+mod plan;
 mod search;
 
-pub(super) use build::{base, build};
+pub(super) use build::{Made, base, build};
+pub(super) use plan::Account;
 pub(super) use search::ids;
 
 use std::path::Path;
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, bail, ensure};
 use kvant_db::source::npy::Whole;
 use kvant_db::source::{Fields, Source};
-use kvant_index::{Bitmap, Check, Effort, Metric, ROWS_MAX, Row, Stored};
+use kvant_index::{Bitmap, Check, Effort, IndexSpec, Metric, ROWS_MAX, Row, Spec, Stored};
 
-use crate::args::{Index, Indexed};
+use crate::args::{self, Index, Indexed};
 use crate::progress::{Audience, Progress, Unit};
 
 pub(super) fn run(args: &Index) -> anyhow::Result<()> {
@@ -96,11 +98,21 @@ pub(super) fn open(path: &Path, verify: bool) -> anyhow::Result<Stored> {
     Ok(Stored::open(kvant_storage::read_file(path)?, path, check)?)
 }
 
-/// What --exact and --ef say.
-pub(super) fn effort(exact: bool, ef: Option<usize>) -> Effort {
-    match ef {
-        _ if exact => Effort::Exact,
-        Some(ef) => Effort::Ef(ef),
-        None => Effort::Default,
+/// What --ef and --probes say of an index that is what `spec` says.
+///
+/// # Errors
+/// If it does not fit the shape.
+pub(super) fn effort(asked: args::Effort, spec: &IndexSpec) -> anyhow::Result<Effort> {
+    match (spec.shape, asked.ef, asked.probes) {
+        (_, None, None) => Ok(Effort::Default),
+        (Spec::Hnsw { .. }, Some(ef), _) => Ok(Effort::Ef(ef)),
+        (Spec::Ivf { .. }, _, Some(probes)) => Ok(Effort::Probes(probes)),
+        (Spec::Hnsw { .. }, None, _) => bail!("--probes is for lists, {spec} is a graph: use --ef"),
+        (Spec::Ivf { .. }, _, None) => {
+            bail!("--ef is for graphs, {spec} is of lists: use --probes")
+        }
+        (Spec::Flat, ..) => {
+            bail!("{spec} measures every row: --ef is for graphs, --probes for lists, use neither")
+        }
     }
 }

@@ -42,12 +42,9 @@ pub(super) fn index(args: &MeasureIndex) -> anyhow::Result<()> {
     let before = held_bytes();
     let mut stored = index::open(&args.file, false)?;
     stored.load()?;
+    let effort = index::effort(args.effort, &stored.spec())?;
+    let options = SearchOptions { k: args.k, effort, ..SearchOptions::default() };
     let index = stored.index()?;
-    let options = SearchOptions {
-        k: args.k,
-        effort: index::effort(false, args.ef),
-        ..SearchOptions::default()
-    };
     for query in queries.data.chunks_exact(queries.dim).cycle().take(args.count) {
         std::hint::black_box(index.search(query, &options)?);
     }

@@ -165,6 +165,7 @@ fn damage_and_misuse_are_told_in_a_line() {
         (search("a.kvant", &["--filter-mask", "q.npy"]), &["q.npy", "must be whole"]),
         (search("a.kvant", &["-o", "a.kvant"]), &["a.kvant: already exists"]),
         (search("a.kvant", &["-o", "a.txt"]), &["a.txt", ".npy"]),
+        (search("a.kvant", &["--probes", "3"]), &["a.kvant", "a graph: use --ef"]),
         (build("none.npy", "x.kvant"), &["none.npy: no vectors"]),
         (build("b.npy", "a.kvant"), &["a.kvant: already exists"]),
         (bench(&["--ground-truth", "short.npy"]), &["short.npy", "(2, 1)", "(40, 10)"]),
@@ -185,6 +186,117 @@ fn damage_and_misuse_are_told_in_a_line() {
     assert!(line.contains("b.npy") && line.contains("use cosine, dot or euclid"), "{line}");
     let output = house.command(&["index", "build", "--index", "tree"]).output().expect("runs");
     assert_eq!(output.status.code(), Some(2));
+}
+
+#[test]
+fn lists_are_told_how_many_to_look_into() {
+    let (house, data, queries) = with_vectors();
+    house.run("index build --base b.npy --metric l2 --index ivf40,int8 -o lists.kvant");
+    house.run("index build --base b.npy --metric l2 --index flat -o flat.kvant");
+    let truth = nearest((&data, &queries), "l2", 10, |_| true);
+    let right = |probes: usize| {
+        let out = format!("found{probes}.npy");
+        house.run(&format!("index search lists.kvant --queries q.npy --probes {probes} -o {out}"));
+        let found = rows(&house, &out);
+        let pairs = found.chunks(10).zip(truth.chunks(10));
+        pairs.map(|(a, b)| a.iter().filter(|row| b.contains(row)).count()).sum::<usize>()
+    };
+    let (one, few, all) = (right(1), right(6), right(40));
+    assert!(one < few && few <= all, "{one}, {few}, {all}");
+    assert!(all as f64 >= 0.97 * truth.len() as f64, "{all} of {}", truth.len());
+    let search = |file, flag| ["index", "search", file, "--queries", "q.npy", flag, "4"];
+    let line = house.fail(&search("lists.kvant", "--ef"));
+    assert!(line.contains("lists.kvant") && line.contains("use --probes"), "{line}");
+    for flag in ["--ef", "--probes"] {
+        let line = house.fail(&search("flat.kvant", flag));
+        assert!(line.contains("flat measures every row") && line.contains("neither"), "{line}");
+    }
+    for more in [["--probes", "0"], ["--exact", "--probes=2"], ["--ef=2", "--probes=2"]] {
+        let search = ["index", "search", "lists.kvant", "--queries", "q.npy"];
+        let output = house.command(&[&search[..], &more].concat()).output().expect("runs");
+        assert_eq!(output.status.code(), Some(2), "{more:?}");
+    }
+}
+
+/// The effort that was tuned is kept in the file, and searches take it.
+#[test]
+fn auto_chooses_says_why_and_is_remembered() {
+    let (house, data, queries) = with_vectors();
+    let flags = "--base b.npy --metric l2 --index auto --memory 60B --threads 2";
+    let told = house.run(&format!("index build {flags} --recall 0.9 -o text.kvant"));
+    for words in ["at most", "ivf", "chosen in", "others, held out of them", "0.9"] {
+        assert!(told.contains(words), "{words}: {told}");
+    }
+    let build = ["index", "build", "--base", "b.npy", "--metric", "l2", "--index", "auto"];
+    let more = ["--memory", "60B", "--recall", "0.9", "-k", "5", "-o", "a.kvant"];
+    let built = house.json(&[&build[..], &more].concat());
+    let plan = &built["plan"];
+    assert_eq!((&plan["index"], &plan["k"]), (&built["index"], &json!(5)), "{built}");
+    assert_eq!((&plan["memory"], &plan["recall"]), (&json!("60B"), &json!(0.9)), "{built}");
+    assert!(plan["reasons"].as_array().is_some_and(|all| all.len() >= 3), "{built}");
+    assert!(plan["tried"].as_array().is_some_and(|all| all.len() >= 3), "{built}");
+    assert!(built["bytes_per_vector_hot"].as_f64() <= Some(60.0), "{built}");
+    let info = house.json(&["index", "info", "a.kvant"]);
+    assert_eq!((&info["effort"], &info["k"]), (&plan["effort"], &json!(5)), "{info}");
+    assert!(house.run("index info a.kvant").contains("effort"));
+    let (name, count) =
+        info["effort"].as_object().and_then(|all| all.iter().next()).expect("an effort");
+    house.run("index search a.kvant --queries q.npy -k 5 -o usual.npy");
+    house.run(&format!("index search a.kvant --queries q.npy -k 5 --{name} {count} -o said.npy"));
+    let found = rows(&house, "usual.npy");
+    assert_eq!(found, rows(&house, "said.npy"));
+    let truth = nearest((&data, &queries), "l2", 5, |_| true);
+    let right = found.chunks(5).zip(truth.chunks(5));
+    let right: usize = right.map(|(a, b)| a.iter().filter(|row| b.contains(row)).count()).sum();
+    assert!(right as f64 >= 0.85 * truth.len() as f64, "{right} of {}", truth.len());
+    let whole = house.json(&[&build[..], &["--recall", "1", "-o", "exact.kvant"]].concat());
+    assert_eq!((&whole["index"], &whole["plan"]["effort"]), (&json!("flat,bound4"), &Value::Null));
+    for (more, words) in [
+        (&["--recall", "0"][..], "b.npy: recall 0 is not above 0 and at most 1"),
+        (&["--recall", "1.5"], "recall 1.5 is not"),
+        (&["--memory", "1B"], "bytes a row are too few: any index takes at least"),
+        (&["--memory", "2kB"], "bytes in all"),
+        (&["--recall", "1", "--memory", "47B"], "exact search takes at least 48.0, 144000 bytes"),
+    ] {
+        let line = house.fail(&[&build[..], &["-o", "no.kvant"], more].concat());
+        assert!(line.contains(words), "{more:?}: {line}");
+    }
+    let given = ["index", "build", "--base", "b.npy", "--metric", "l2", "--index", "hnsw"];
+    for (more, words) in
+        [(["--recall", "0.9"], "--recall is what"), (["--memory", "9B"], "--memory is for")]
+    {
+        let line = house.fail(&[&given[..], &["-o", "no.kvant"], &more].concat());
+        assert!(line.contains(words) && line.contains("auto"), "{line}");
+    }
+    let budget = [&build[..], &["--memory", "9 MB", "-o", "no.kvant"]].concat();
+    assert_eq!(house.command(&budget).output().expect("runs").status.code(), Some(2));
+}
+
+#[test]
+fn the_bench_of_auto_builds_once_and_sweeps() {
+    let (house, ..) = with_vectors();
+    let bench = "bench ann --base b.npy --queries q.npy --metric l2 --threads 2 --reps 1";
+    let told = house.run(&format!("{bench} --index auto --memory 60B --out d"));
+    assert!(told.contains("chosen in") && told.contains("kvant auto: "), "{told}");
+    let plan = std::fs::read_to_string(house.path("d/plan.json")).expect("written");
+    let plan: Value = serde_json::from_str(&plan).expect("JSON");
+    let all = lines(&house, "d/result.jsonl");
+    assert!(all.len() > 1, "{all:?}");
+    let recall = |line: &Value| line["recall"].as_f64().expect("a number");
+    assert!(all.iter().all(|line| recall(line) >= 0.8), "{all:?}");
+    assert!(all[..all.len() - 1].iter().all(|line| recall(line) <= 0.9995), "{all:?}");
+    let name = format!("kvant auto: {}", plan["index"].as_str().expect("a name"));
+    let params: Vec<u64> = all.iter().filter_map(|line| line["param"].as_u64()).collect();
+    assert!(params.is_sorted_by(|a, b| a < b), "{params:?}");
+    for line in &all {
+        assert_eq!(line["engine"], json!(name));
+        assert!(line["plan_s"].as_f64() > Some(0.0), "{line}");
+        let effort = plan["effort"].as_object().and_then(|all| all.values().next());
+        assert_eq!(line["tuned"], json!(effort == Some(&line["param"])), "{line}");
+    }
+    let exact = format!("{bench} --index auto --recall 1 --out e --json");
+    let exact: Value = serde_json::from_str(&house.run(&exact)).expect("JSON");
+    assert_eq!((&exact[0]["recall"], exact.as_array().map(Vec::len)), (&json!(1.0), Some(1)));
 }
 
 fn lines(house: &House, name: &str) -> Vec<Value> {
@@ -236,6 +348,35 @@ fn several_masks_and_numbers_of_threads_are_measured() {
         let batches = line["batches"].as_array().expect("a list");
         let threads: Vec<&Value> = batches.iter().map(|batch| &batch["threads"]).collect();
         assert_eq!((&line["recall"], threads), (&json!(1.0), vec![&json!(1), &json!(2)]));
+    }
+}
+
+/// A predicate asked in every call allows the rows that a mask made before does.
+#[test]
+fn predicates_are_asked_within_the_time() {
+    let (house, ..) = with_vectors();
+    let numbers: Vec<i32> =
+        (0..ROWS as i32).map(|row| if row % 3 == 0 { -5 } else { row }).collect();
+    house.write("c.npy", npy::encode_whole(&numbers, 1));
+    let flags = "--base b.npy --queries q.npy --metric l2 --reps 1 --index hnsw8,int8";
+    house.run(&format!("bench ann {flags} --filter-mask m.npy --out d"));
+    house.run(&format!("bench ann {flags} --filter-column c.npy --filter-below -4,10 --out e"));
+    let (masked, asked) = (lines(&house, "d/result.jsonl"), lines(&house, "e/result.jsonl"));
+    assert_eq!(asked[0]["mask"], "below -4");
+    assert_eq!(asked[asked.len() - 1]["allowed"], json!(1000 + 6));
+    for (at, line) in masked.iter().enumerate() {
+        assert_eq!((&asked[at]["allowed"], &line["allowed"]), (&json!(1000), &json!(1000)));
+        let name = format!("ids-{at}.npy");
+        assert_eq!(rows(&house, &format!("d/{name}")), rows(&house, &format!("e/{name}")));
+    }
+    let bench = "bench ann --base b.npy --queries q.npy --metric l2 --index flat --out f";
+    let short = format!("{bench} --filter-column q.npy --filter-below 1");
+    let line = house.fail(&short.split(' ').collect::<Vec<_>>());
+    assert!(line.contains("q.npy"), "{line}");
+    for wrong in ["--filter-column c.npy", "--filter-below 3"] {
+        let wrong = format!("{bench} {wrong}");
+        let wrong: Vec<&str> = wrong.split(' ').collect();
+        assert_eq!(house.command(&wrong).output().expect("runs").status.code(), Some(2));
     }
 }
 

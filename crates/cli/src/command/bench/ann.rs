@@ -4,8 +4,10 @@ mod page;
 mod time;
 mod truth;
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::Command;
+use std::sync::Arc;
 
 use anyhow::{Context, ensure};
 use kvant_db::source::npy;
@@ -13,7 +15,7 @@ use kvant_eval::ann::recall;
 use kvant_index::{Bitmap, Check, Effort, Index, IndexSpec, SearchOptions, Sizes, Spec, Stored};
 use serde::Serialize;
 
-use super::super::index::{self, Vectors};
+use super::super::index::{self, Account, Made, Vectors};
 use super::super::measure::Held;
 use crate::args::BenchAnn;
 use crate::print::{self, Lean, Table};
@@ -25,12 +27,14 @@ const EF: [usize; 13] = [10, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 76
 const PROBES: [usize; 16] = [2, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512];
 /// No further setting is measured past this recall.
 const ENOUGH: f64 = 0.9995;
+/// Of an index that was chosen, settings below this recall are not told.
+const LEAST: f64 = 0.8;
 /// The recall at which memory is taken, and searches in all for it.
 const USUAL: f64 = 0.95;
 const SEARCHES: usize = 10_000;
 
 /// How a setting is called.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(untagged)]
 enum Param {
     Number(usize),
@@ -44,16 +48,29 @@ struct Setting {
     effort: Effort,
 }
 
-/// Every setting of an index, cheap ones first.
-fn settings(spec: &IndexSpec) -> Vec<Setting> {
+/// Every setting of an index, cheap ones first, and the one that was chosen, if any was.
+fn settings(spec: &IndexSpec, chosen: Option<Effort>) -> Vec<Setting> {
+    let with = |all: &[usize], chosen: Option<usize>| {
+        let all: BTreeSet<usize> = all.iter().copied().chain(chosen).collect();
+        all.into_iter()
+    };
     match spec.shape {
         Spec::Flat => vec![Setting { param: Param::Name("scan"), effort: Effort::Default }],
         Spec::Ivf { .. } => {
             let of = |lists| Setting { param: Param::Number(lists), effort: Effort::Probes(lists) };
-            PROBES.map(of).to_vec()
+            let own = chosen.and_then(|effort| match effort {
+                Effort::Probes(lists) => Some(lists),
+                Effort::Default | Effort::Ef(_) | Effort::Exact => None,
+            });
+            with(&PROBES, own).map(of).collect()
         }
         Spec::Hnsw { .. } => {
-            EF.map(|ef| Setting { param: Param::Number(ef), effort: Effort::Ef(ef) }).to_vec()
+            let of = |ef| Setting { param: Param::Number(ef), effort: Effort::Ef(ef) };
+            let own = chosen.and_then(|effort| match effort {
+                Effort::Ef(ef) => Some(ef),
+                Effort::Default | Effort::Probes(_) | Effort::Exact => None,
+            });
+            with(&EF, own).map(of).collect()
         }
     }
 }
@@ -78,6 +95,10 @@ struct Line {
     threads: usize,
     build_s: f64,
     build_threads: usize,
+    /// Seconds of the choice, where the index was chosen.
+    plan_s: Option<f64>,
+    /// Whether this is the effort that was chosen.
+    tuned: bool,
     /// Bytes of the index on disk.
     size: u64,
     n: usize,
@@ -108,6 +129,7 @@ struct Task<'a> {
     args: &'a BenchAnn,
     queries: &'a Vectors,
     cells: Vec<Cell>,
+    plan: Option<Chosen>,
     audience: Audience,
 }
 
@@ -116,7 +138,22 @@ struct Cell {
     /// The file of the mask.
     mask: Option<String>,
     allowed: Option<Bitmap>,
+    /// Says which rows are allowed, and is asked in every call.
+    predicate: Option<Predicate>,
     truth: Vec<i32>,
+}
+
+/// Rows whose number in a column is below another.
+struct Predicate {
+    column: Arc<Vec<i64>>,
+    below: i64,
+}
+
+impl Predicate {
+    fn allowed(&self) -> Bitmap {
+        let column = &self.column;
+        Bitmap::of(column.len(), |row| column[row.position()] < self.below)
+    }
 }
 
 impl Task<'_> {
@@ -133,7 +170,7 @@ pub(super) fn run(args: &BenchAnn) -> anyhow::Result<()> {
     let base = index::base(of, audience)?;
     let queries = Vectors::read(&args.queries, "test", audience)?;
     queries.hold_to(base.dim, &args.queries)?;
-    let mut task = Task { args, queries: &queries, cells: Vec::new(), audience };
+    let mut task = Task { args, queries: &queries, cells: Vec::new(), plan: None, audience };
     let most = task.threads_most();
     if let Some(given) = args.cores.as_ref().map(|cores| cores.numbers().len()) {
         ensure!(given >= most, "--pin names {given} cores for {most} threads: give more");
@@ -141,7 +178,10 @@ pub(super) fn run(args: &BenchAnn) -> anyhow::Result<()> {
     task.cells = truth::cells(&task, &base)?;
     std::fs::create_dir_all(out).with_context(|| format!("{}: cannot create", out.display()))?;
     let build_threads = args.build_threads.unwrap_or(most);
-    let (built, build_s) = index::build(of, &base, build_threads, audience)?;
+    let Made { index: built, account, seconds: build_s } =
+        index::build(of, &base, (build_threads, args.k), audience)?;
+    task.plan = plan_file(out, account.as_ref())?;
+    let shape = built.spec().shape;
     let file = out.join("index.kvant");
     let mut sink = kvant_storage::stream_passing_file(&file)?;
     built.write(&mut *sink)?;
@@ -155,7 +195,7 @@ pub(super) fn run(args: &BenchAnn) -> anyhow::Result<()> {
     } else {
         sweep(&task, &built, &cost)?
     };
-    let held = held(&task, &file, &lines)?;
+    let held = held(&task, (&file, shape), &lines)?;
     for line in &mut lines {
         line.rss_delta = held;
         line.rss_per_vector = held.map(|bytes| bytes as f64 / line.n as f64);
@@ -169,9 +209,29 @@ pub(super) fn run(args: &BenchAnn) -> anyhow::Result<()> {
     if args.json {
         return print::json(&lines);
     }
+    if let Some(account) = &account {
+        print::all(&account.text()?)?;
+    }
     print::all(&table(&lines))?;
     print::all(&page::levels(&curves))?;
     print::line(&format!("{}: result.jsonl, plot.html, index.kvant", out.display()))
+}
+
+/// Writes why an index was chosen, and gives what the bench says of it.
+fn plan_file(out: &Path, account: Option<&Account>) -> anyhow::Result<Option<Chosen>> {
+    let Some(account) = account else { return Ok(None) };
+    let text = serde_json::to_string_pretty(account)? + "\n";
+    kvant_storage::write_file_atomic(&out.join("plan.json"), text.as_bytes())?;
+    let effort = account.tuning.map(|tuning| tuning.effort);
+    Ok(Some(Chosen { effort, seconds: account.seconds }))
+}
+
+/// What was chosen by trying.
+#[derive(Clone, Copy, Debug)]
+struct Chosen {
+    /// How hard its searches try.
+    effort: Option<Effort>,
+    seconds: f64,
 }
 
 /// What the index took and takes.
@@ -188,13 +248,17 @@ fn sweep<B: AsRef<[u8]> + Sync>(
     index: &Index<'_, B>,
     cost: &Cost,
 ) -> anyhow::Result<Vec<Line>> {
-    let settings = settings(&index.spec());
+    let settings = settings(&index.spec(), task.plan.and_then(|chosen| chosen.effort));
+    let last = settings.last().map_or(Param::Name(""), |setting| setting.param.clone());
     let total = settings.len() * task.cells.len();
     let bar = Progress::new("searching", Some(total as u64), Unit::Items, task.audience);
     let mut lines = Vec::new();
     for cell in &task.cells {
         for setting in &settings {
             let mut line = measure(task, (index, cost), cell, setting)?;
+            if task.plan.is_some() && line.recall < LEAST && line.param != last {
+                continue;
+            }
             line.ids = format!("ids-{}.npy", lines.len());
             let file = npy::encode_whole(&line.found, task.args.k);
             kvant_storage::write_file_atomic(&task.args.out.join(&line.ids), &file)?;
@@ -220,12 +284,13 @@ fn measure<B: AsRef<[u8]> + Sync>(
     let allowed = cell.allowed.as_ref();
     let options =
         SearchOptions { k: args.k, effort: setting.effort, allowed, ..SearchOptions::default() };
-    let timed = time::measure(task, index, &options)?;
+    let timed = time::measure(task, index, (&options, cell.predicate.as_ref()))?;
     let each = |bytes: u64| bytes as f64 / n as f64;
     let first = timed.batches.first().copied().unwrap_or(Batch { threads: 1, qps: 0.0 });
+    let auto = if task.plan.is_some() { "auto: " } else { "" };
     let mask = cell.mask.as_ref().map_or_else(String::new, |mask| format!(" · {mask}"));
     Ok(Line {
-        engine: format!("kvant {}{mask}", index.spec()),
+        engine: format!("kvant {auto}{}{mask}", index.spec()),
         param: setting.param.clone(),
         ids: String::new(),
         recall: recall(&timed.ids, &cell.truth, args.k),
@@ -238,6 +303,8 @@ fn measure<B: AsRef<[u8]> + Sync>(
         threads: first.threads,
         build_s: cost.build_s,
         build_threads: cost.build_threads,
+        plan_s: task.plan.map(|chosen| chosen.seconds),
+        tuned: task.plan.is_some_and(|chosen| chosen.effort == Some(setting.effort)),
         size: cost.size,
         n,
         k: args.k,
@@ -253,13 +320,23 @@ fn measure<B: AsRef<[u8]> + Sync>(
 }
 
 /// Memory that searches of the usual recall hold, `None` where the system does not tell.
-fn held(task: &Task<'_>, file: &Path, lines: &[Line]) -> anyhow::Result<Option<u64>> {
+fn held(
+    task: &Task<'_>,
+    (file, shape): (&Path, Spec),
+    lines: &[Line],
+) -> anyhow::Result<Option<u64>> {
     let usual = lines.iter().find(|line| line.recall >= USUAL).or(lines.last());
     let mut command = Command::new(std::env::current_exe().context("this program")?);
     command.arg("measure-index").arg(file).arg("--queries").arg(&task.args.queries);
     command.args(["--k", &task.args.k.to_string(), "--count", &SEARCHES.to_string()]);
-    if let Some(Line { param: Param::Number(ef), .. }) = usual {
-        command.args(["--ef", &ef.to_string()]);
+    match (usual.map(|line| &line.param), shape) {
+        (Some(Param::Number(ef)), Spec::Hnsw { .. }) => {
+            command.args(["--ef", &ef.to_string()]);
+        }
+        (Some(Param::Number(probes)), Spec::Ivf { .. }) => {
+            command.args(["--probes", &probes.to_string()]);
+        }
+        _ => {}
     }
     let output = command.output().context("the process that measures memory")?;
     let said = String::from_utf8_lossy(&output.stderr);

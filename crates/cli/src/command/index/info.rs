@@ -5,6 +5,7 @@ use std::path::Path;
 
 use serde::Serialize;
 
+use super::plan::Told;
 use crate::args::IndexInfo;
 use crate::print;
 
@@ -16,6 +17,10 @@ struct Info<'a> {
     metric: String,
     rows: usize,
     dim: usize,
+    /// How hard searches try that say nothing of it, where that was found by trying, and for how
+    /// many rows.
+    effort: Option<Told>,
+    k: Option<usize>,
     bytes_disk: u64,
     /// Of links and the like.
     bytes_shape: u64,
@@ -33,12 +38,15 @@ pub(super) fn run(args: &IndexInfo) -> anyhow::Result<()> {
     let bytes_disk = kvant_storage::read_file(&args.file)?.len() as u64;
     let stored = super::open(&args.file, args.verify)?;
     let (sizes, rows) = (stored.sizes(), stored.len());
+    let tuning = stored.tuning()?;
     let info = Info {
         file: &args.file,
         index: stored.spec().to_string(),
         metric: stored.metric().to_string(),
         rows,
         dim: stored.dim(),
+        effort: tuning.and_then(|tuning| Told::of(tuning.effort)),
+        k: tuning.map(|tuning| tuning.k),
         bytes_disk,
         bytes_shape: sizes.shape,
         bytes_code: sizes.code,
@@ -65,6 +73,11 @@ pub(super) fn run(args: &IndexInfo) -> anyhow::Result<()> {
         ("on disk", each(bytes_disk)),
     ] {
         writeln!(text, "{name:<11} {value}")?;
+    }
+    if let (Some(effort), Some(k)) = (info.effort, info.k) {
+        let (Told::Ef(count) | Told::Probes(count)) = effort;
+        let what = if matches!(effort, Told::Ef(_)) { "candidates" } else { "lists" };
+        writeln!(text, "{:<11} {count} {what} for {k} rows", "effort")?;
     }
     if args.verify {
         writeln!(text, "{:<11} all checksums hold", "verified")?;

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use kvant_db::source::{Format, npy};
-use kvant_index::{Budget, Certainty, Hit, Metric, SearchOptions, SearchResult};
+use kvant_index::{Budget, Certainty, Effort, Hit, Metric, SearchOptions, SearchResult};
 use serde::Serialize;
 
 use super::Vectors;
@@ -56,11 +56,13 @@ pub(super) fn run(args: &IndexSearch) -> anyhow::Result<()> {
     queries.hold_to(stored.dim(), &args.queries)?;
     let allowed =
         args.filter_mask.as_deref().map(|path| super::mask(path, stored.len())).transpose()?;
+    let effort = super::effort(args.effort, &stored.spec());
+    let effort = effort.with_context(|| args.file.display().to_string())?;
     let began = Instant::now();
     let deadline = args.timeout.and_then(|ms| began.checked_add(Duration::from_millis(ms)));
     let options = SearchOptions {
         k: args.k,
-        effort: super::effort(args.exact, args.ef),
+        effort: if args.exact { Effort::Exact } else { effort },
         allowed: allowed.as_ref(),
         budget: Budget { distances: args.max_distances, deadline, cancel: None },
     };

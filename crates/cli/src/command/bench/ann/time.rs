@@ -7,7 +7,7 @@ use kvant_model::Cores;
 
 use super::super::super::index::ids;
 use super::super::median;
-use super::{Batch, Task};
+use super::{Batch, Predicate, Task};
 
 /// Queries before anything is measured.
 const WARM: usize = 50;
@@ -28,7 +28,7 @@ pub(super) struct Timed {
 pub(super) fn measure<B: AsRef<[u8]> + Sync>(
     task: &Task<'_>,
     index: &Index<'_, B>,
-    options: &SearchOptions<'_>,
+    (options, predicate): (&SearchOptions<'_>, Option<&Predicate>),
 ) -> anyhow::Result<Timed> {
     let (args, queries) = (task.args, task.queries);
     let warm = WARM.min(queries.rows()) * queries.dim;
@@ -39,7 +39,9 @@ pub(super) fn measure<B: AsRef<[u8]> + Sync>(
         let mut seconds = Vec::new();
         for _ in 0..args.reps {
             let began = Instant::now();
-            found = index.search_batch(&queries.data, options, threads)?;
+            let own = predicate.map(Predicate::allowed);
+            let options = SearchOptions { allowed: own.as_ref().or(options.allowed), ..*options };
+            found = index.search_batch(&queries.data, &options, threads)?;
             seconds.push(began.elapsed().as_secs_f64());
         }
         batches.push(Batch { threads, qps: queries.rows() as f64 / median(&mut seconds) });
@@ -47,7 +49,7 @@ pub(super) fn measure<B: AsRef<[u8]> + Sync>(
     let hits: Vec<&[Hit]> = found.iter().map(|result| &result.hits[..]).collect();
     let ids = ids(hits.into_iter(), args.k);
     hold(args.cores.as_ref(), 1)?;
-    let (qps_one, mut calls) = one_by_one(task, index, options)?;
+    let (qps_one, mut calls) = one_by_one(task, index, (options, predicate))?;
     let p50_ms = median(&mut calls);
     let p99_ms = calls[(calls.len() * 99).div_ceil(100) - 1];
     Ok(Timed { ids, qps_one, batches, p50_ms, p99_ms })
@@ -57,7 +59,7 @@ pub(super) fn measure<B: AsRef<[u8]> + Sync>(
 fn one_by_one<B: AsRef<[u8]> + Sync>(
     task: &Task<'_>,
     index: &Index<'_, B>,
-    options: &SearchOptions<'_>,
+    (options, predicate): (&SearchOptions<'_>, Option<&Predicate>),
 ) -> anyhow::Result<(f64, Vec<f64>)> {
     let queries = task.queries;
     let each = || queries.data.chunks_exact(queries.dim);
@@ -71,7 +73,9 @@ fn one_by_one<B: AsRef<[u8]> + Sync>(
         let round = Instant::now();
         for query in each().take(count) {
             let call = Instant::now();
-            std::hint::black_box(index.search(query, options)?);
+            let own = predicate.map(Predicate::allowed);
+            let options = SearchOptions { allowed: own.as_ref().or(options.allowed), ..*options };
+            std::hint::black_box(index.search(query, &options)?);
             calls.push(call.elapsed().as_secs_f64() * 1e3);
         }
         seconds.push(round.elapsed().as_secs_f64());

@@ -1,6 +1,7 @@
 //! The true neighbours: read from a file, or measured one and all.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::ensure;
 use kvant_db::source::npy::Whole;
@@ -9,13 +10,17 @@ use kvant_index::{
 };
 
 use super::super::super::index::{Vectors, ids, mask};
-use super::{Cell, Task};
+use super::{Cell, Predicate, Task};
 
 /// A cell for each mask, or one with all rows.
 pub(super) fn cells(task: &Task<'_>, base: &Vectors) -> anyhow::Result<Vec<Cell>> {
     let args = task.args;
+    if let Some(path) = &args.filter_column {
+        return columns(task, base, path);
+    }
     if args.masks.is_empty() {
-        return Ok(vec![Cell { mask: None, allowed: None, truth: truth(task, base, None)? }]);
+        let truth = truth(task, base, None)?;
+        return Ok(vec![Cell { mask: None, allowed: None, predicate: None, truth }]);
     }
     ensure!(
         args.ground_truth.is_none() || args.masks.len() == 1,
@@ -25,9 +30,29 @@ pub(super) fn cells(task: &Task<'_>, base: &Vectors) -> anyhow::Result<Vec<Cell>
         let allowed = mask(path, base.rows())?;
         let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         let truth = truth(task, base, Some(&allowed))?;
-        Ok(Cell { mask: Some(name), allowed: Some(allowed), truth })
+        Ok(Cell { mask: Some(name), allowed: Some(allowed), predicate: None, truth })
     };
     args.masks.iter().map(cell).collect()
+}
+
+/// A cell for each bound on the numbers of a column.
+fn columns(task: &Task<'_>, base: &Vectors, path: &Path) -> anyhow::Result<Vec<Cell>> {
+    let bounds = &task.args.filter_below;
+    ensure!(
+        task.args.ground_truth.is_none() || bounds.len() == 1,
+        "--ground-truth is that of one --filter-below: give one, or leave it to be computed"
+    );
+    let column = Arc::new(Whole::read(path)?.values);
+    let (got, rows) = (column.len(), base.rows());
+    ensure!(got == rows, "{}: {got} values, the index has {rows} rows", path.display());
+    let cell = |&below: &i64| {
+        let predicate = Predicate { column: Arc::clone(&column), below };
+        let allowed = predicate.allowed();
+        let truth = truth(task, base, Some(&allowed))?;
+        let (mask, allowed) = (Some(format!("below {below}")), Some(allowed));
+        Ok(Cell { mask, allowed, predicate: Some(predicate), truth })
+    };
+    bounds.iter().map(cell).collect()
 }
 
 /// `k` rows for each query, −1 where there are fewer.
