@@ -7,6 +7,7 @@ use thiserror::Error;
 
 use crate::{FloatRows, Metric, Row};
 
+pub(crate) mod beside;
 pub(crate) mod bit;
 pub(crate) mod bound;
 pub(crate) mod coded;

@@ -8,6 +8,7 @@ mod build;
 mod find;
 mod graph;
 mod grown;
+mod leaf;
 mod net;
 mod reach;
 mod search;

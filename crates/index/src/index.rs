@@ -1,6 +1,7 @@
 //! A shape over rows in a code, as one thing with a name.
 
 use crate::any::Before;
+use crate::code::beside::Beside;
 use crate::spread::spread;
 use crate::{
     Account, AnyRows, AnyShape, BuildOptions, Certainty, CodeError, Effort, FileError, FloatRows,
@@ -57,11 +58,17 @@ impl<'a> Index<'a> {
             let rows = AnyRows::encode_in(spec, rows, (shape.order(), options))?;
             (shape, rows)
         } else {
+            let again = rows.view();
             let bytes = AnyRows::for_building(spec, &rows, options);
             let rows = AnyRows::encode(spec, rows, options)?;
             let shape = match &bytes {
-                Some(bytes) => AnyShape::made(&spec.shape, bytes, (1, before, options)),
-                None => AnyShape::made(&spec.shape, &rows, (1, before, options)),
+                Some(bytes) => {
+                    let rows = Beside::new(bytes, again);
+                    AnyShape::made(&spec.shape, &rows, (1, before, options))
+                }
+                None => {
+                    AnyShape::made(&spec.shape, &Beside::new(&rows, again), (1, before, options))
+                }
             };
             (shape, rows)
         };

@@ -27,6 +27,7 @@ use crate::{CodeError, FloatRows, Metric, Row, Rows};
 
 pub use silhouette::silhouette;
 
+pub(crate) use assign::packed;
 use assign::{Nearest, Points};
 
 /// Where the centroids start.

@@ -1,23 +1,26 @@
 //! Building the graph: batches of rows at once, the same graph for any number of threads.
 //!
-//! Rows are inserted in a random order, in batches that grow with the graph (prefix doubling as
+//! Where vectors are at hand, products of whole groups of rows say what is near ([`leaf`]). Else
+//! rows are inserted in a random order, in batches that grow with the graph (prefix doubling as
 //! Manohar et al., 2024, do in `ParlayANN`). Every row of a batch looks for its neighbours in the
 //! graph as it was before the batch; then the new links are applied, grouped by the row they lead
 //! to. What one row or one group gives depends on nothing that runs beside it.
 
 use crate::seed::mix;
 use crate::spread::spread;
-use crate::{BuildOptions, Row, Rows, Scorer};
+use crate::{BuildOptions, FloatRows, Row, Rows, Scorer};
 
 use super::graph::{Graph, NONE, Slack};
 use super::net::{Net, Weave};
-use super::reach;
 use super::search::{Gate, Scratch, Walk};
+use super::{leaf, reach};
 
 /// A batch is at most this part of the rows inserted so far …
 pub(super) const BATCH_OF_INSERTED: usize = 8;
 /// … and this part of all rows: members of a batch do not see one another.
 pub(super) const BATCH_OF_ALL: usize = 50;
+/// Rows whose neighbours are chosen before any of them is linked back to.
+const TOGETHER: usize = 1 << 16;
 /// Selected rows that a candidate is compared with per call of the scorer.
 const COMPARED: usize = 4;
 
@@ -28,7 +31,51 @@ pub(super) fn build<R: Rows>(rows: &R, m: usize, options: &BuildOptions<'_>) -> 
         (0..len as u64).map(|row| level(mix(options.seed ^ mix(row)), m)).collect();
     let order = order(&levels, options.seed);
     let graph = Graph::new(&levels, order.first().copied(), m, Slack::Half);
-    complete(rows, (graph, &levels), (&order, len.min(1)), options)
+    match rows.vectors().filter(|vectors| leaf::serves(vectors)) {
+        Some(vectors) => by_leaves(rows, &vectors, (graph, &levels), &order, options),
+        None => complete(rows, (graph, &levels), (&order, len.min(1)), options),
+    }
+}
+
+/// The graph of `rows` in this order: above level 0 by walks, there by leaves, scale by scale. A
+/// row chooses among those of its scale and of coarser ones, so that the first ones get long links,
+/// as they do where rows are inserted one by one.
+fn by_leaves<R: Rows>(
+    rows: &R,
+    vectors: &FloatRows<'_>,
+    (mut graph, levels): (Graph, &[u8]),
+    order: &[Row],
+    options: &BuildOptions<'_>,
+) -> Graph {
+    let m = graph.m();
+    let mut scratches = vec![Scratch::new(order.len()); options.threads.max(1)];
+    let above: Vec<Row> = order.iter().copied().filter(|row| levels[row.position()] > 0).collect();
+    let mut done = 1;
+    while done < above.len() {
+        let most = (done / BATCH_OF_INSERTED).min(above.len() / BATCH_OF_ALL).max(1);
+        let batch = &above[done..above.len().min(done + most)];
+        insert(rows, &mut graph, (batch, 1), &mut scratches, options.ef_construction);
+        done += batch.len();
+    }
+    let mut from = 0;
+    for to in leaf::scales(order.len()) {
+        let named = leaf::near(vectors, &order[..to], options);
+        let places: Vec<usize> = (from..to).collect();
+        for places in places.chunks(TOGETHER) {
+            let chosen = spread(&mut scratches, places.len(), |_, at| {
+                let row = order[places[at]];
+                let mut candidates = measured(rows, row, named.of(places[at], row));
+                candidates.truncate(options.ef_construction.max(m));
+                Chosen { row, lists: vec![(0, select(rows, &candidates, m))] }
+            });
+            join(rows, &mut graph, &chosen, &mut scratches);
+            options.progress.iter().for_each(|progress| progress(places.len()));
+        }
+        from = to;
+    }
+    let mut graph = finish(rows, &graph, levels, &mut scratches);
+    reach::connect(rows, &mut graph, &mut scratches[0]);
+    graph
 }
 
 /// Inserts the rows of `order` behind the first `done`, and finishes the graph.
@@ -45,7 +92,7 @@ fn complete<R: Rows>(
     while done < len {
         let most = (done / BATCH_OF_INSERTED).min(len / BATCH_OF_ALL).max(1);
         let batch = &order[done..len.min(done + most)];
-        insert(rows, &mut graph, batch, &mut scratches, options.ef_construction);
+        insert(rows, &mut graph, (batch, 0), &mut scratches, options.ef_construction);
         done += batch.len();
         report(batch.len());
     }
@@ -140,17 +187,24 @@ struct Chosen {
     lists: Vec<(usize, Vec<u32>)>,
 }
 
-/// Links the rows of `batch`, which do not see one another, to those in the graph and back.
+/// Links the rows of `batch`, which do not see one another, to those in the graph and back, from
+/// their highest level down to `lowest`.
 pub(super) fn insert<R: Rows>(
     rows: &R,
     graph: &mut impl Weave,
-    batch: &[Row],
+    (batch, lowest): (&[Row], usize),
     scratches: &mut [Scratch],
     ef: usize,
 ) {
     let frozen = &*graph;
-    let chosen =
-        spread(scratches, batch.len(), |scratch, at| choose(rows, frozen, batch[at], scratch, ef));
+    let chosen = spread(scratches, batch.len(), |scratch, at| {
+        choose(rows, frozen, (batch[at], lowest), scratch, ef)
+    });
+    join(rows, graph, &chosen, scratches);
+}
+
+/// Links rows to the neighbours they chose, and these back.
+fn join<R: Rows>(rows: &R, graph: &mut impl Weave, chosen: &[Chosen], scratches: &mut [Scratch]) {
     let mut back: Vec<(usize, u32, u32)> = Vec::new();
     for (at, Chosen { row, lists }) in chosen.iter().enumerate() {
         for (level, ids) in lists {
@@ -164,7 +218,7 @@ pub(super) fn insert<R: Rows>(
     let merged = spread(scratches, groups.len(), |_, at| {
         let (level, target, _) = groups[at][0];
         let mut ids: Vec<u32> = frozen.each_link(Row(target), level).map(|id| id.0).collect();
-        ids.extend(groups[at].iter().map(|&(_, _, source)| batch[source as usize].0));
+        ids.extend(groups[at].iter().map(|&(_, _, source)| chosen[source as usize].row.0));
         if ids.len() > frozen.width(level) {
             ids = prune(rows, Row(target), &ids, frozen.most(level));
         }
@@ -179,7 +233,7 @@ pub(super) fn insert<R: Rows>(
 fn choose<R: Rows>(
     rows: &R,
     graph: &impl Net,
-    row: Row,
+    (row, lowest): (Row, usize),
     scratch: &mut Scratch,
     ef: usize,
 ) -> Chosen {
@@ -187,7 +241,7 @@ fn choose<R: Rows>(
     let from = graph.level(row).min(graph.top());
     let mut lists = Vec::with_capacity(from + 1);
     let mut start = scratch.descend(graph, scorer, from, &Gate::OPEN);
-    for level in (0..=from).rev() {
+    for level in (lowest..=from).rev() {
         let Some(begin) = start else { break };
         let ef = ef.max(graph.m());
         scratch.walk(graph, level, scorer, &Walk { start: begin, ef, gate: &Gate::OPEN });
@@ -200,12 +254,17 @@ fn choose<R: Rows>(
 
 /// The links `ids` of `row` cut down to `most`.
 fn prune<R: Rows>(rows: &R, row: Row, ids: &[u32], most: usize) -> Vec<u32> {
-    let ids: Vec<Row> = ids.iter().copied().map(Row).collect();
+    let ids = ids.iter().copied().map(Row).collect();
+    select(rows, &measured(rows, row, ids), most)
+}
+
+/// How far some rows are from `row`, in rising order.
+fn measured<R: Rows>(rows: &R, row: Row, ids: Vec<Row>) -> Vec<(f32, Row)> {
     let mut distances = vec![0.0; ids.len()];
     rows.scorer_of(row).score(&ids, &mut distances);
     let mut candidates: Vec<_> = distances.into_iter().zip(ids).collect();
     candidates.sort_unstable_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
-    select(rows, &candidates, most)
+    candidates
 }
 
 /// Algorithm 4 over candidates in rising order: one is taken if it is closer to the row than to

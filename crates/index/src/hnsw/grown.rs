@@ -116,7 +116,7 @@ impl<A: Atom> Grown<A> {
             let batch: Vec<Row> =
                 (done..rows.len().min(done + most)).map(|row| Row(row as u32)).collect();
             view.extent.len = done;
-            build::insert(rows, &mut view, &batch, &mut scratches, ef);
+            build::insert(rows, &mut view, (&batch, 0), &mut scratches, ef);
             done += batch.len();
             for &row in &batch {
                 view.raise(row);

@@ -122,19 +122,8 @@ impl<'a> Points<'a> {
         let half = |square: f64| if self.metric == Metric::Cosine { 0.0 } else { square / 2.0 };
         let square = |row: &[f32]| row.iter().map(|&x| f64::from(x) * f64::from(x)).sum::<f64>();
         let (packed, squares) = if self.is_bytes() {
-            let mut codes = Vec::with_capacity(centroids.len());
-            let (mut scales, mut squares) = (Vec::new(), Vec::new());
-            for row in centroids.chunks_exact(dim) {
-                let largest = row.iter().fold(0.0f32, |largest, x| largest.max(x.abs()));
-                let scale = if largest > 0.0 { largest / 127.0 } else { 1.0 };
-                let from = codes.len();
-                codes.extend(row.iter().map(|x| (-x / scale).round().clamp(-127.0, 127.0) as i8));
-                let whole: i64 = codes[from..].iter().map(|&c| i64::from(c) * i64::from(c)).sum();
-                // That of what the codes stand for: the nearest of those is found.
-                squares.push(f64::from(scale).powi(2) * whole as f64);
-                scales.push(scale);
-            }
-            (Packed::Bytes(PackedI8::new(Matrix::new(&codes, k, dim), &scales)), squares)
+            let (packed, squares) = packed(centroids, dim);
+            (Packed::Bytes(packed), squares)
         } else {
             let negated: Vec<f32> = centroids.iter().map(|x| -x).collect();
             let squares = centroids.chunks_exact(dim).map(square).collect();
@@ -159,6 +148,23 @@ impl<'a> Points<'a> {
     pub(super) fn inertia(&self, nearest: &[Nearest]) -> f64 {
         nearest.iter().enumerate().map(|(row, &nearest)| self.distance(row, nearest)).sum()
     }
+}
+
+/// Rows in bytes, negated, as one side of a product; and `‖x‖²` of what the bytes stand for, so
+/// that the nearest of those is found.
+pub(crate) fn packed(rows: &[f32], dim: usize) -> (PackedI8, Vec<f64>) {
+    let mut codes = Vec::with_capacity(rows.len());
+    let (mut scales, mut squares) = (Vec::new(), Vec::new());
+    for row in rows.chunks_exact(dim) {
+        let largest = row.iter().fold(0.0f32, |largest, x| largest.max(x.abs()));
+        let scale = if largest > 0.0 { largest / 127.0 } else { 1.0 };
+        let from = codes.len();
+        codes.extend(row.iter().map(|x| (-x / scale).round().clamp(-127.0, 127.0) as i8));
+        let whole: i64 = codes[from..].iter().map(|&c| i64::from(c) * i64::from(c)).sum();
+        squares.push(f64::from(scale).powi(2) * whole as f64);
+        scales.push(scale);
+    }
+    (PackedI8::new(Matrix::new(&codes, scales.len(), dim), &scales), squares)
 }
 
 /// One side of a product.
