@@ -30,10 +30,28 @@ const BLOCK: usize = 64;
 /// Fewest rows that are worth it.
 const LEAST: usize = 4000;
 
+/// Rows looked at for equal ones, and which part of them may be equal to others: leaves of equal
+/// rows name nothing else.
+const SAMPLE: usize = 1024;
+const EQUAL: usize = 10;
+
 /// Whether products say what is near among these rows.
 pub(super) fn serves(rows: &FloatRows<'_>) -> bool {
     let metric = matches!(rows.metric(), Metric::Euclid | Metric::Cosine);
-    metric && rows.len() >= LEAST && rows.data().iter().all(|x| x.is_finite())
+    metric && rows.len() >= LEAST && rows.data().iter().all(|x| x.is_finite()) && !is_equal(rows)
+}
+
+/// Whether many rows are one and the same.
+fn is_equal(rows: &FloatRows<'_>) -> bool {
+    let some = Draw::new(0).some(SAMPLE, rows.len());
+    let mut some: Vec<&[f32]> = some.iter().map(|&row| rows.vector(Row(row))).collect();
+    let order = |a: &&[f32], b: &&[f32]| {
+        let pairs = a.iter().zip(*b).map(|(a, b)| a.total_cmp(b));
+        pairs.fold(std::cmp::Ordering::Equal, std::cmp::Ordering::then)
+    };
+    some.sort_unstable_by(order);
+    let equal = some.windows(2).filter(|pair| pair[0] == pair[1]).count();
+    equal * EQUAL > some.len()
 }
 
 /// Where the rows of each scale end, of `len`: the last is all of them.

@@ -7,6 +7,7 @@ use super::choice;
 use super::sample::Sample;
 use super::trial::{Parts, ROUNDS, Trial};
 use super::{Plan, PlanError, PlanOptions};
+use crate::code::beside::Beside;
 use crate::{
     AnyRows, AnyShape, BuildOptions, CodeError, CodeSpec, FloatRows, Half, IndexSpec, Int8Rows,
     Metric, Packing, RerankSpec, Rows, Spec,
@@ -102,7 +103,9 @@ fn shaped(spec: Spec, sample: &Sample, build: &BuildOptions<'_>) -> Shaped {
     };
     let align = kvant_kernels::BLOCK_ROWS;
     let shape = match &bytes {
-        Some(bytes) => AnyShape::made(&spec, bytes, (align, None, build)),
+        Some(bytes) => {
+            AnyShape::made(&spec, &Beside::new(bytes, rows.view()), (align, None, build))
+        }
         None => AnyShape::made(&spec, &rows, (align, None, build)),
     };
     Shaped { spec, shape, seconds: began.elapsed().as_secs_f64() }
