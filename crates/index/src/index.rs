@@ -50,7 +50,9 @@ impl<'a> Index<'a> {
         options: &BuildOptions<'_>,
     ) -> Result<Self, CodeError> {
         let (dim, metric) = (rows.dim(), rows.metric());
-        let (shape, rows) = if let Spec::Ivf { .. } = spec.shape {
+        let of_vectors =
+            matches!(spec.shape, Spec::Ivf { .. } | Spec::Forest { .. } | Spec::Lsh { .. });
+        let (shape, rows) = if of_vectors {
             // The lists say in which order codes lie.
             let shape = AnyShape::made(&spec.shape, &rows, (spec.block(), before, options));
             let rows = AnyRows::encode_in(spec, rows, (shape.order(), options))?;

@@ -16,7 +16,7 @@
 pub(crate) mod block;
 mod coder;
 mod grid;
-mod rotation;
+pub(crate) mod rotation;
 
 use kvant_kernels::{DenseQuery, DenseWidth, Kernels, PackedQuery, Packing, PlaneQuery, kernels};
 

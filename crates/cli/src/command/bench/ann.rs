@@ -23,6 +23,11 @@ use crate::progress::{Audience, Progress, Unit};
 const EF: [usize; 13] = [10, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768];
 /// Lists looked into.
 const PROBES: [usize; 16] = [2, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512];
+/// Leaves of a forest or buckets of hash tables looked into, for each tree or table.
+const PROBES_PER: [f64; 16] =
+    [0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0, 24.0, 32.0, 48.0, 64.0, 96.0, 128.0];
+/// Hash tables where the name of an index says nothing of them.
+const TABLES: usize = 16;
 /// No further setting is measured past this recall.
 const ENOUGH: f64 = 0.9995;
 /// The recall at which memory is taken, and searches in all for it.
@@ -52,10 +57,21 @@ fn settings(spec: &IndexSpec) -> Vec<Setting> {
             let of = |lists| Setting { param: Param::Number(lists), effort: Effort::Probes(lists) };
             PROBES.map(of).to_vec()
         }
+        Spec::Forest { trees } => cuts(trees),
+        Spec::Lsh { tables, .. } => cuts(if tables == 0 { TABLES } else { tables }),
         Spec::Hnsw { .. } => {
             EF.map(|ef| Setting { param: Param::Number(ef), effort: Effort::Ef(ef) }).to_vec()
         }
     }
+}
+
+/// The settings of a shape that has lists in so many places.
+fn cuts(places: usize) -> Vec<Setting> {
+    let of = |share: f64| {
+        let lists = (share * places as f64).round().max(1.0) as usize;
+        Setting { param: Param::Number(lists), effort: Effort::Probes(lists) }
+    };
+    PROBES_PER.map(of).to_vec()
 }
 
 /// A line of `result.jsonl`.

@@ -10,7 +10,7 @@ const ROUNDS: usize = 4;
 
 /// An orthogonal map of vectors of one dimension.
 #[derive(Debug)]
-pub(super) struct Rotation {
+pub(crate) struct Rotation {
     /// By rounds: the sign of every value, times the factor of the transform in the window.
     signs: Vec<f32>,
     dim: usize,
@@ -19,7 +19,7 @@ pub(super) struct Rotation {
 
 impl Rotation {
     /// The rotation of the seed.
-    pub(super) fn new(dim: usize, seed: u64) -> Self {
+    pub(crate) fn new(dim: usize, seed: u64) -> Self {
         let window = 1 << dim.ilog2();
         let factor = 1.0 / (window as f64).sqrt();
         let mut signs = Vec::with_capacity(ROUNDS * dim);
@@ -36,7 +36,7 @@ impl Rotation {
     }
 
     /// Turns `values` in place.
-    pub(super) fn turn(&self, values: &mut [f32]) {
+    pub(crate) fn turn(&self, values: &mut [f32]) {
         assert_eq!(values.len(), self.dim, "a vector of another dimension");
         for (round, signs) in self.signs.chunks_exact(self.dim).enumerate() {
             values.iter_mut().zip(signs).for_each(|(value, sign)| *value *= sign);
