@@ -8,7 +8,7 @@ use kvant_storage::{Bytes, MemDir};
 /// Magic of the frames of this fuzzer.
 pub const MAGIC: [u8; 8] = *b"KVFUZZ\0\0";
 /// Rows of the index that is fuzzed.
-pub const ROWS: usize = 60;
+pub const ROWS: usize = 120;
 /// Their dimension.
 pub const DIM: usize = 4;
 /// A configuration of the smallest BERT.
@@ -36,6 +36,10 @@ pub(crate) fn shape() -> Vec<u8> {
 
 pub(crate) fn forest() -> Vec<u8> {
     of_shape("forest2")
+}
+
+pub(crate) fn qg() -> Vec<u8> {
+    of_shape("qg")
 }
 
 pub(crate) fn lsh() -> Vec<u8> {

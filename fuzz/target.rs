@@ -28,6 +28,7 @@ pub const TARGETS: [(&str, Target, fn() -> Vec<u8>); 20] = [
     ("shape", shape, seed::shape),
     ("forest", shape, seed::forest),
     ("lsh", shape, seed::lsh),
+    ("qg", shape, seed::qg),
     ("index", index, seed::index),
     ("code", code, seed::code),
     ("safetensors", safetensors, seed::safetensors),
@@ -71,7 +72,7 @@ fn shape(data: &[u8]) {
             return;
         }
         let query = [0.5; seed::DIM];
-        for effort in [Effort::Default, Effort::Probes(1)] {
+        for effort in [Effort::Default, Effort::Probes(1), Effort::Ef(1)] {
             let options = SearchOptions { k: 5, effort, ..Default::default() };
             let hits = shape.search(&rows, &query, &options);
             assert_eq!(hits.len(), 5, "a readable index answers");

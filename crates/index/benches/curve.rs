@@ -57,7 +57,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let index = Index::build(&spec.parse()?, FloatRows::new(&base, dim, metric), &build)?;
         let wall = start.elapsed().as_secs_f64();
         println!("\n{spec}: built in {wall:.1} s on {threads} threads");
-        let walked = matches!(index.spec().shape, Spec::Hnsw { .. });
+        let walked = matches!(index.spec().shape, Spec::Hnsw { .. } | Spec::Qg { .. });
         let efforts: Vec<Effort> =
             if walked { EFS.map(Effort::Ef).into() } else { PROBES.map(Effort::Probes).into() };
         let curve: Vec<(f64, f64)> = efforts

@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use crate::file::{self, Reader, Shape};
 use crate::{
-    Account, BuildOptions, FileError, Flat, Forest, Hit, Hnsw, Ivf, IvfOptions, Lsh, LshOptions,
-    Metric, Order, Rows, SearchOptions, Spec,
+    Account, BuildOptions, FileError, Flat, FloatRows, Forest, Hit, Hnsw, Ivf, IvfOptions, Lsh,
+    LshOptions, Metric, Order, Qg, Rows, SearchOptions, Spec,
 };
 
 /// A shape of any kind. It holds no vectors: every call is handed the rows it was built over.
@@ -24,6 +24,8 @@ pub enum AnyShape {
     Forest(Forest),
     /// Some buckets of many tables are scanned.
     Lsh(Lsh),
+    /// A graph is walked by codes beside its rows.
+    Qg(Qg),
 }
 
 /// What was built over rows of which some are left.
@@ -42,6 +44,18 @@ impl AnyShape {
         options: &BuildOptions<'_>,
     ) -> Self {
         Self::made(spec, rows, (1, None, options))
+    }
+
+    /// The same over codes of `vectors`, where the shape is made of both.
+    pub(crate) fn near<R: Rows<Query = [f32]>>(
+        spec: &Spec,
+        rows: &R,
+        (vectors, before, options): (&FloatRows<'_>, Option<Before<'_>>, &BuildOptions<'_>),
+    ) -> Self {
+        if let Spec::Qg { links } = spec {
+            return Self::Qg(Qg::build(rows, Some(vectors), *links, options));
+        }
+        Self::made(spec, rows, (1, before, options))
     }
 
     /// The same, where codes in the order of the shape share blocks of `align` rows, and much may
@@ -77,6 +91,10 @@ impl AnyShape {
             Spec::Lsh { family, tables, bits } => {
                 let lsh = LshOptions { family: *family, tables: *tables, bits: *bits };
                 Self::Lsh(Lsh::build(rows, lsh, options))
+            }
+            Spec::Qg { links } => {
+                let vectors = rows.vectors();
+                Self::Qg(Qg::build(rows, vectors.as_ref(), *links, options))
             }
         }
     }
@@ -114,6 +132,7 @@ impl AnyShape {
             Self::Ivf(ivf) => ivf.search_within(rows, query, options, account),
             Self::Forest(forest) => forest.search_within(rows, query, options, account),
             Self::Lsh(lsh) => lsh.search_within(rows, query, options, account),
+            Self::Qg(qg) => qg.search_within(rows, query, options, account),
         }
     }
 
@@ -131,6 +150,7 @@ impl AnyShape {
                 let LshOptions { family, tables, bits } = lsh.options();
                 Spec::Lsh { family, tables, bits }
             }
+            Self::Qg(qg) => Spec::Qg { links: qg.links() },
         }
     }
 
@@ -142,13 +162,14 @@ impl AnyShape {
             Self::Ivf(ivf) => ivf.lists() <= 1 || (ivf.dim(), ivf.metric()) == (dim, metric),
             Self::Forest(forest) => forest.serves(dim, metric),
             Self::Lsh(lsh) => lsh.serves(dim, metric),
+            Self::Qg(qg) => qg.serves(dim, metric),
         }
     }
 
     /// The order in which codes are best held, if it is not that of the rows.
     pub fn order(&self) -> Option<&Arc<Order>> {
         match self {
-            Self::Flat(_) | Self::Hnsw(_) | Self::Forest(_) | Self::Lsh(_) => None,
+            Self::Flat(_) | Self::Hnsw(_) | Self::Forest(_) | Self::Lsh(_) | Self::Qg(_) => None,
             Self::Ivf(ivf) => Some(ivf.order()),
         }
     }
@@ -161,6 +182,7 @@ impl AnyShape {
             Self::Ivf(ivf) => ivf.len(),
             Self::Forest(forest) => forest.len(),
             Self::Lsh(lsh) => lsh.len(),
+            Self::Qg(qg) => qg.len(),
         }
     }
 
@@ -193,6 +215,11 @@ impl AnyShape {
                 lsh.write(&mut bytes);
                 bytes
             }
+            Self::Qg(qg) => {
+                let mut bytes = file::header(Shape::Qg, qg.len());
+                qg.write(&mut bytes);
+                bytes
+            }
         }
     }
 
@@ -209,6 +236,7 @@ impl AnyShape {
             Shape::Ivf => Self::Ivf(Ivf::read(&mut reader, len)?),
             Shape::Forest => Self::Forest(Forest::read(&mut reader, len)?),
             Shape::Lsh => Self::Lsh(Lsh::read(&mut reader, len)?),
+            Shape::Qg => Self::Qg(Qg::read(&mut reader, len)?),
         };
         reader.end().map(|()| any)
     }

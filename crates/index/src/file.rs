@@ -69,6 +69,7 @@ pub(crate) enum Shape {
     Ivf,
     Forest,
     Lsh,
+    Qg,
 }
 
 /// The header of `len` rows in `shape`.
@@ -79,6 +80,7 @@ pub(crate) fn header(shape: Shape, len: usize) -> Vec<u8> {
         Shape::Ivf => 2,
         Shape::Forest => 3,
         Shape::Lsh => 4,
+        Shape::Qg => 5,
     };
     let mut bytes = MAGIC.to_vec();
     bytes.extend_from_slice(&VERSION.to_le_bytes());
@@ -121,6 +123,7 @@ impl<'a> Reader<'a> {
             2 => Shape::Ivf,
             3 => Shape::Forest,
             4 => Shape::Lsh,
+            5 => Shape::Qg,
             got => return Err(FileError::Shape { got }),
         };
         if reserved != 0 {

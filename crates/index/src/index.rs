@@ -59,10 +59,11 @@ impl<'a> Index<'a> {
             (shape, rows)
         } else {
             let bytes = AnyRows::for_building(spec, &rows, options);
+            let vectors = rows.view();
             let rows = AnyRows::encode(spec, rows, options)?;
             let shape = match &bytes {
-                Some(bytes) => AnyShape::made(&spec.shape, bytes, (1, before, options)),
-                None => AnyShape::made(&spec.shape, &rows, (1, before, options)),
+                Some(bytes) => AnyShape::near(&spec.shape, bytes, (&vectors, before, options)),
+                None => AnyShape::near(&spec.shape, &rows, (&vectors, before, options)),
             };
             (shape, rows)
         };

@@ -1,4 +1,5 @@
-//! Shapes that say which rows to look at (`Flat`, HNSW, IVF, forests, hash tables), over codes that say what a row is.
+//! Shapes that say which rows to look at (`Flat`, HNSW, IVF, forests, hash tables, graphs with
+//! codes beside each row), over codes that say what a row is.
 //!
 //! A code implements [`Rows`]; a shape asks it only for distances, so every shape works over every
 //! code, and [`Reranked`] makes one code of two. [`AnyShape`] and [`AnyRows`] are the one place
@@ -66,6 +67,7 @@ pub use file::FileError;
 pub use flat::Flat;
 pub use forest::Forest;
 pub use hnsw::Hnsw;
+pub use hnsw::quick::Qg;
 pub use index::Index;
 pub use ivf::{Ivf, IvfOptions, Spill};
 pub use kmeans::{

@@ -25,6 +25,11 @@ impl Seen {
         fresh
     }
 
+    /// Whether `row` was added.
+    pub(crate) fn contains(&self, row: u32) -> bool {
+        self.words[row as usize / 64] >> (row % 64) & 1 == 1
+    }
+
     /// Forgets all.
     pub(crate) fn clear(&mut self) {
         for at in self.touched.drain(..) {
@@ -43,6 +48,7 @@ mod tests {
         for _ in 0..2 {
             assert!([0, 63, 64, 129].into_iter().all(|row| seen.insert(row)));
             assert!([0, 63, 64, 129].into_iter().all(|row| !seen.insert(row)));
+            assert!(seen.contains(64) && !seen.contains(65));
             seen.clear();
         }
         assert!(seen.words.iter().all(|&word| word == 0));

@@ -15,6 +15,8 @@ use crate::{
 const M_DEFAULT: usize = 16;
 /// Trees of a plain `forest`.
 const TREES_DEFAULT: usize = 32;
+/// Links of a plain `qg`, and what they are a multiple of.
+const QG_LINKS: usize = kvant_kernels::BLOCK_ROWS;
 
 /// Which shape to build. `Display` and `FromStr` are inverse to one another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -49,6 +51,12 @@ pub enum Spec {
         /// 1..=[`BITS_MAX`]; by the number of rows where 0.
         bits: usize,
     },
+    /// A graph with codes of neighbours beside each row: `qg`, `qg64` with links per row on the
+    /// lowest level. Large, and no faster than a graph over bytes.
+    Qg {
+        /// A multiple of 32, at most 2 · [`M_MAX`].
+        links: usize,
+    },
 }
 
 impl Default for Spec {
@@ -65,7 +73,7 @@ pub enum SpecError {
     #[error(
         "unknown index '{0}': use flat, hnsw or hnsw with links per node, as hnsw32, ivf or ivf \
              with lists, as ivf1024, ivf1024x2, forest or forest with trees, as forest32, lsh or \
-             lshcp or those with tables and bits, as lsh16x12"
+             lshcp or those with tables and bits, as lsh16x12, qg or qg with links, as qg64"
     )]
     Unknown(String),
     /// A number of links that is not supported.
@@ -80,6 +88,9 @@ pub enum SpecError {
              {BITS_MAX} bits"
     )]
     Cuts(String),
+    /// Links per row that do not fill blocks.
+    #[error("index '{0}': links per row must be a multiple of 32, at most 256")]
+    Blocks(String),
     /// No code of this name.
     #[error(
         "unknown code '{0}': use f32, f16, bf16, int8, rq1 to rq8, sign, bound2, bound4, pq or \
@@ -110,6 +121,8 @@ impl fmt::Display for Spec {
                 }
                 f.write_str(if *spill == Spill::Two { "x2" } else { "" })
             }
+            Self::Qg { links: QG_LINKS } => f.write_str("qg"),
+            Self::Qg { links } => write!(f, "qg{links}"),
             Self::Forest { trees: TREES_DEFAULT } => f.write_str("forest"),
             Self::Forest { trees } => write!(f, "forest{trees}"),
             Self::Lsh { family, tables, bits } => {
@@ -132,10 +145,17 @@ impl FromStr for Spec {
         }
         if let Some(rest) = text.strip_prefix("forest") {
             let trees = if rest.is_empty() { Some(TREES_DEFAULT) } else { number(rest, TREES_MAX) };
-            return named(text, rest, trees.map(|trees| Self::Forest { trees }));
+            let spec = trees.map(|trees| Self::Forest { trees });
+            return named(text, rest, spec.ok_or_else(|| SpecError::Cuts(shown(text))));
         }
         if let Some(rest) = text.strip_prefix("lsh") {
             return lsh(text, rest);
+        }
+        if let Some(rest) = text.strip_prefix("qg") {
+            let links = if rest.is_empty() { Some(QG_LINKS) } else { number(rest, 2 * M_MAX) };
+            let links = links.filter(|links| links.is_multiple_of(QG_LINKS));
+            let spec = links.map(|links| Self::Qg { links });
+            return named(text, rest, spec.ok_or_else(|| SpecError::Blocks(shown(text))));
         }
         let links = text.strip_prefix("hnsw").ok_or_else(|| SpecError::Unknown(shown(text)))?;
         if links.is_empty() {
@@ -178,7 +198,7 @@ fn lsh(text: &str, rest: &str) -> Result<Spec, SpecError> {
     let (tables, bits) = rest.split_once('x').ok_or_else(|| SpecError::Unknown(shown(text)))?;
     let numbers = number(tables, TABLES_MAX).zip(number(bits, BITS_MAX));
     let spec = numbers.map(|(tables, bits)| Spec::Lsh { family, tables, bits });
-    named(text, &[tables, bits].concat(), spec)
+    named(text, &[tables, bits].concat(), spec.ok_or_else(|| SpecError::Cuts(shown(text))))
 }
 
 /// A number of 1 to `most`.
@@ -187,11 +207,9 @@ fn number(digits: &str, most: usize) -> Option<usize> {
 }
 
 /// What was made of `digits`, or what is wrong with them.
-fn named(text: &str, digits: &str, spec: Option<Spec>) -> Result<Spec, SpecError> {
-    if !digits.bytes().all(|byte| byte.is_ascii_digit()) {
-        return Err(SpecError::Unknown(shown(text)));
-    }
-    spec.ok_or_else(|| SpecError::Cuts(shown(text)))
+fn named(text: &str, digits: &str, spec: Result<Spec, SpecError>) -> Result<Spec, SpecError> {
+    let digits = digits.bytes().all(|byte| byte.is_ascii_digit());
+    if digits { spec } else { Err(SpecError::Unknown(shown(text))) }
 }
 
 /// What a row is held as.
@@ -396,7 +414,8 @@ mod tests {
     #[test]
     fn texts_round_trip() {
         let lists = ["ivf", "ivf1", "ivf1024", "ivfx2", "ivf64x2", "forest", "forest1"];
-        let lists = lists.into_iter().chain(["lsh", "lsh16x12", "lshcp", "lshcp1x24"]);
+        let lists =
+            lists.into_iter().chain(["lsh", "lsh16x12", "lshcp", "lshcp1x24", "qg", "qg64"]);
         for text in ["flat", "hnsw", "hnsw4", "hnsw32", "hnsw128"].into_iter().chain(lists) {
             assert_eq!(text.parse::<Spec>().unwrap().to_string(), text);
         }
@@ -411,6 +430,10 @@ mod tests {
         }
         for text in ["forest-1", "forests", "lsh8", "lsh+8x4", "lsh8xx4", "lshcp8"] {
             assert!(matches!(text.parse::<Spec>(), Err(SpecError::Unknown(_))), "{text}");
+        }
+        for text in ["qg0", "qg33", "qg288", "qg99999999999999999999"] {
+            let error = text.parse::<Spec>().unwrap_err();
+            assert!(error.to_string().contains("multiple of 32"), "{text}: {error}");
         }
         for text in ["forest0", "forest1025", "lshx", "lsh0x8", "lsh8x0", "lsh257x8", "lshcp8x25"] {
             let error = text.parse::<Spec>().unwrap_err();

@@ -11,7 +11,7 @@ const DIM: usize = 72;
 const QUERIES: usize = 20;
 /// Enough that searches of default effort walk the graph.
 const N: usize = 1000;
-const SHAPES: [Spec; 7] = [
+const SHAPES: [Spec; 8] = [
     Spec::Flat,
     Spec::Hnsw { m: 8 },
     Spec::Ivf { lists: 40, spill: Spill::One },
@@ -19,6 +19,7 @@ const SHAPES: [Spec; 7] = [
     Spec::Forest { trees: 6 },
     Spec::Lsh { family: Family::Planes, tables: 8, bits: 6 },
     Spec::Lsh { family: Family::Polytopes, tables: 0, bits: 0 },
+    Spec::Qg { links: 32 },
 ];
 
 /// Rows and queries of one distribution, prepared for a metric.

@@ -17,7 +17,7 @@ const N: usize = 5000;
 /// What a search of default effort must find of the true neighbours, here and on text embeddings.
 const RECALL_FLOOR: f64 = 0.95;
 
-const SPECS: [Spec; 9] = [
+const SPECS: [Spec; 10] = [
     Spec::Flat,
     Spec::Hnsw { m: 16 },
     Spec::Hnsw { m: 8 },
@@ -27,6 +27,7 @@ const SPECS: [Spec; 9] = [
     Spec::Forest { trees: 12 },
     Spec::Lsh { family: Family::Planes, tables: 0, bits: 0 },
     Spec::Lsh { family: Family::Polytopes, tables: 20, bits: 9 },
+    Spec::Qg { links: 32 },
 ];
 
 /// Rows and queries of one distribution, prepared for a metric.

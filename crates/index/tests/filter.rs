@@ -45,7 +45,7 @@ fn recall(
 fn every_share_of_allowed_rows_is_searched_well() {
     let mut data = clustered(ROWS + QUERIES, DIM, 5);
     let queries = data.split_off(ROWS * DIM);
-    let indexes: Vec<Index<'_>> = ["hnsw,int8", "forest,int8", "lsh,int8", "lshcp,int8"]
+    let indexes: Vec<Index<'_>> = ["hnsw,int8", "forest,int8", "lsh,int8", "lshcp,int8", "qg,int8"]
         .into_iter()
         .map(|spec| {
             let rows = FloatRows::new(&data, DIM, Metric::Euclid);

@@ -31,6 +31,7 @@ fn specs() -> Vec<IndexSpec> {
     let lsh = |family| Spec::Lsh { family, tables: 3, bits: 5 };
     let shapes = [Spec::Flat, Spec::Hnsw { m: 4 }, ivf(Spill::One), ivf(Spill::Two)];
     let cut = [Spec::Forest { trees: 3 }, lsh(Family::Planes), lsh(Family::Polytopes)];
+    let cut = cut.into_iter().chain([Spec::Qg { links: 32 }]);
     let shapes: Vec<Spec> = shapes.into_iter().chain(cut).collect();
     let all = reranks.flat_map(|rerank| {
         let codes = AnyRows::CODES.into_iter();

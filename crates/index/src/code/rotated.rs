@@ -18,6 +18,8 @@ mod coder;
 mod grid;
 pub(crate) mod rotation;
 
+use std::ops::Range;
+
 use kvant_kernels::{DenseQuery, DenseWidth, Kernels, PackedQuery, Packing, PlaneQuery, kernels};
 
 use super::coded::{Coded, Head, float_at, metric_code};
@@ -332,5 +334,12 @@ impl<B: AsRef<[u8]>> Scorer for RotatedScorer<'_, B> {
                 out.iter_mut().zip(numbers).for_each(|(out, &row)| *out -= lifted.product(row));
             }
         });
+    }
+
+    fn ahead(&self, mut places: Range<u32>) {
+        // The processor sees by itself where a run goes on.
+        if let Some(row) = places.next() {
+            kvant_kernels::fetch(self.rows.coded.row(row));
+        }
     }
 }

@@ -59,7 +59,7 @@ fn settings(spec: &IndexSpec) -> Vec<Setting> {
         }
         Spec::Forest { trees } => cuts(trees),
         Spec::Lsh { tables, .. } => cuts(if tables == 0 { TABLES } else { tables }),
-        Spec::Hnsw { .. } => {
+        Spec::Hnsw { .. } | Spec::Qg { .. } => {
             EF.map(|ef| Setting { param: Param::Number(ef), effort: Effort::Ef(ef) }).to_vec()
         }
     }
