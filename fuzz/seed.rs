@@ -8,7 +8,7 @@ use kvant_storage::{Bytes, MemDir};
 /// Magic of the frames of this fuzzer.
 pub const MAGIC: [u8; 8] = *b"KVFUZZ\0\0";
 /// Rows of the index that is fuzzed.
-pub const ROWS: usize = 40;
+pub const ROWS: usize = 120;
 /// Their dimension.
 pub const DIM: usize = 4;
 /// A configuration of the smallest BERT.
@@ -31,9 +31,26 @@ pub(crate) fn frame() -> Vec<u8> {
 }
 
 pub(crate) fn shape() -> Vec<u8> {
+    of_shape("hnsw4")
+}
+
+pub(crate) fn forest() -> Vec<u8> {
+    of_shape("forest2")
+}
+
+pub(crate) fn qg() -> Vec<u8> {
+    of_shape("qg")
+}
+
+pub(crate) fn lsh() -> Vec<u8> {
+    of_shape("lshcp2x4")
+}
+
+fn of_shape(name: &str) -> Vec<u8> {
     let data = rows();
     let rows = FloatRows::new(&data, DIM, Metric::Euclid);
-    AnyShape::build(&Spec::Hnsw { m: 4 }, &rows, &BuildOptions::default()).to_bytes()
+    let spec: Spec = name.parse().expect("the name of a shape");
+    AnyShape::build(&spec, &rows, &BuildOptions::default()).to_bytes()
 }
 
 /// The head, the shape and the codes of an index, the lengths of the former in front.

@@ -6,7 +6,7 @@ use kvant_db::source::npy::Whole;
 use kvant_db::source::{Fields, Format, Source};
 use kvant_db::{Collection, Query, Tuning};
 use kvant_eval::task::{Corpus, Labelled, Pairs};
-use kvant_index::{AnyShape, Check, FloatRows, Metric, SearchOptions, Stored};
+use kvant_index::{AnyShape, Check, Effort, FloatRows, Metric, SearchOptions, Stored};
 use kvant_model::{Checkpoint, Decoder, PackedStore, Summary};
 use kvant_quant::{
     Absmax, BlockFormat, BlockMatrix, Books, CodeShape, CodebookMatrix, CodebookShape, Coded,
@@ -26,6 +26,9 @@ pub type Target = fn(&[u8]);
 pub const TARGETS: [(&str, Target, fn() -> Vec<u8>); 20] = [
     ("frame", frame, seed::frame),
     ("shape", shape, seed::shape),
+    ("forest", shape, seed::forest),
+    ("lsh", shape, seed::lsh),
+    ("qg", shape, seed::qg),
     ("index", index, seed::index),
     ("code", code, seed::code),
     ("safetensors", safetensors, seed::safetensors),
@@ -65,9 +68,15 @@ fn shape(data: &[u8]) {
     let rows_data = seed::rows();
     let rows = FloatRows::new(&rows_data, seed::DIM, Metric::Euclid);
     if let Ok(shape) = AnyShape::from_bytes(data, seed::ROWS) {
+        if !shape.serves(seed::DIM, Metric::Euclid) {
+            return;
+        }
         let query = [0.5; seed::DIM];
-        let hits = shape.search(&rows, &query, &SearchOptions { k: 5, ..Default::default() });
-        assert_eq!(hits.len(), 5, "a readable index answers");
+        for effort in [Effort::Default, Effort::Probes(1), Effort::Ef(1)] {
+            let options = SearchOptions { k: 5, effort, ..Default::default() };
+            let hits = shape.search(&rows, &query, &options);
+            assert_eq!(hits.len(), 5, "a readable index answers");
+        }
     }
 }
 

@@ -21,6 +21,8 @@ const QUERIES: usize = 1000;
 const K: usize = 10;
 const REPEATS: usize = 3;
 const EFS: [usize; 12] = [10, 14, 20, 28, 40, 56, 80, 112, 160, 224, 320, 512];
+/// Lists looked into, where there are any.
+const PROBES: [usize; 14] = [8, 16, 32, 64, 128, 192, 256, 384, 512, 768, 1024, 1536, 2048, 4096];
 const LEVELS: [f64; 4] = [0.9, 0.95, 0.99, 0.999];
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -55,15 +57,17 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let index = Index::build(&spec.parse()?, FloatRows::new(&base, dim, metric), &build)?;
         let wall = start.elapsed().as_secs_f64();
         println!("\n{spec}: built in {wall:.1} s on {threads} threads");
-        let curve: Vec<(f64, f64)> = EFS
+        let walked = matches!(index.spec().shape, Spec::Hnsw { .. } | Spec::Qg { .. });
+        let efforts: Vec<Effort> =
+            if walked { EFS.map(Effort::Ef).into() } else { PROBES.map(Effort::Probes).into() };
+        let curve: Vec<(f64, f64)> = efforts
             .into_iter()
-            .map(|ef| {
-                let lists = matches!(index.spec().shape, Spec::Ivf { .. });
-                let effort = if lists { Effort::Probes(ef) } else { Effort::Ef(ef) };
+            .map(|effort| {
                 let options = SearchOptions { effort, ..options };
-                measure(&index, &queries, &truth, &options)
+                let found = measure(&index, &queries, &truth, &options);
+                println!("    {effort:?} {:.4} {:>9.0}/s", found.0, found.1);
+                found
             })
-            .inspect(|(recall, speed)| println!("    {recall:.4} {speed:>9.0}/s"))
             .collect();
         for level in LEVELS {
             let speed = at_level(&curve, level);

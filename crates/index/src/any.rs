@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use crate::file::{self, Reader, Shape};
 use crate::{
-    Account, BuildOptions, FileError, Flat, Hit, Hnsw, Ivf, IvfOptions, Metric, Order, Rows,
-    SearchOptions, Spec,
+    Account, BuildOptions, FileError, Flat, Forest, Hit, Hnsw, Ivf, IvfOptions, Lsh, LshOptions,
+    Metric, Order, Qg, Rows, SearchOptions, Spec,
 };
 
 /// A shape of any kind. It holds no vectors: every call is handed the rows it was built over.
@@ -20,6 +20,12 @@ pub enum AnyShape {
     Hnsw(Hnsw),
     /// Some of many lists are scanned.
     Ivf(Ivf),
+    /// Some leaves of many trees are scanned.
+    Forest(Forest),
+    /// Some buckets of many tables are scanned.
+    Lsh(Lsh),
+    /// A graph is walked by codes beside its rows.
+    Qg(Qg),
 }
 
 /// What was built over rows of which some are left.
@@ -69,6 +75,15 @@ impl AnyShape {
                     _ => Self::Ivf(Ivf::build(rows, lists, options)),
                 }
             }
+            Spec::Forest { trees } => Self::Forest(Forest::build(rows, *trees, options)),
+            Spec::Lsh { family, tables, bits } => {
+                let lsh = LshOptions { family: *family, tables: *tables, bits: *bits };
+                Self::Lsh(Lsh::build(rows, lsh, options))
+            }
+            Spec::Qg { links } => {
+                let vectors = rows.vectors();
+                Self::Qg(Qg::build(rows, vectors.as_ref(), *links, options))
+            }
         }
     }
 
@@ -103,6 +118,9 @@ impl AnyShape {
             Self::Flat(flat) => flat.search_within(rows, query, options, account),
             Self::Hnsw(hnsw) => hnsw.search_within(rows, query, options, account),
             Self::Ivf(ivf) => ivf.search_within(rows, query, options, account),
+            Self::Forest(forest) => forest.search_within(rows, query, options, account),
+            Self::Lsh(lsh) => lsh.search_within(rows, query, options, account),
+            Self::Qg(qg) => qg.search_within(rows, query, options, account),
         }
     }
 
@@ -115,6 +133,12 @@ impl AnyShape {
                 let IvfOptions { lists, spill, .. } = ivf.options();
                 Spec::Ivf { lists, spill }
             }
+            Self::Forest(forest) => Spec::Forest { trees: forest.trees() },
+            Self::Lsh(lsh) => {
+                let LshOptions { family, tables, bits } = lsh.options();
+                Spec::Lsh { family, tables, bits }
+            }
+            Self::Qg(qg) => Spec::Qg { links: qg.links() },
         }
     }
 
@@ -124,13 +148,16 @@ impl AnyShape {
             Self::Flat(_) | Self::Hnsw(_) => true,
             // A single list is never chosen.
             Self::Ivf(ivf) => ivf.lists() <= 1 || (ivf.dim(), ivf.metric()) == (dim, metric),
+            Self::Forest(forest) => forest.serves(dim, metric),
+            Self::Lsh(lsh) => lsh.serves(dim, metric),
+            Self::Qg(qg) => qg.serves(dim, metric),
         }
     }
 
     /// The order in which codes are best held, if it is not that of the rows.
     pub fn order(&self) -> Option<&Arc<Order>> {
         match self {
-            Self::Flat(_) | Self::Hnsw(_) => None,
+            Self::Flat(_) | Self::Hnsw(_) | Self::Forest(_) | Self::Lsh(_) | Self::Qg(_) => None,
             Self::Ivf(ivf) => Some(ivf.order()),
         }
     }
@@ -141,6 +168,9 @@ impl AnyShape {
             Self::Flat(flat) => flat.len(),
             Self::Hnsw(hnsw) => hnsw.len(),
             Self::Ivf(ivf) => ivf.len(),
+            Self::Forest(forest) => forest.len(),
+            Self::Lsh(lsh) => lsh.len(),
+            Self::Qg(qg) => qg.len(),
         }
     }
 
@@ -163,6 +193,21 @@ impl AnyShape {
                 ivf.write(&mut bytes);
                 bytes
             }
+            Self::Forest(forest) => {
+                let mut bytes = file::header(Shape::Forest, forest.len());
+                forest.write(&mut bytes);
+                bytes
+            }
+            Self::Lsh(lsh) => {
+                let mut bytes = file::header(Shape::Lsh, lsh.len());
+                lsh.write(&mut bytes);
+                bytes
+            }
+            Self::Qg(qg) => {
+                let mut bytes = file::header(Shape::Qg, qg.len());
+                qg.write(&mut bytes);
+                bytes
+            }
         }
     }
 
@@ -177,6 +222,9 @@ impl AnyShape {
             Shape::Flat => Self::Flat(Flat::new(len)),
             Shape::Hnsw => Self::Hnsw(Hnsw::read(&mut reader, len)?),
             Shape::Ivf => Self::Ivf(Ivf::read(&mut reader, len)?),
+            Shape::Forest => Self::Forest(Forest::read(&mut reader, len)?),
+            Shape::Lsh => Self::Lsh(Lsh::read(&mut reader, len)?),
+            Shape::Qg => Self::Qg(Qg::read(&mut reader, len)?),
         };
         reader.end().map(|()| any)
     }

@@ -7,7 +7,6 @@ use thiserror::Error;
 
 use crate::{FloatRows, Metric, Row};
 
-pub(crate) mod beside;
 pub(crate) mod bit;
 pub(crate) mod bound;
 pub(crate) mod coded;
@@ -17,6 +16,7 @@ pub(crate) mod int8;
 pub(crate) mod integer;
 pub(crate) mod lift;
 pub(crate) mod multi;
+pub(crate) mod paired;
 pub(crate) mod pq;
 pub(crate) mod rerank;
 pub(crate) mod rotated;

@@ -67,6 +67,9 @@ pub(crate) enum Shape {
     Flat,
     Hnsw,
     Ivf,
+    Forest,
+    Lsh,
+    Qg,
 }
 
 /// The header of `len` rows in `shape`.
@@ -75,6 +78,9 @@ pub(crate) fn header(shape: Shape, len: usize) -> Vec<u8> {
         Shape::Flat => 0,
         Shape::Hnsw => 1,
         Shape::Ivf => 2,
+        Shape::Forest => 3,
+        Shape::Lsh => 4,
+        Shape::Qg => 5,
     };
     let mut bytes = MAGIC.to_vec();
     bytes.extend_from_slice(&VERSION.to_le_bytes());
@@ -115,6 +121,9 @@ impl<'a> Reader<'a> {
             0 => Shape::Flat,
             1 => Shape::Hnsw,
             2 => Shape::Ivf,
+            3 => Shape::Forest,
+            4 => Shape::Lsh,
+            5 => Shape::Qg,
             got => return Err(FileError::Shape { got }),
         };
         if reserved != 0 {

@@ -4,12 +4,14 @@ use crate::file::Reader;
 use crate::{Account, BuildOptions, FileError, Hit, Rows, SearchOptions, flat};
 
 mod allowed;
+mod beside;
 mod build;
 mod find;
 mod graph;
 mod grown;
 mod leaf;
 mod net;
+pub(crate) mod quick;
 mod reach;
 mod search;
 

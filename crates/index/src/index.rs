@@ -1,7 +1,7 @@
 //! A shape over rows in a code, as one thing with a name.
 
 use crate::any::Before;
-use crate::code::beside::Beside;
+use crate::code::paired::Paired;
 use crate::spread::spread;
 use crate::{
     Account, AnyRows, AnyShape, BuildOptions, Certainty, CodeError, Effort, FileError, FloatRows,
@@ -52,7 +52,9 @@ impl<'a> Index<'a> {
         options: &BuildOptions<'_>,
     ) -> Result<Self, CodeError> {
         let (dim, metric) = (rows.dim(), rows.metric());
-        let (shape, rows) = if let Spec::Ivf { .. } = spec.shape {
+        let of_vectors =
+            matches!(spec.shape, Spec::Ivf { .. } | Spec::Forest { .. } | Spec::Lsh { .. });
+        let (shape, rows) = if of_vectors {
             // The lists say in which order codes lie.
             let shape = AnyShape::made(&spec.shape, &rows, (spec.block(), before, options));
             let rows = AnyRows::encode_in(spec, rows, (shape.order(), options))?;
@@ -63,11 +65,11 @@ impl<'a> Index<'a> {
             let rows = AnyRows::encode(spec, rows, options)?;
             let shape = match &bytes {
                 Some(bytes) => {
-                    let rows = Beside::new(bytes, again);
+                    let rows = Paired::new(bytes, again);
                     AnyShape::made(&spec.shape, &rows, (1, before, options))
                 }
                 None => {
-                    AnyShape::made(&spec.shape, &Beside::new(&rows, again), (1, before, options))
+                    AnyShape::made(&spec.shape, &Paired::new(&rows, again), (1, before, options))
                 }
             };
             (shape, rows)

@@ -1,4 +1,5 @@
-//! Shapes that say which rows to look at (`Flat`, HNSW, IVF), over codes that say what a row is.
+//! Shapes that say which rows to look at (`Flat`, HNSW, IVF, forests, hash tables, graphs with
+//! codes beside each row), over codes that say what a row is.
 //!
 //! A code implements [`Rows`]; a shape asks it only for distances, so every shape works over every
 //! code, and [`Reranked`] makes one code of two. [`AnyShape`] and [`AnyRows`] are the one place
@@ -21,6 +22,7 @@ mod build;
 mod code;
 mod file;
 mod flat;
+mod forest;
 mod hnsw;
 mod index;
 mod ivf;
@@ -28,6 +30,7 @@ mod key;
 mod kmeans;
 mod limit;
 mod live;
+mod lsh;
 mod metric;
 mod order;
 mod plan;
@@ -36,7 +39,10 @@ mod row;
 mod rows;
 mod search;
 mod seed;
+mod seen;
 mod several;
+mod sieve;
+mod space;
 mod spec;
 mod spread;
 mod stored;
@@ -62,17 +68,23 @@ pub use code::rotated::{RotatedRows, RotatedScorer, Width};
 pub use code::sparse::{Sparse, SparseRows, SparseScorer};
 pub use file::FileError;
 pub use flat::Flat;
+pub use forest::Forest;
 pub use hnsw::Hnsw;
+pub use hnsw::quick::Qg;
 pub use index::Index;
 pub use ivf::{Ivf, IvfOptions, Spill};
 pub use kmeans::{
     Clusters, Iteration, KmeansError, KmeansOptions, Precision, Start, Watch, kmeans, silhouette,
 };
 pub use kvant_kernels::{Half, Packing};
-pub use limit::{AXES_MAX, DIM_MAX, LEVEL_MAX, LISTS_MAX, M_MAX, M_MIN, ROWS_MAX};
+pub use limit::{
+    AXES_MAX, BITS_MAX, DIM_MAX, LEVEL_MAX, LISTS_MAX, M_MAX, M_MIN, ROWS_MAX, TABLES_MAX,
+    TREES_MAX,
+};
 pub use live::{
     Compaction, Live, LiveError, LiveFilter, LiveHit, LiveOptions, LiveResult, LiveSearch, Snapshot,
 };
+pub use lsh::{Family, Lsh, LshOptions};
 pub use metric::{Metric, MetricError};
 pub use order::{Order, Ordered, OrderedScorer};
 pub use plan::{Memory, Plan, PlanError, PlanOptions, Reason, Step, Tried};

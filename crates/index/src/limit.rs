@@ -18,3 +18,9 @@ pub const LEVEL_MAX: usize = 15;
 pub const DIM_MAX: usize = 65_535;
 /// Most dimensions that axes are learnt for (`opq`): their matrix is 64 MiB.
 pub const AXES_MAX: usize = 4096;
+/// Most trees that [`Spec`](crate::Spec) accepts for a forest.
+pub const TREES_MAX: usize = 1024;
+/// Most tables that [`Spec`](crate::Spec) accepts for hashing.
+pub const TABLES_MAX: usize = 256;
+/// Most bits of a hash.
+pub const BITS_MAX: usize = 24;

@@ -114,7 +114,7 @@ pub trait Scorer {
         }
     }
 
-    /// Says that `places` will be scanned soon.
+    /// Says that `places` will be scanned or measured soon.
     fn ahead(&self, places: Range<u32>) {
         let _ = places;
     }

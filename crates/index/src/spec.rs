@@ -6,10 +6,17 @@ use std::str::FromStr;
 
 use thiserror::Error;
 
-use crate::{DIM_MAX, Half, LISTS_MAX, M_MAX, M_MIN, Packing, Spill, Width};
+use crate::{
+    BITS_MAX, DIM_MAX, Family, Half, LISTS_MAX, M_MAX, M_MIN, Packing, Spill, TABLES_MAX,
+    TREES_MAX, Width,
+};
 
 /// Links per node of a plain `hnsw`.
 const M_DEFAULT: usize = 16;
+/// Trees of a plain `forest`.
+const TREES_DEFAULT: usize = 32;
+/// Links of a plain `qg`, and what they are a multiple of.
+const QG_LINKS: usize = kvant_kernels::BLOCK_ROWS;
 
 /// Which shape to build. `Display` and `FromStr` are inverse to one another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -29,6 +36,27 @@ pub enum Spec {
         /// Whether a row lies in two lists.
         spill: Spill,
     },
+    /// Trees that halve the rows by planes, of which some leaves are scanned: `forest32`.
+    Forest {
+        /// 1..=[`TREES_MAX`].
+        trees: usize,
+    },
+    /// Hash tables, of which some buckets are scanned: `lsh`, `lsh16x12` with tables and bits of a
+    /// key; `lshcp`, `lshcp16x14` where keys are made of cross-polytopes.
+    Lsh {
+        /// What a key is made of.
+        family: Family,
+        /// 1..=[`TABLES_MAX`]; 16 where 0.
+        tables: usize,
+        /// 1..=[`BITS_MAX`]; by the number of rows where 0.
+        bits: usize,
+    },
+    /// A graph with codes of neighbours beside each row: `qg`, `qg64` with links per row on the
+    /// lowest level. Large, and no faster than a graph over bytes.
+    Qg {
+        /// A multiple of 32, at most 2 · [`M_MAX`].
+        links: usize,
+    },
 }
 
 impl Default for Spec {
@@ -44,7 +72,8 @@ pub enum SpecError {
     /// No shape of this name.
     #[error(
         "unknown index '{0}': use flat, hnsw or hnsw with links per node, as hnsw32, ivf or ivf \
-             with lists, as ivf1024, ivf1024x2"
+             with lists, as ivf1024, ivf1024x2, forest or forest with trees, as forest32, lsh or \
+             lshcp or those with tables and bits, as lsh16x12, qg or qg with links, as qg64"
     )]
     Unknown(String),
     /// A number of links that is not supported.
@@ -53,6 +82,15 @@ pub enum SpecError {
     /// A number of lists that is not supported.
     #[error("index '{0}': there can be 1 to {LISTS_MAX} lists")]
     Lists(String),
+    /// A number of trees, tables or bits that is not supported.
+    #[error(
+        "index '{0}': there can be 1 to {TREES_MAX} trees, 1 to {TABLES_MAX} tables, 1 to \
+             {BITS_MAX} bits"
+    )]
+    Cuts(String),
+    /// Links per row that do not fill blocks.
+    #[error("index '{0}': links per row must be a multiple of 32, at most 256")]
+    Blocks(String),
     /// No code of this name.
     #[error(
         "unknown code '{0}': use f32, f16, bf16, int8, rq1 to rq8, sign, bound2, bound4, pq or \
@@ -83,6 +121,14 @@ impl fmt::Display for Spec {
                 }
                 f.write_str(if *spill == Spill::Two { "x2" } else { "" })
             }
+            Self::Qg { links: QG_LINKS } => f.write_str("qg"),
+            Self::Qg { links } => write!(f, "qg{links}"),
+            Self::Forest { trees: TREES_DEFAULT } => f.write_str("forest"),
+            Self::Forest { trees } => write!(f, "forest{trees}"),
+            Self::Lsh { family, tables, bits } => {
+                f.write_str(if *family == Family::Polytopes { "lshcp" } else { "lsh" })?;
+                if *tables > 0 { write!(f, "{tables}x{bits}") } else { Ok(()) }
+            }
         }
     }
 }
@@ -96,6 +142,20 @@ impl FromStr for Spec {
         }
         if let Some(rest) = text.strip_prefix("ivf") {
             return ivf(rest).unwrap_or_else(|| Err(SpecError::Unknown(shown(text))));
+        }
+        if let Some(rest) = text.strip_prefix("forest") {
+            let trees = if rest.is_empty() { Some(TREES_DEFAULT) } else { number(rest, TREES_MAX) };
+            let spec = trees.map(|trees| Self::Forest { trees });
+            return named(text, rest, spec.ok_or_else(|| SpecError::Cuts(shown(text))));
+        }
+        if let Some(rest) = text.strip_prefix("lsh") {
+            return lsh(text, rest);
+        }
+        if let Some(rest) = text.strip_prefix("qg") {
+            let links = if rest.is_empty() { Some(QG_LINKS) } else { number(rest, 2 * M_MAX) };
+            let links = links.filter(|links| links.is_multiple_of(QG_LINKS));
+            let spec = links.map(|links| Self::Qg { links });
+            return named(text, rest, spec.ok_or_else(|| SpecError::Blocks(shown(text))));
         }
         let links = text.strip_prefix("hnsw").ok_or_else(|| SpecError::Unknown(shown(text)))?;
         if links.is_empty() {
@@ -124,6 +184,32 @@ fn ivf(rest: &str) -> Option<Result<Spec, SpecError>> {
     let lists = digits.parse().ok().filter(|lists| (1..=LISTS_MAX).contains(lists));
     let spec = lists.map(|lists| Spec::Ivf { lists, spill });
     Some(spec.ok_or_else(|| SpecError::Lists(format!("ivf{}", shown(rest)))))
+}
+
+/// What follows `lsh`.
+fn lsh(text: &str, rest: &str) -> Result<Spec, SpecError> {
+    let (family, rest) = match rest.strip_prefix("cp") {
+        Some(rest) => (Family::Polytopes, rest),
+        None => (Family::Planes, rest),
+    };
+    if rest.is_empty() {
+        return Ok(Spec::Lsh { family, tables: 0, bits: 0 });
+    }
+    let (tables, bits) = rest.split_once('x').ok_or_else(|| SpecError::Unknown(shown(text)))?;
+    let numbers = number(tables, TABLES_MAX).zip(number(bits, BITS_MAX));
+    let spec = numbers.map(|(tables, bits)| Spec::Lsh { family, tables, bits });
+    named(text, &[tables, bits].concat(), spec.ok_or_else(|| SpecError::Cuts(shown(text))))
+}
+
+/// A number of 1 to `most`.
+fn number(digits: &str, most: usize) -> Option<usize> {
+    digits.parse().ok().filter(|number| (1..=most).contains(number))
+}
+
+/// What was made of `digits`, or what is wrong with them.
+fn named(text: &str, digits: &str, spec: Result<Spec, SpecError>) -> Result<Spec, SpecError> {
+    let digits = digits.bytes().all(|byte| byte.is_ascii_digit());
+    if digits { spec } else { Err(SpecError::Unknown(shown(text))) }
 }
 
 /// What a row is held as.
@@ -327,17 +413,31 @@ mod tests {
 
     #[test]
     fn texts_round_trip() {
-        let lists = ["ivf", "ivf1", "ivf1024", "ivfx2", "ivf64x2"];
+        let lists = ["ivf", "ivf1", "ivf1024", "ivfx2", "ivf64x2", "forest", "forest1"];
+        let lists =
+            lists.into_iter().chain(["lsh", "lsh16x12", "lshcp", "lshcp1x24", "qg", "qg64"]);
         for text in ["flat", "hnsw", "hnsw4", "hnsw32", "hnsw128"].into_iter().chain(lists) {
             assert_eq!(text.parse::<Spec>().unwrap().to_string(), text);
         }
         assert_eq!("hnsw16".parse(), Ok(Spec::default()));
+        assert_eq!("forest32".parse(), "forest".parse::<Spec>());
     }
 
     #[test]
     fn refusals_say_what_exists() {
         for text in ["", "Flat", "ivf-8", "ivfx3", "ivf8x", "hnsw-8", "hnsw+8", "hnsw16,flat"] {
             assert!(matches!(text.parse::<Spec>(), Err(SpecError::Unknown(_))), "{text}");
+        }
+        for text in ["forest-1", "forests", "lsh8", "lsh+8x4", "lsh8xx4", "lshcp8"] {
+            assert!(matches!(text.parse::<Spec>(), Err(SpecError::Unknown(_))), "{text}");
+        }
+        for text in ["qg0", "qg33", "qg288", "qg99999999999999999999"] {
+            let error = text.parse::<Spec>().unwrap_err();
+            assert!(error.to_string().contains("multiple of 32"), "{text}: {error}");
+        }
+        for text in ["forest0", "forest1025", "lshx", "lsh0x8", "lsh8x0", "lsh257x8", "lshcp8x25"] {
+            let error = text.parse::<Spec>().unwrap_err();
+            assert!(error.to_string().contains("1 to 1024 trees"), "{text}: {error}");
         }
         for text in ["hnsw0", "hnsw3", "hnsw129", "hnsw99999999999999999999999"] {
             let error = text.parse::<Spec>().unwrap_err();

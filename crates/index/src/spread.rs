@@ -14,20 +14,30 @@ pub(crate) fn spread<S: Send, T: Send>(
     count: usize,
     work: impl Fn(&mut S, usize) -> T + Sync,
 ) -> Vec<T> {
+    spread_by(BLOCK, states, count, work)
+}
+
+/// The same for few large pieces, `block` of them at a time.
+pub(crate) fn spread_by<S: Send, T: Send>(
+    block: usize,
+    states: &mut [S],
+    count: usize,
+    work: impl Fn(&mut S, usize) -> T + Sync,
+) -> Vec<T> {
     let next = AtomicUsize::new(0);
     let (work, next) = (&work, &next);
     let run = move |state: &mut S| {
         let mut blocks: Vec<(usize, Vec<T>)> = Vec::new();
         loop {
-            let from = next.fetch_add(BLOCK, Ordering::Relaxed);
+            let from = next.fetch_add(block, Ordering::Relaxed);
             if from >= count {
                 return blocks;
             }
-            let to = count.min(from + BLOCK);
+            let to = count.min(from + block);
             blocks.push((from, (from..to).map(|at| work(state, at)).collect()));
         }
     };
-    let needed = count.div_ceil(BLOCK).max(1).min(states.len());
+    let needed = count.div_ceil(block).max(1).min(states.len());
     let Some((own, others)) = states[..needed].split_first_mut() else {
         return Vec::new();
     };

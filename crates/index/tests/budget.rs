@@ -15,7 +15,7 @@ use kvant_testkit::clustered;
 const DIM: usize = 24;
 const N: usize = 3000;
 const SHAPES: [Spec; 2] = [Spec::Flat, Spec::Hnsw { m: 8 }];
-const SPECS: [&str; 8] = [
+const SPECS: [&str; 12] = [
     "flat",
     "flat,int8",
     "flat,bound4",
@@ -24,6 +24,10 @@ const SPECS: [&str; 8] = [
     "hnsw8,f16",
     "hnsw8,rq1,rerank8",
     "hnsw8,bound2",
+    "forest4,int8",
+    "lsh8x6,rq1,rerank32",
+    "lshcp8x6",
+    "qg,int8",
 ];
 
 fn data() -> (Vec<f32>, Vec<f32>) {

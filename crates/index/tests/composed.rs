@@ -2,8 +2,8 @@
 
 use kvant_index::{
     AnyRows, BitMetric, BitRows, Bitmap, BuildOptions, Certainty, CodeError, CodeSpec, Effort,
-    FileError, Flat, FloatRows, Hit, Hnsw, Index, IndexSpec, Metric, RerankSpec, Row, Rows, Scorer,
-    SearchError, SearchOptions, Spec, Spill, Width,
+    Family, FileError, Flat, FloatRows, Hit, Hnsw, Index, IndexSpec, Metric, RerankSpec, Row, Rows,
+    Scorer, SearchError, SearchOptions, Spec, Spill, Width,
 };
 use kvant_testkit::{Random, clustered};
 
@@ -11,11 +11,15 @@ const DIM: usize = 72;
 const QUERIES: usize = 20;
 /// Enough that searches of default effort walk the graph.
 const N: usize = 1000;
-const SHAPES: [Spec; 4] = [
+const SHAPES: [Spec; 8] = [
     Spec::Flat,
     Spec::Hnsw { m: 8 },
     Spec::Ivf { lists: 40, spill: Spill::One },
     Spec::Ivf { lists: 0, spill: Spill::Two },
+    Spec::Forest { trees: 6 },
+    Spec::Lsh { family: Family::Planes, tables: 8, bits: 6 },
+    Spec::Lsh { family: Family::Polytopes, tables: 0, bits: 0 },
+    Spec::Qg { links: 32 },
 ];
 
 /// Rows and queries of one distribution, prepared for a metric.

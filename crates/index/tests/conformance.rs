@@ -4,8 +4,8 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use kvant_index::{
-    AnyShape, Bitmap, BuildOptions, Effort, FloatRows, FloatScorer, Hit, Metric, Row, Rows, Scorer,
-    SearchOptions, Spec, Spill,
+    AnyShape, Bitmap, BuildOptions, Effort, Family, FloatRows, FloatScorer, Hit, Metric, Row, Rows,
+    Scorer, SearchOptions, Spec, Spill,
 };
 use kvant_testkit::{Random, clustered};
 
@@ -17,12 +17,17 @@ const N: usize = 5000;
 /// What a search of default effort must find of the true neighbours, here and on text embeddings.
 const RECALL_FLOOR: f64 = 0.95;
 
-const SPECS: [Spec; 5] = [
+const SPECS: [Spec; 10] = [
     Spec::Flat,
     Spec::Hnsw { m: 16 },
     Spec::Hnsw { m: 8 },
     Spec::Ivf { lists: 0, spill: Spill::One },
     Spec::Ivf { lists: 100, spill: Spill::Two },
+    Spec::Forest { trees: 32 },
+    Spec::Forest { trees: 12 },
+    Spec::Lsh { family: Family::Planes, tables: 0, bits: 0 },
+    Spec::Lsh { family: Family::Polytopes, tables: 20, bits: 9 },
+    Spec::Qg { links: 32 },
 ];
 
 /// Rows and queries of one distribution, prepared for a metric.

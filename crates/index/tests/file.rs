@@ -3,14 +3,19 @@
 use std::sync::LazyLock;
 
 use kvant_index::{
-    AnyShape, Bitmap, BuildOptions, Effort, FileError, FloatRows, Metric, Row, SearchOptions, Spec,
-    Spill,
+    AnyShape, Bitmap, BuildOptions, Effort, Family, FileError, FloatRows, Metric, Row,
+    SearchOptions, Spec, Spill,
 };
 use kvant_testkit::clustered;
 use proptest::prelude::*;
 
 const DIM: usize = 4;
-const SPECS: [Spec; 5] = [Spec::Flat, HNSW4, Spec::Hnsw { m: 16 }, IVF, IVF2];
+const SPECS: [Spec; 9] =
+    [Spec::Flat, HNSW4, Spec::Hnsw { m: 16 }, IVF, IVF2, FOREST, PLANES, POLYTOPES, QG];
+const QG: Spec = Spec::Qg { links: 32 };
+const FOREST: Spec = Spec::Forest { trees: 2 };
+const PLANES: Spec = Spec::Lsh { family: Family::Planes, tables: 2, bits: 5 };
+const POLYTOPES: Spec = Spec::Lsh { family: Family::Polytopes, tables: 2, bits: 4 };
 const IVF: Spec = Spec::Ivf { lists: 30, spill: Spill::One };
 const IVF2: Spec = Spec::Ivf { lists: 30, spill: Spill::Two };
 const HNSW4: Spec = Spec::Hnsw { m: 4 };
@@ -82,7 +87,7 @@ proptest! {
 
 #[test]
 fn every_cut_is_refused_and_so_is_every_tail() {
-    for spec in [Spec::Flat, HNSW4, IVF, IVF2] {
+    for spec in [Spec::Flat, HNSW4, IVF, IVF2, FOREST, PLANES, POLYTOPES, QG] {
         let (data, mut bytes) = bytes(spec, 50);
         search(&data, &AnyShape::from_bytes(&bytes, 50).unwrap());
         for cut in 0..bytes.len() {

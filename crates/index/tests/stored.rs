@@ -5,7 +5,7 @@
 use std::path::Path;
 
 use kvant_index::{
-    AnyRows, BuildOptions, Check, CodeSpec, Effort, FloatRows, Index, IndexSpec, Metric,
+    AnyRows, BuildOptions, Check, CodeSpec, Effort, Family, FloatRows, Index, IndexSpec, Metric,
     RerankSpec, SearchOptions, Spec, Spill, Stored, StoredError, Tuning,
 };
 use kvant_storage::frame::{self, Kind, Section};
@@ -28,10 +28,18 @@ fn open(bytes: Vec<u8>, check: Check) -> Result<Stored, StoredError> {
 fn specs() -> Vec<IndexSpec> {
     let reranks = [None].into_iter().chain(RerankSpec::ALL.map(|rerank| Some((rerank, 3))));
     let ivf = |spill| Spec::Ivf { lists: 7, spill };
+    let lsh = |family| Spec::Lsh { family, tables: 3, bits: 5 };
     let shapes = [Spec::Flat, Spec::Hnsw { m: 4 }, ivf(Spill::One), ivf(Spill::Two)];
+    let cut = [Spec::Forest { trees: 3 }, lsh(Family::Planes), lsh(Family::Polytopes)];
+    let cut = cut.into_iter().chain([Spec::Qg { links: 32 }]);
+    let shapes: Vec<Spec> = shapes.into_iter().chain(cut).collect();
     let all = reranks.flat_map(|rerank| {
         let codes = AnyRows::CODES.into_iter();
-        codes.flat_map(move |code| shapes.map(|shape| IndexSpec { shape, code, rerank }))
+        let shapes = shapes.clone();
+        codes.flat_map(move |code| {
+            let of = move |shape| IndexSpec { shape, code, rerank };
+            shapes.clone().into_iter().map(of)
+        })
     });
     all.collect()
 }

@@ -32,9 +32,10 @@ pub(crate) struct Indexing {
     /// cos, ip, l2, l1 (or cosine, dot, euclid, manhattan)
     #[arg(long)]
     pub(crate) metric: Metric,
-    /// SHAPE[,CODE[,RERANK]]: flat, hnsw32 or ivf256; f32, f16, bf16, int8, rq1 to rq8, sign,
-    /// bound2, bound4, pq96 or opq96; rerank8, rerank16 or rerank32, as rerank8x4 with candidates
-    /// per row wanted. auto tries some on a part of the vectors, chooses, and says why
+    /// SHAPE[,CODE[,RERANK]]: flat, hnsw32, qg, ivf256, forest32, lsh16x10 or lshcp16x10; f32, f16,
+    /// bf16, int8, rq1 to rq8, sign, bound2, bound4, pq96 or opq96; rerank8, rerank16 or rerank32,
+    /// as rerank8x4 with candidates per row wanted. auto tries some on a part of the vectors,
+    /// chooses, and says why
     #[arg(long, value_name = "SPEC|auto", default_value = "hnsw")]
     pub(crate) index: Wanted,
     /// With --index auto, the share of true neighbours to find; 1 is all, for sure [default: 0.95]

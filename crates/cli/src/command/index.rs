@@ -105,9 +105,14 @@ pub(super) fn open(path: &Path, verify: bool) -> anyhow::Result<Stored> {
 pub(super) fn effort(asked: args::Effort, spec: &IndexSpec) -> anyhow::Result<Effort> {
     match (spec.shape, asked.ef, asked.probes) {
         (_, None, None) => Ok(Effort::Default),
-        (Spec::Hnsw { .. }, Some(ef), _) => Ok(Effort::Ef(ef)),
-        (Spec::Ivf { .. }, _, Some(probes)) => Ok(Effort::Probes(probes)),
-        (Spec::Hnsw { .. }, None, _) => bail!("--probes is for lists, {spec} is a graph: use --ef"),
+        (Spec::Hnsw { .. } | Spec::Qg { .. }, Some(ef), _) => Ok(Effort::Ef(ef)),
+        (Spec::Forest { .. } | Spec::Lsh { .. }, Some(ef), None) => Ok(Effort::Ef(ef)),
+        (Spec::Ivf { .. } | Spec::Forest { .. } | Spec::Lsh { .. }, _, Some(probes)) => {
+            Ok(Effort::Probes(probes))
+        }
+        (Spec::Hnsw { .. } | Spec::Qg { .. }, None, _) => {
+            bail!("--probes is for lists, {spec} is a graph: use --ef")
+        }
         (Spec::Ivf { .. }, _, None) => {
             bail!("--ef is for graphs, {spec} is of lists: use --probes")
         }

@@ -381,6 +381,27 @@ fn predicates_are_asked_within_the_time() {
 }
 
 #[test]
+fn forests_and_hash_tables_are_built_searched_and_measured() {
+    let (house, ..) = with_vectors();
+    for (at, spec) in ["forest4,int8", "lsh4x5", "lshcp,rq4,rerank32"].into_iter().enumerate() {
+        let built = format!("index build --base b.npy --metric l2 --index {spec} -o {at}.kvant");
+        house.run(&built);
+        let file = format!("{at}.kvant");
+        let info = house.json(&["index", "info", &file, "--verify"]);
+        assert_eq!(info["index"], *spec);
+        let near = house.json(&["index", "search", &file, "--queries", "q.npy", "--ef", "20"]);
+        assert_eq!(near["results"][0]["rows"].as_array().map(Vec::len), Some(10), "{spec}");
+        let bench = "bench ann --base b.npy --queries q.npy --metric l2 --threads 1 --reps 1";
+        house.run(&format!("{bench} --index {spec} --out d{at}"));
+        let all = lines(&house, &format!("d{at}/result.jsonl"));
+        let recall = |line: &Value| line["recall"].as_f64().expect("a number");
+        assert!(recall(&all[all.len() - 1]) >= recall(&all[0]), "{spec}");
+        let first = if at == 0 { 2 } else { [2, 8][at - 1] };
+        assert_eq!(all[0]["param"], first, "{spec}");
+    }
+}
+
+#[test]
 fn the_bench_of_a_graph_sweeps_and_draws() {
     let (house, ..) = with_vectors();
     let peer = json!({"peer": "other <b>", "n": 10, "size": 480, "points": [

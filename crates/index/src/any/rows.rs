@@ -468,7 +468,11 @@ impl<B: AsRef<[u8]>> Scorer for AnyScorer<'_, B> {
             Self::Product(scorer) => scorer.ahead(places),
             Self::Blocks(scorer) => scorer.ahead(places),
             Self::Ordered(scorer) => scorer.ahead(places),
-            Self::Float(_) | Self::Half(_) | Self::Int8(_) | Self::Rotated(_) | Self::Sign(_) => {}
+            Self::Float(scorer) => scorer.ahead(places),
+            Self::Half(scorer) => scorer.ahead(places),
+            Self::Int8(scorer) => scorer.ahead(places),
+            Self::Rotated(scorer) => scorer.ahead(places),
+            Self::Sign(_) => {}
         }
     }
 }

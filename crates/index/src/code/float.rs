@@ -1,5 +1,7 @@
 //! Rows as plain f32 vectors.
 
+use std::ops::Range;
+
 use kvant_kernels::{Kernels, Picked, kernels};
 use kvant_storage::Bytes;
 
@@ -178,6 +180,13 @@ impl FloatScorer<'_> {
 impl Scorer for FloatScorer<'_> {
     fn score(&mut self, rows: &[Row], out: &mut [f32]) {
         by_numbers(rows, out, |numbers, out| self.measure(numbers, out));
+    }
+
+    fn ahead(&self, mut places: Range<u32>) {
+        // The processor sees by itself where a run goes on.
+        if let Some(row) = places.next() {
+            kvant_kernels::fetch(&self.data[row as usize * self.dim..][..self.dim]);
+        }
     }
 }
 

@@ -1,5 +1,7 @@
 //! Rows as f16 or bf16, measured in f32.
 
+use std::ops::Range;
+
 use half::{bf16, f16};
 use kvant_kernels::{Half, Kernels, Sum, kernels};
 
@@ -142,6 +144,13 @@ impl<B: AsRef<[u8]>> Scorer for HalfScorer<'_, B> {
             self.kernels.pick_half(self.rows.half, sum, picked, &self.query, out);
             finish(metric, (scale, self.lifted), numbers, out);
         });
+    }
+
+    fn ahead(&self, mut places: Range<u32>) {
+        // The processor sees by itself where a run goes on.
+        if let Some(row) = places.next() {
+            kvant_kernels::fetch(self.rows.coded.row(row));
+        }
     }
 }
 

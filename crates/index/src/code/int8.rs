@@ -1,5 +1,7 @@
 //! Rows as bytes, with one range for all values or one for each dimension.
 
+use std::ops::Range;
+
 use kvant_kernels::{Kernels, kernels};
 
 use super::coded::{Coded, Head, float_at, metric_code, put_float};
@@ -273,5 +275,12 @@ impl<B: AsRef<[u8]>> Scorer for Int8Scorer<'_, B> {
                 out.iter_mut().zip(numbers).for_each(|(out, &row)| *out -= lifted.product(row));
             }
         });
+    }
+
+    fn ahead(&self, mut places: Range<u32>) {
+        // The processor sees by itself where a run goes on.
+        if let Some(row) = places.next() {
+            kvant_kernels::fetch(self.rows.coded.row(row));
+        }
     }
 }

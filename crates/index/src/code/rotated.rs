@@ -16,7 +16,9 @@
 pub(crate) mod block;
 mod coder;
 mod grid;
-mod rotation;
+pub(crate) mod rotation;
+
+use std::ops::Range;
 
 use kvant_kernels::{DenseQuery, DenseWidth, Kernels, PackedQuery, Packing, PlaneQuery, kernels};
 
@@ -332,5 +334,12 @@ impl<B: AsRef<[u8]>> Scorer for RotatedScorer<'_, B> {
                 out.iter_mut().zip(numbers).for_each(|(out, &row)| *out -= lifted.product(row));
             }
         });
+    }
+
+    fn ahead(&self, mut places: Range<u32>) {
+        // The processor sees by itself where a run goes on.
+        if let Some(row) = places.next() {
+            kvant_kernels::fetch(self.rows.coded.row(row));
+        }
     }
 }

@@ -8,9 +8,9 @@ use crate::{Account, Bitmap, Effort, Hit, Rows, SearchOptions, flat};
 
 /// Least candidates of a default search, whatever `k` is: with 64, words looking for their
 /// definitions (MiniLM, 25,000 `WordNet` glosses) found 0.963 of the ten nearest, with 128 0.986.
-const EF_LEAST: usize = 96;
+pub(super) const EF_LEAST: usize = 96;
 /// Candidates per wanted row of a default search.
-const EF_PER_K: usize = 4;
+pub(super) const EF_PER_K: usize = 4;
 /// How much dearer a row is that a walk among allowed rows meets than one of a scan (seen: a scan
 /// of 5,900 rows of 784 bytes takes as long as a walk that keeps 28, of 10,000 of 202 bytes 50).
 const DEARER: usize = 16;
@@ -61,14 +61,18 @@ impl Idle {
         let hits = scratch.search(graph, &mut rows.scorer(query), ef, &gate);
         let hits = hits.filter(|hits| hits.len() >= k || account.is_cut());
         let hits: Option<Vec<Hit>> = hits.map(|hits| hits.take(found).collect());
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(scratch);
+        self.checkin(scratch);
         let Some(mut hits) = hits else { return flat::scan(rows, query, options, account) };
         rows.refine(query, &mut hits);
         hits.truncate(k);
         hits
     }
 
-    fn checkout(&self, len: usize) -> Scratch {
+    pub(super) fn checkin(&self, scratch: Scratch) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(scratch);
+    }
+
+    pub(super) fn checkout(&self, len: usize) -> Scratch {
         let idle = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let mut scratch = idle.unwrap_or_else(|| Scratch::new(len));
         scratch.fit(len);

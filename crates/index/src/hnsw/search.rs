@@ -236,12 +236,19 @@ pub(super) struct Pool {
 }
 
 impl Pool {
-    fn clear(&mut self, ef: usize) {
+    pub(super) fn clear(&mut self, ef: usize) {
         self.keys.clear();
         (self.ef, self.admitted, self.cursor) = (ef, 0, 0);
     }
 
-    fn offer(&mut self, row: Row, distance: f32, gate: &Gate<'_>) {
+    /// Whether a candidate at `distance` may be kept.
+    pub(super) fn takes(&self, distance: f32) -> bool {
+        let last = || self.keys.last().map_or(u32::MAX, |&last| (last >> 32) as u32);
+        self.admitted < self.ef || order(distance) <= last()
+    }
+
+    /// Keeps a candidate, if it is near enough.
+    pub(super) fn offer(&mut self, row: Row, distance: f32, gate: &Gate<'_>) {
         let key = u64::from(order(distance)) << 32 | u64::from(row.0) << 2;
         if self.admitted >= self.ef && self.keys.last().is_none_or(|&last| key >= last) {
             return;
@@ -265,7 +272,7 @@ impl Pool {
     }
 
     /// What [`next`](Self::next) gives unless something nearer is offered before.
-    fn peek(&self) -> Option<Row> {
+    pub(super) fn peek(&self) -> Option<Row> {
         self.keys.get(self.cursor).map(|&key| row(key))
     }
 

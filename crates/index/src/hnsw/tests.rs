@@ -2,6 +2,7 @@
 
 use kvant_testkit::clustered;
 
+use super::beside::Beside;
 use super::build::{build, level};
 use super::graph::{Graph, Slack};
 use super::net::{Net, Weave};
@@ -78,5 +79,49 @@ fn working_memory_is_returned() {
     for _ in 0..3 {
         assert_eq!(hnsw.search(&rows, &data[..DIM], &crate::SearchOptions::default()).len(), 10);
         assert_eq!(hnsw.idle.0.lock().unwrap().len(), 1);
+    }
+}
+
+/// Estimates of neighbours are those of their distances, without bias, and as near as two bits of a
+/// dimension allow: a third of what the lengths of both sides would be off at random.
+#[test]
+fn what_lies_beside_a_row_estimates_its_neighbours() {
+    const WIDE: usize = 96;
+    let data = clustered(1200, WIDE, 9);
+    for metric in [Metric::Euclid, Metric::Dot, Metric::Cosine] {
+        let mut data = data.clone();
+        data.chunks_exact_mut(WIDE).for_each(|row| metric.prepare(row));
+        let (base, queries) = data.split_at(1100 * WIDE);
+        let rows = FloatRows::new(base, WIDE, metric);
+        let graph = build(&rows, 16, &BuildOptions::default());
+        let beside = Beside::build(&rows, &graph, &BuildOptions::default()).unwrap();
+        let (mut sum, mut squares, mut sizes, mut count) = (0.0, 0.0, 0.0, 0);
+        for (at, query) in queries.chunks_exact(WIDE).enumerate() {
+            let (asked, row) = (beside.ask(query), Row((at * 11) as u32));
+            let mut scorer = crate::Rows::scorer(&rows, query);
+            let links: Vec<Row> = graph.each_link(row, 0).collect();
+            let (mut own, mut truth) = ([0.0], vec![0.0; links.len()]);
+            crate::Scorer::score(&mut scorer, &[row], &mut own);
+            crate::Scorer::score(&mut scorer, &links, &mut truth);
+            let mut estimates = vec![0.0; 32];
+            beside.estimate(row, own[0], &asked, &mut estimates);
+            let gap = |a: &[f32], b: &[f32]| -> f64 {
+                a.iter().zip(b).map(|(x, y)| f64::from(x - y).powi(2)).sum()
+            };
+            let double = if metric == Metric::Euclid { 4.0 } else { 1.0 };
+            for ((&link, &estimate), &truth) in links.iter().zip(&estimates).zip(&truth) {
+                let error = f64::from(estimate) - f64::from(truth);
+                let centre = rows.vector(row);
+                let product = gap(rows.vector(link), centre) * gap(query, centre);
+                sum += error;
+                squares += error * error;
+                sizes += double * product / WIDE as f64;
+                count += 1;
+            }
+        }
+        let (mean, deviation) = (sum / f64::from(count), (squares / f64::from(count)).sqrt());
+        let expected = (sizes / f64::from(count)).sqrt();
+        assert!(mean.abs() < 0.05 * expected, "{metric}: {mean} off, {expected}");
+        assert!(deviation < 0.45 * expected, "{metric}: {deviation} of {expected}");
     }
 }

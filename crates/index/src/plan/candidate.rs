@@ -114,6 +114,9 @@ pub(super) fn bytes(spec: &IndexSpec, ground: &Ground) -> f64 {
             let lists = if lists == 0 { rows.sqrt() } else { lists as f64 };
             4.0 + lists * (4.0 * dim + 8.0) / rows
         }
+        Spec::Forest { trees } => trees as f64 * (4.0 + (dim + 8.0) / 32.0),
+        Spec::Lsh { tables, .. } => 4.2 * if tables == 0 { 16.0 } else { tables as f64 },
+        Spec::Qg { links } => links as f64 * (4.0 + 8.0 + dim / 4.0) + 8.0,
     };
     code + shape
 }

@@ -156,7 +156,12 @@ fn settled(spec: IndexSpec, rows: usize) -> IndexSpec {
         Spec::Ivf { lists: 0, spill } => {
             IndexSpec { shape: Spec::Ivf { lists: lists_of(rows), spill }, ..spec }
         }
-        Spec::Flat | Spec::Hnsw { .. } | Spec::Ivf { .. } => spec,
+        Spec::Flat
+        | Spec::Hnsw { .. }
+        | Spec::Ivf { .. }
+        | Spec::Forest { .. }
+        | Spec::Lsh { .. }
+        | Spec::Qg { .. } => spec,
     }
 }
 

@@ -7,7 +7,7 @@ use super::choice;
 use super::sample::Sample;
 use super::trial::{Parts, ROUNDS, Trial};
 use super::{Plan, PlanError, PlanOptions};
-use crate::code::beside::Beside;
+use crate::code::paired::Paired;
 use crate::{
     AnyRows, AnyShape, BuildOptions, CodeError, CodeSpec, FloatRows, Half, IndexSpec, Int8Rows,
     Metric, Packing, RerankSpec, Rows, Spec,
@@ -98,13 +98,13 @@ fn shaped(spec: Spec, sample: &Sample, build: &BuildOptions<'_>) -> Shaped {
     let whole = IndexSpec { shape: spec, ..IndexSpec::default() };
     // A graph of any code is built over 8 bits, and lists begin where blocks of product codes do.
     let bytes = match spec {
-        Spec::Hnsw { .. } => AnyRows::for_building(&whole, &rows, build),
-        Spec::Flat | Spec::Ivf { .. } => None,
+        Spec::Hnsw { .. } | Spec::Qg { .. } => AnyRows::for_building(&whole, &rows, build),
+        Spec::Flat | Spec::Ivf { .. } | Spec::Forest { .. } | Spec::Lsh { .. } => None,
     };
     let align = kvant_kernels::BLOCK_ROWS;
     let shape = match &bytes {
         Some(bytes) => {
-            AnyShape::made(&spec, &Beside::new(bytes, rows.view()), (align, None, build))
+            AnyShape::made(&spec, &Paired::new(bytes, rows.view()), (align, None, build))
         }
         None => AnyShape::made(&spec, &rows, (align, None, build)),
     };

@@ -104,8 +104,9 @@ impl<'a> Trial<'a> {
     fn least(&mut self, wanted: f64) -> Option<(usize, Share)> {
         let (fewest, most) = match self.shape {
             AnyShape::Flat(_) => (1, 1),
-            AnyShape::Hnsw(_) => (self.sample.k(), EF_MOST.max(self.sample.k())),
+            AnyShape::Hnsw(_) | AnyShape::Qg(_) => (self.sample.k(), EF_MOST.max(self.sample.k())),
             AnyShape::Ivf(ivf) => (1, ivf.lists()),
+            AnyShape::Forest(_) | AnyShape::Lsh(_) => (1, self.len()),
         };
         if !self.ceiling.is_above(wanted) {
             return None;
@@ -184,7 +185,7 @@ impl Share {
 pub(super) fn effort(spec: &IndexSpec, count: usize) -> Effort {
     match spec.shape {
         Spec::Flat => Effort::Default,
-        Spec::Hnsw { .. } => Effort::Ef(count),
-        Spec::Ivf { .. } => Effort::Probes(count),
+        Spec::Hnsw { .. } | Spec::Qg { .. } => Effort::Ef(count),
+        Spec::Ivf { .. } | Spec::Forest { .. } | Spec::Lsh { .. } => Effort::Probes(count),
     }
 }

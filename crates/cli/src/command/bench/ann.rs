@@ -25,6 +25,11 @@ use crate::progress::{Audience, Progress, Unit};
 const EF: [usize; 13] = [10, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768];
 /// Lists looked into.
 const PROBES: [usize; 16] = [2, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512];
+/// Leaves of a forest or buckets of hash tables looked into, for each tree or table.
+const PROBES_PER: [f64; 16] =
+    [0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0, 24.0, 32.0, 48.0, 64.0, 96.0, 128.0];
+/// Hash tables where the name of an index says nothing of them.
+const TABLES: usize = 16;
 /// No further setting is measured past this recall.
 const ENOUGH: f64 = 0.9995;
 /// Of an index that was chosen, settings below this recall are not told.
@@ -64,7 +69,9 @@ fn settings(spec: &IndexSpec, chosen: Option<Effort>) -> Vec<Setting> {
             });
             with(&PROBES, own).map(of).collect()
         }
-        Spec::Hnsw { .. } => {
+        Spec::Forest { trees } => cuts(trees),
+        Spec::Lsh { tables, .. } => cuts(if tables == 0 { TABLES } else { tables }),
+        Spec::Hnsw { .. } | Spec::Qg { .. } => {
             let of = |ef| Setting { param: Param::Number(ef), effort: Effort::Ef(ef) };
             let own = chosen.and_then(|effort| match effort {
                 Effort::Ef(ef) => Some(ef),
@@ -73,6 +80,15 @@ fn settings(spec: &IndexSpec, chosen: Option<Effort>) -> Vec<Setting> {
             with(&EF, own).map(of).collect()
         }
     }
+}
+
+/// The settings of a shape that has lists in so many places.
+fn cuts(places: usize) -> Vec<Setting> {
+    let of = |share: f64| {
+        let lists = (share * places as f64).round().max(1.0) as usize;
+        Setting { param: Param::Number(lists), effort: Effort::Probes(lists) }
+    };
+    PROBES_PER.map(of).to_vec()
 }
 
 /// A line of `result.jsonl`.

@@ -3,12 +3,12 @@
 use crate::{FloatRows, Row, Rows};
 
 /// Rows in a code, and as they came.
-pub(crate) struct Beside<'r, 'a, R> {
+pub(crate) struct Paired<'r, 'a, R> {
     rows: &'r R,
     vectors: FloatRows<'a>,
 }
 
-impl<'r, 'a, R: Rows> Beside<'r, 'a, R> {
+impl<'r, 'a, R: Rows> Paired<'r, 'a, R> {
     /// Two views of the same rows.
     pub(crate) fn new(rows: &'r R, vectors: FloatRows<'a>) -> Self {
         assert_eq!(rows.len(), vectors.len(), "the same rows");
@@ -16,7 +16,7 @@ impl<'r, 'a, R: Rows> Beside<'r, 'a, R> {
     }
 }
 
-impl<R: Rows> Rows for Beside<'_, '_, R> {
+impl<R: Rows> Rows for Paired<'_, '_, R> {
     type Query = R::Query;
     type Scorer<'q>
         = R::Scorer<'q>
