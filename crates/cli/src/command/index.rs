@@ -105,8 +105,8 @@ pub(super) fn open(path: &Path, verify: bool) -> anyhow::Result<Stored> {
 pub(super) fn effort(asked: args::Effort, spec: &IndexSpec) -> anyhow::Result<Effort> {
     match (spec.shape, asked.ef, asked.probes) {
         (_, None, None) => Ok(Effort::Default),
-        (Spec::Hnsw { .. } | Spec::Qg { .. }, Some(ef), _) => Ok(Effort::Ef(ef)),
-        (Spec::Forest { .. } | Spec::Lsh { .. }, Some(ef), None) => Ok(Effort::Ef(ef)),
+        (Spec::Hnsw { .. } | Spec::Qg { .. }, Some(ef), _)
+        | (Spec::Forest { .. } | Spec::Lsh { .. }, Some(ef), None) => Ok(Effort::Ef(ef)),
         (Spec::Ivf { .. } | Spec::Forest { .. } | Spec::Lsh { .. }, _, Some(probes)) => {
             Ok(Effort::Probes(probes))
         }
