@@ -70,7 +70,7 @@ fn knows(code: CodeSpec, metric: Metric) -> bool {
     metric != Metric::Manhattan || !turned
 }
 
-/// What goes with a rerank here: half of the shapes, which scan, walk and look into lists and leaves.
+/// What goes with a rerank here: half of the shapes, which scan, walk and look into lists.
 fn shapes(rerank: Option<RerankSpec>) -> impl Iterator<Item = Spec> {
     let step = if rerank.is_none() { 1 } else { 2 };
     SHAPES.into_iter().step_by(step)
