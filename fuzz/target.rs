@@ -23,7 +23,7 @@ use crate::seed;
 pub type Target = fn(&[u8]);
 
 /// Every target: its name, the function, a valid input to start from.
-pub const TARGETS: [(&str, Target, fn() -> Vec<u8>); 20] = [
+pub const TARGETS: [(&str, Target, fn() -> Vec<u8>); 23] = [
     ("frame", frame, seed::frame),
     ("shape", shape, seed::shape),
     ("forest", shape, seed::forest),
