@@ -68,7 +68,7 @@ fn index_of(spec: &str) -> Vec<u8> {
     let rows = FloatRows::new(&data, DIM, Metric::Euclid);
     let spec = spec.parse().expect("the name of an index");
     let index = Index::build(&spec, rows, &BuildOptions::default()).expect("finite rows");
-    let kind = Kind { magic: *b"KVANTIDX", version: 1, features: 0 };
+    let kind = Kind { magic: *b"KVANTIDX", version: 2, features: 0 };
     let frame = Frame::open(Bytes::from(index.to_bytes()), "seed".as_ref(), &kind);
     let frame = frame.expect("a file of its own");
     let part = |name| frame.section(name).expect("an index has it").to_vec();

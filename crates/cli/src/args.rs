@@ -15,8 +15,8 @@ pub(crate) use bench::BenchEmbed;
 pub(crate) use cluster::Cluster;
 pub(crate) use generate::{Bench, BenchGenerate, Chat, Format, Generate, Making, Measured};
 pub(crate) use index::{
-    BenchAnn, Effort, Index, IndexBuild, IndexInfo, IndexSearch, Indexed, Indexing, MeasureIndex,
-    Wanted,
+    BenchAnn, Effort, Index, IndexBuild, IndexInfo, IndexSearch, IndexVerify, Indexed, Indexing,
+    MeasureIndex, Wanted,
 };
 pub(crate) use score::{Classify, Rerank, Scoring};
 pub(crate) use thread::{Placed, Threads};

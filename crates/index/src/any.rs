@@ -5,7 +5,10 @@ pub(crate) mod rows;
 
 use std::sync::Arc;
 
-use crate::file::{self, Reader, Shape};
+use kvant_storage::Bytes;
+
+use crate::file::{self, HEAD, Reader, Shape, VERSION};
+use crate::number::Part;
 use crate::{
     Account, BuildOptions, FileError, Flat, Forest, Hit, Hnsw, Ivf, IvfOptions, Lsh, LshOptions,
     Metric, Order, Qg, Rows, SearchOptions, Spec,
@@ -220,6 +223,10 @@ impl AnyShape {
         let (shape, mut reader) = Reader::open(bytes, len)?;
         let any = match shape {
             Shape::Flat => Self::Flat(Flat::new(len)),
+            Shape::Hnsw | Shape::Ivf if reader.version() == VERSION => {
+                let any = Self::open(&Part::new(Bytes::copy_of(bytes), None), len)?;
+                return any.check().map(|()| any);
+            }
             Shape::Hnsw => Self::Hnsw(Hnsw::read(&mut reader, len)?),
             Shape::Ivf => Self::Ivf(Ivf::read(&mut reader, len)?),
             Shape::Forest => Self::Forest(Forest::read(&mut reader, len)?),
@@ -227,5 +234,36 @@ impl AnyShape {
             Shape::Qg => Self::Qg(Qg::read(&mut reader, len)?),
         };
         reader.end().map(|()| any)
+    }
+
+    /// What [`to_bytes`](Self::to_bytes) wrote, over `len` rows, read where it lies: nothing of the
+    /// rows is looked at before a search does, and none of it can make that panic.
+    pub(crate) fn open(part: &Part, len: usize) -> Result<Self, FileError> {
+        let (shape, reader) = Reader::open(part.head(HEAD), len)?;
+        match shape {
+            Shape::Hnsw if reader.version() == VERSION => Hnsw::open(part, len).map(Self::Hnsw),
+            Shape::Ivf if reader.version() == VERSION => Ivf::open(part, len).map(Self::Ivf),
+            // All of it is read.
+            Shape::Flat | Shape::Hnsw | Shape::Ivf | Shape::Forest | Shape::Lsh | Shape::Qg => {
+                Self::from_bytes(part.head(part.bytes().len()), len)
+            }
+        }
+    }
+
+    /// Whether everything in it is as searches expect it. O(rows).
+    pub(crate) fn check(&self) -> Result<(), FileError> {
+        match self {
+            // All but these are checked when they are read.
+            Self::Flat(_) | Self::Forest(_) | Self::Lsh(_) | Self::Qg(_) => Ok(()),
+            Self::Hnsw(hnsw) => hnsw.check(),
+            Self::Ivf(ivf) => ivf.check(),
+        }
+    }
+
+    /// What lies in a file is read here and there, where it is so.
+    pub(crate) fn read_apart(&self) {
+        if let Self::Hnsw(hnsw) = self {
+            hnsw.read_apart();
+        }
     }
 }

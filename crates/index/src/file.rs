@@ -1,11 +1,14 @@
 //! Reading and writing shapes as bytes: a small header, then the shape's own sections.
 //!
 //! All numbers are little endian. `magic "KVIX" · version u16 · shape u8 · 0 u8 · rows u64`.
+//! Version 2 is laid out to be read where it lies; of version 1 everything is copied.
 
 use thiserror::Error;
 
 const MAGIC: [u8; 4] = *b"KVIX";
-const VERSION: u16 = 1;
+pub(crate) const VERSION: u16 = 2;
+/// Bytes of the header and of a shape's own numbers, before its lists.
+pub(crate) const HEAD: usize = 64;
 
 /// Why bytes are not an index.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -94,28 +97,44 @@ pub(crate) fn header(shape: Shape, len: usize) -> Vec<u8> {
 pub(crate) struct Reader<'a> {
     rest: &'a [u8],
     read: u64,
+    version: u16,
 }
 
 impl<'a> Reader<'a> {
     /// From the first byte.
     pub(crate) fn whole(bytes: &'a [u8]) -> Self {
-        Self { rest: bytes, read: 0 }
+        Self { rest: bytes, read: 0, version: 0 }
     }
 
     /// Behind the magic and the version, which must be these.
     pub(crate) fn new(bytes: &'a [u8], magic: [u8; 4], version: u16) -> Result<Self, FileError> {
+        Self::versioned(bytes, magic, version..=version)
+    }
+
+    /// Behind the magic, which must be this, and the version, one of these.
+    fn versioned(
+        bytes: &'a [u8],
+        magic: [u8; 4],
+        versions: std::ops::RangeInclusive<u16>,
+    ) -> Result<Self, FileError> {
         let mut reader = Self::whole(bytes);
         if !bytes.starts_with(&magic) {
             return Err(FileError::Magic);
         }
         reader.take(magic.len())?;
         let got = u16::from_le_bytes(reader.array()?);
-        if got == version { Ok(reader) } else { Err(FileError::Version { got }) }
+        reader.version = got;
+        if versions.contains(&got) { Ok(reader) } else { Err(FileError::Version { got }) }
+    }
+
+    /// The version of the header.
+    pub(crate) fn version(&self) -> u16 {
+        self.version
     }
 
     /// Reads the header and checks that it speaks of `len` rows.
     pub(crate) fn open(bytes: &'a [u8], len: usize) -> Result<(Shape, Self), FileError> {
-        let mut reader = Self::new(bytes, MAGIC, VERSION)?;
+        let mut reader = Self::versioned(bytes, MAGIC, 1..=VERSION)?;
         let [shape, reserved] = reader.array()?;
         let shape = match shape {
             0 => Shape::Flat,

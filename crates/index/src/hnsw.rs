@@ -1,6 +1,7 @@
 //! The shape that walks a graph: hierarchical navigable small worlds (Malkov & Yashunin, 2018).
 
 use crate::file::Reader;
+use crate::number::Part;
 use crate::{Account, BuildOptions, FileError, Hit, Rows, SearchOptions, flat};
 
 mod allowed;
@@ -36,7 +37,7 @@ pub struct Hnsw {
 impl Hnsw {
     /// Builds the graph of `rows` with `m` links per node and level, `2m` on level 0.
     pub fn build<R: Rows>(rows: &R, m: usize, options: &BuildOptions<'_>) -> Self {
-        Self::over(build::build(rows, m, options))
+        Self::over(build::build(rows, m, options).aligned())
     }
 
     /// Builds the graph of `rows` from this one, over rows of which those `from` are left and the
@@ -52,7 +53,7 @@ impl Hnsw {
         if 2 * from.len() < rows.len().max(self.len()) {
             return Self::build(rows, self.m(), options);
         }
-        Self::over(build::rebuild(rows, &self.graph, from, options))
+        Self::over(build::rebuild(rows, &self.graph, from, options).aligned())
     }
 
     fn over(graph: Graph) -> Self {
@@ -109,7 +110,22 @@ impl Hnsw {
         self.graph.write(bytes);
     }
 
-    /// Reads a graph over `len` rows.
+    /// A graph over `len` rows, walked where it lies.
+    pub(crate) fn open(part: &Part, len: usize) -> Result<Self, FileError> {
+        Graph::open(part, len).map(Self::over)
+    }
+
+    /// Whether everything in it is as walks expect it. O(links).
+    pub(crate) fn check(&self) -> Result<(), FileError> {
+        self.graph.check()
+    }
+
+    /// Its links are read here and there.
+    pub(crate) fn read_apart(&self) {
+        self.graph.read_apart();
+    }
+
+    /// Reads a graph over `len` rows to memory.
     pub(crate) fn read(reader: &mut Reader<'_>, len: usize) -> Result<Self, FileError> {
         Graph::read(reader, len).map(Self::over)
     }

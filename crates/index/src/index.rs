@@ -2,6 +2,7 @@
 
 use crate::any::Before;
 use crate::code::paired::Paired;
+use crate::guard::Watch;
 use crate::spread::spread;
 use crate::{
     Account, AnyRows, AnyShape, BuildOptions, Certainty, CodeError, Effort, FileError, FloatRows,
@@ -29,6 +30,8 @@ pub struct Index<'a, B = Vec<u8>> {
     shape: AnyShape,
     rows: AnyRows<'a, B>,
     tuning: Option<Tuning>,
+    /// What is verified while it is searched.
+    watch: Watch,
 }
 
 impl<'a> Index<'a> {
@@ -86,7 +89,7 @@ impl<'a, B: AsRef<[u8]> + Sync> Index<'a, B> {
         shape: AnyShape,
         rows: AnyRows<'a, B>,
     ) -> Self {
-        Self { spec, dim, metric, shape, rows, tuning: None }
+        Self { spec, dim, metric, shape, rows, tuning: None, watch: Watch::default() }
     }
 
     /// The same index, searched as hard as `tuning` says where a search leaves it at
@@ -105,6 +108,11 @@ impl<'a, B: AsRef<[u8]> + Sync> Index<'a, B> {
         let tuning = self.tuning.filter(|_| options.effort == Effort::Default);
         let effort = tuning.map_or(options.effort, |tuning| tuning.effort_of(options.k));
         SearchOptions { effort, ..*options }
+    }
+
+    /// The same, over a file of which `watch` tells damage.
+    pub(crate) fn watched(self, watch: Watch) -> Self {
+        Self { watch, ..self }
     }
 
     /// Brings back what [`shape`](Self::shape) and [`rows`](Self::rows) gave as bytes, over the
@@ -128,6 +136,11 @@ impl<'a, B: AsRef<[u8]> + Sync> Index<'a, B> {
         }
         let rows = AnyRows::open_in(spec, rows, codes, shape.order())?;
         Ok(Self::of_parts(*spec, (dim, metric), shape, rows))
+    }
+
+    /// What is verified while it is searched.
+    pub(crate) fn watch(&self) -> &Watch {
+        &self.watch
     }
 
     /// What it is.
@@ -169,7 +182,7 @@ impl<'a, B: AsRef<[u8]> + Sync> Index<'a, B> {
     /// `min(k, rows allowed)` unless a budget ends it.
     ///
     /// # Errors
-    /// If the query or the options do not fit the index.
+    /// If the query or the options do not fit the index, or what was read of its file is damaged.
     pub fn search(
         &self,
         query: &[f32],
@@ -178,7 +191,9 @@ impl<'a, B: AsRef<[u8]> + Sync> Index<'a, B> {
         self.check(query, options)?;
         let options = &self.resolved(options);
         let account = Account::new(&options.budget);
+        let met = self.watch.met();
         let hits = self.shape.search_within(&self.rows, query, options, &account);
+        self.watch.since(met)?;
         Ok(SearchResult { hits, certainty: self.certainty(options, account.is_cut()) })
     }
 
@@ -201,7 +216,9 @@ impl<'a, B: AsRef<[u8]> + Sync> Index<'a, B> {
         let queries: Vec<&[f32]> = whole.collect();
         queries.iter().try_for_each(|query| self.check(query, options))?;
         let options = &self.resolved(options);
+        let met = self.watch.met();
         let found = self.shape.search_batch(&self.rows, &queries, options, threads);
+        self.watch.since(met)?;
         let result = |(hits, cut)| SearchResult { hits, certainty: self.certainty(options, cut) };
         Ok(found.into_iter().map(result).collect())
     }
@@ -210,7 +227,8 @@ impl<'a, B: AsRef<[u8]> + Sync> Index<'a, B> {
     /// is a distance as hits have it: squared for [`Metric::Euclid`](crate::Metric::Euclid). O(n).
     ///
     /// # Errors
-    /// If the query or the allowed set does not fit the index.
+    /// If the query or the allowed set does not fit the index, or as [`search`](Self::search) says
+    /// of its file.
     pub fn range(
         &self,
         query: &[f32],
@@ -219,7 +237,9 @@ impl<'a, B: AsRef<[u8]> + Sync> Index<'a, B> {
     ) -> Result<SearchResult, SearchError> {
         self.check(query, &SearchOptions { k: 1, ..*options })?;
         let account = Account::new(&options.budget);
+        let met = self.watch.met();
         let hits = flat::range(self.rows.best(), query, (radius, options.allowed), &account);
+        self.watch.since(met)?;
         let every = SearchOptions { effort: Effort::Exact, ..*options };
         Ok(SearchResult { hits, certainty: self.certainty(&every, account.is_cut()) })
     }

@@ -11,6 +11,7 @@ mod probe;
 
 use std::sync::Arc;
 
+use crate::number::Numbers;
 use crate::{
     Account, Bitmap, Budget, BuildOptions, Effort, FloatRows, Hit, Metric, Order, Row, Rows,
     Scorer, SearchOptions, Top, flat,
@@ -42,14 +43,15 @@ pub enum Spill {
     Two,
 }
 
-/// Lists of rows near one another. Holds the centroids, and 4 to 8 bytes a row.
+/// Lists of rows near one another. Holds the centroids, and 8 bytes a row: none where it is opened
+/// from a file.
 #[derive(Debug)]
 pub struct Ivf {
     options: IvfOptions,
     metric: Metric,
     dim: usize,
-    /// `lists × dim`.
-    centroids: Vec<f32>,
+    /// `lists × dim`, the bits of f32.
+    centroids: Numbers,
     /// The same in bytes, which are measured.
     near: Near,
     /// The first place of each list, and how many rows it has.
@@ -97,6 +99,11 @@ impl Ivf {
     /// The measure of the rows.
     pub fn metric(&self) -> Metric {
         self.metric
+    }
+
+    /// The centroids, `lists × dim`.
+    fn centroids(&self) -> Vec<f32> {
+        self.centroids.all().iter().map(|&bits| f32::from_bits(bits)).collect()
     }
 
     /// Lists there are.
@@ -277,7 +284,8 @@ impl Ivf {
             }
             let allowed = allowed.map(|allowed| {
                 let rows = self.order.rows(first..first + count);
-                rows.iter().filter(|&&row| allowed.contains(Row(row))).count()
+                let known = rows.iter().filter(|&&row| (row as usize) < self.len());
+                known.filter(|&&row| allowed.contains(Row(row))).count()
             });
             if granted < count {
                 return true;
@@ -295,17 +303,20 @@ impl Ivf {
         (first, count): (u32, u32),
         (reach, near): (f32, &mut Vec<Hit>),
     ) {
-        let lying = self.order.rows(first..first + count);
+        let (lying, len) = (self.order.rows(first..first + count), self.len() as u32);
         if rows.order().is_some() {
             scorer.scan(first..first + count, reach, near);
-            for hit in near {
-                hit.row = Row(lying[(hit.row.0 - first) as usize]);
-            }
+            near.retain_mut(|hit| {
+                let row = lying.get((hit.row.0 - first) as usize).copied().unwrap_or(u32::MAX);
+                hit.row = Row(row);
+                row < len
+            });
             return;
         }
         let mut out = [0.0; SOME];
         for lying in lying.chunks(SOME) {
-            let some: Vec<Row> = lying.iter().copied().map(Row).collect();
+            let some = lying.iter().copied().filter(|&row| row < len);
+            let some: Vec<Row> = some.map(Row).collect();
             let out = &mut out[..some.len()];
             scorer.score(&some, out);
             crate::rows::keep(&some, out, reach, near);

@@ -3,7 +3,8 @@
 use std::ops::Range;
 use std::sync::OnceLock;
 
-use crate::{Hit, Row, Rows, Scorer};
+use crate::number::{Numbers, put};
+use crate::{FileError, Hit, Row, Rows, Scorer};
 
 /// No row: a place that only fills a block.
 const NONE: u32 = u32::MAX;
@@ -11,9 +12,11 @@ const NONE: u32 = u32::MAX;
 /// Which row lies at each place. A row lies somewhere, or at several places; a place may be empty.
 #[derive(Clone, Debug)]
 pub struct Order {
-    rows: Vec<u32>,
+    rows: Numbers,
     len: usize,
-    /// The first place of each row; found when first asked for, scans do without.
+    /// The first place of each row, where it lies in a file; else found when first asked for, scans
+    /// do without.
+    kept: Option<Numbers>,
     places: OnceLock<Vec<u32>>,
 }
 
@@ -36,7 +39,38 @@ impl Order {
             *lies.get_mut(row as usize)? = true;
         }
         let all = lies.iter().all(|&lies| lies);
-        all.then_some(Self { rows, len, places: OnceLock::new() })
+        all.then(|| Self { rows: rows.into(), len, kept: None, places: OnceLock::new() })
+    }
+
+    /// The order that `rows` and the first `places` of rows are, of a file: what they hold is
+    /// looked at when it is used.
+    pub(crate) fn of_parts(rows: Numbers, places: Numbers) -> Self {
+        Self { rows, len: places.len(), kept: Some(places), places: OnceLock::new() }
+    }
+
+    /// The rows of all places.
+    pub(crate) fn numbers(&self) -> &[u32] {
+        self.rows.all()
+    }
+
+    /// Appends the rows of all places and the first place of each row.
+    pub(crate) fn write(&self, bytes: &mut Vec<u8>) {
+        put(bytes, self.rows.all());
+        match &self.kept {
+            Some(kept) => put(bytes, kept.all()),
+            None => put(bytes, &self.first_places()),
+        }
+    }
+
+    /// Whether every row lies somewhere, and is said to lie where it lies first. O(n).
+    pub(crate) fn check(&self) -> Result<(), FileError> {
+        let rows = self.rows.all().iter().map(|&row| (row != NONE).then_some(row));
+        let first = Self::new(rows, self.len).map(|order| order.first_places());
+        match (first, &self.kept) {
+            (Some(first), Some(kept)) if kept.all() == first => Ok(()),
+            (Some(_), None) => Ok(()),
+            _ => Err(FileError::Header { name: "row of a list", got: 0 }),
+        }
     }
 
     /// Number of places.
@@ -55,36 +89,37 @@ impl Order {
     }
 
     /// The row at a place, if there is one.
-    ///
-    /// # Panics
-    /// If there is no such place.
     #[inline]
     pub fn row(&self, place: u32) -> Option<Row> {
-        Some(self.rows[place as usize]).filter(|&row| row != NONE).map(Row)
+        let row = self.rows.one(place as usize);
+        row.filter(|&row| (row as usize) < self.len()).map(Row)
     }
 
-    /// The first place of a row; the first call finds those of all, 4 bytes each.
-    ///
-    /// # Panics
-    /// If there is no such row.
+    /// The first place of a row; of what is no row, and where a file is damaged, some place. The
+    /// first call finds those of all, 4 bytes each, unless they lie in a file.
     #[inline]
     pub fn place(&self, row: Row) -> u32 {
-        self.places.get_or_init(|| self.first_places())[row.position()]
+        let place = match &self.kept {
+            Some(kept) => kept.one(row.position()),
+            None => self.places.get_or_init(|| self.first_places()).get(row.position()).copied(),
+        };
+        let last = (self.rows.len() as u32).saturating_sub(1);
+        place.map_or(0, |place| place.min(last))
     }
 
     #[cold]
     fn first_places(&self) -> Vec<u32> {
         let mut places = vec![NONE; self.len];
-        for (place, &row) in (0..).zip(&self.rows).filter(|&(_, &row)| row != NONE) {
+        for (place, &row) in (0..).zip(self.rows.all()).filter(|&(_, &row)| row != NONE) {
             let first = &mut places[row as usize];
             *first = place.min(*first);
         }
         places
     }
 
-    /// The rows at some places, of which none is empty.
+    /// What lies at some places of which none is empty, each below `len`; else less, or nothing.
     pub(crate) fn rows(&self, places: Range<u32>) -> &[u32] {
-        &self.rows[places.start as usize..places.end as usize]
+        self.rows.some(places.start as usize..places.end as usize)
     }
 }
 

@@ -18,6 +18,7 @@ pub struct Resumed<'i, 'a, B = Vec<u8>> {
     eligible: usize,
     /// Found and not given yet, farthest first.
     found: Vec<Hit>,
+    failure: Option<SearchError>,
 }
 
 impl<'a, B: AsRef<[u8]> + Sync> Index<'a, B> {
@@ -47,11 +48,17 @@ impl<'a, B: AsRef<[u8]> + Sync> Index<'a, B> {
             given,
             eligible,
             found,
+            failure: None,
         })
     }
 }
 
 impl<B: AsRef<[u8]> + Sync> Resumed<'_, '_, B> {
+    /// Why no more rows came though there are more: what was read of the file is damaged.
+    pub fn failure(&self) -> Option<&SearchError> {
+        self.failure.as_ref()
+    }
+
     fn search_on(&mut self) {
         let options = &mut self.options;
         options.k = options.k.saturating_mul(GROWTH).min(self.eligible);
@@ -60,7 +67,13 @@ impl<B: AsRef<[u8]> + Sync> Resumed<'_, '_, B> {
             Effort::Probes(probes) => Effort::Probes(probes.saturating_mul(GROWTH)),
             effort @ (Effort::Default | Effort::Exact) => effort,
         };
-        let found = self.index.search(&self.query, options).map_or(Vec::new(), |found| found.hits);
+        let found = match self.index.search(&self.query, options) {
+            Ok(found) => found.hits,
+            Err(error) => {
+                self.failure = Some(error);
+                return;
+            }
+        };
         self.found.extend(found.into_iter().filter(|hit| !self.given.contains(hit.row)));
         self.found.reverse();
     }
@@ -70,7 +83,7 @@ impl<B: AsRef<[u8]> + Sync> Iterator for Resumed<'_, '_, B> {
     type Item = Hit;
 
     fn next(&mut self) -> Option<Hit> {
-        while self.found.is_empty() && self.options.k < self.eligible {
+        while self.found.is_empty() && self.options.k < self.eligible && self.failure.is_none() {
             self.search_on();
         }
         let hit = self.found.pop()?;

@@ -1,5 +1,7 @@
 //! What a search takes and gives.
 
+use std::path::PathBuf;
+
 use thiserror::Error;
 
 use crate::{Bitmap, Budget, Row};
@@ -88,6 +90,20 @@ pub enum SearchError {
     NotFinite {
         /// Which value.
         at: usize,
+    },
+    /// What the search read of a file is not what was written.
+    #[error(
+        "{path}: section {section:?}: the block at byte {offset} is damaged; restore the file from \
+         a backup, or build the index again",
+        path = path.display()
+    )]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// The section.
+        section: &'static str,
+        /// Where the block begins in the file.
+        offset: u64,
     },
     /// A set over another number of rows.
     #[error("allowed set over {got} rows, the index has {expected}")]

@@ -61,7 +61,9 @@ impl<B: AsRef<[u8]> + Sync> Index<'_, B> {
             certainty = Certainty::Bounded;
         }
         let rows: Vec<Row> = candidates.iter().collect();
+        let met = self.watch().met();
         let mut hits = self.measured(queries, among, &rows);
+        self.watch().since(met)?;
         hits.sort_unstable_by_key(|hit| key(hit.distance, hit.row));
         hits.truncate(options.k);
         Ok(SearchResult { hits, certainty })

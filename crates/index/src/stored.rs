@@ -2,27 +2,34 @@
 //! them. See [docs/format.md](../../../docs/format.md).
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use kvant_storage::frame::{self, Frame, FrameError, Kind, Pieces, Section};
-use kvant_storage::{Bytes, Sink, WriteError, bytes_of_f32};
+use kvant_storage::{BLOCK_BYTES, Blocks, Bytes, Sink, WriteError, block_sums, bytes_of_f32};
 use thiserror::Error;
 
-use crate::any::ground::Ground;
+use crate::any::ground::{Ground, Guards};
 use crate::code::coded::metric_code;
-use crate::file::Reader;
+use crate::file::{HEAD as FRONT, Reader};
+use crate::guard::{Large, Watch};
 use crate::limit::{SPEC_MAX, STORED_DIM_MAX};
+use crate::number::Part;
 use crate::{
-    AnyRows, AnyShape, FileError, FloatRows, Index, IndexSpec, Metric, ROWS_MAX, SpecError, Tuning,
+    AnyRows, AnyShape, FileError, FloatRows, Index, IndexSpec, Metric, ROWS_MAX, ReadAhead,
+    SearchError, SpecError, Tuning,
 };
 
-const KIND: Kind = Kind { magic: *b"KVANTIDX", version: 1, features: 0 };
+const KIND: Kind = Kind { magic: *b"KVANTIDX", version: 2, features: 0 };
 const HEAD: &str = "head";
+const BLOCKS: &str = "blocks";
 const SHAPE: &str = "shape";
 const CODE: &str = "code";
 const RERANK: &str = "rerank";
 const ROWS: &str = "rows";
 /// How hard to search, where that was found by trying.
 const TUNING: &str = "tuning";
+/// The sections that are verified block by block, in the order of their tables.
+const LARGE: [&str; 4] = [SHAPE, CODE, RERANK, ROWS];
 
 /// Why a file is not opened as an index.
 #[derive(Debug, Error)]
@@ -56,11 +63,11 @@ pub enum StoredError {
 /// How much of a file is held against its checksums when it is opened.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Check {
-    /// What is read then anyway: header, section table and shape. O(1) for a flat index, O(links)
-    /// for a graph. Damage in codes or rows gives wrong distances, and nothing worse.
+    /// What is read then anyway: header, section table, table of blocks. The rest is verified when
+    /// it is first read, in blocks of 16 KiB: a search that meets damage says so.
     #[default]
     Opened,
-    /// Everything. O(bytes).
+    /// Everything, and that links and lists are as searches expect them. O(bytes).
     Everything,
 }
 
@@ -84,7 +91,8 @@ impl Sizes {
 
 impl<B: AsRef<[u8]> + Sync> Index<'_, B> {
     /// Writes the index as one file to `sink`, which is left to be published; the same index gives
-    /// the same bytes. Rows are written where it cannot do without: where they are searched as they
+    /// the same bytes, and one that was opened from a file those of that file, damaged or not. Rows
+    /// are written where it cannot do without: where they are searched as they
     /// came, bounded, or measured again as they came.
     ///
     /// # Errors
@@ -123,6 +131,7 @@ impl<B: AsRef<[u8]> + Sync> Index<'_, B> {
 /// The sections of a file.
 struct Parts<'a> {
     head: Vec<u8>,
+    blocks: Vec<u8>,
     shape: Vec<u8>,
     code: Option<&'a [u8]>,
     rerank: Option<&'a [u8]>,
@@ -136,16 +145,20 @@ impl<'a> Parts<'a> {
         let (code, rerank) = rows.sections();
         let head =
             Head { spec: index.spec(), metric: index.metric(), dim: index.dim(), len: index.len() };
-        let rows = rows.floats().map(bytes_of_f32);
+        let (rows, shape) = (rows.floats().map(bytes_of_f32), index.shape().to_bytes());
         let tuning = index.tuning().map(Tuning::to_bytes);
-        Self { head: head.to_bytes(), shape: index.shape().to_bytes(), code, rerank, rows, tuning }
+        let mut blocks = (BLOCK_BYTES as u64).to_le_bytes().to_vec();
+        for part in [Some(&shape[..]), code, rerank, rows].into_iter().flatten() {
+            blocks.extend(block_sums(part));
+        }
+        Self { head: head.to_bytes(), blocks, shape, code, rerank, rows, tuning }
     }
 
     fn sections(&self) -> impl Iterator<Item = (&'static str, &[u8])> {
-        let own = [(HEAD, Some(&self.head[..])), (SHAPE, Some(&self.shape[..]))];
-        let others = [(CODE, self.code), (RERANK, self.rerank), (ROWS, self.rows)];
+        let own = [(HEAD, Some(&self.head[..])), (BLOCKS, Some(&self.blocks[..]))];
+        let parts = [Some(&self.shape[..]), self.code, self.rerank, self.rows];
         let tuning = [(TUNING, self.tuning.as_deref())];
-        let all = own.into_iter().chain(others).chain(tuning);
+        let all = own.into_iter().chain(LARGE.into_iter().zip(parts)).chain(tuning);
         all.filter_map(|(name, data)| Some((name, data?)))
     }
 }
@@ -234,26 +247,44 @@ pub struct Stored {
     metric: Metric,
     dim: usize,
     len: usize,
+    check: Check,
     code: Option<Bytes>,
     rows: Option<Bytes>,
+    /// Of the shape, and of what searches read otherwise.
+    shape: Option<Arc<Blocks>>,
+    guards: Guards,
+    watch: Watch,
 }
 
 impl Stored {
     /// Opens the index in `bytes`, those of a mapped file as a rule; `path` is for messages. Reads
-    /// the header, the section table and what the index is: no other page is touched, unless
-    /// `check` says so.
+    /// the header, the section table, what the index is, and 4 bytes for each 16 KiB: no other page
+    /// is touched, unless `check` says so.
     ///
     /// # Errors
     /// [`StoredError`], naming the file and the remedy.
     pub fn open(bytes: Bytes, path: &Path, check: Check) -> Result<Self, StoredError> {
         let frame = Frame::open(bytes, path, &KIND)?;
-        if check == Check::Everything {
-            frame.verify()?;
-        }
         let Head { spec, metric, dim, len } = Head::read(&frame.section(HEAD)?, path)?;
         let part = |name| frame.has(name).then(|| frame.unverified(name)).transpose();
         let (code, rows) = (part(CODE)?, part(ROWS)?);
-        let stored = Self { frame, spec, metric, dim, len, code, rows };
+        let tables = tables(&frame)?;
+        let blocks = |name| tables.iter().find(|(of, ..)| *of == name).map(|table| table.2.clone());
+        let guards = Guards {
+            code: blocks(CODE),
+            rerank: blocks(RERANK),
+            rows: blocks(ROWS),
+            ahead: ReadAhead::default(),
+        };
+        let (shape, watch) = (blocks(SHAPE), Watch::new(path.to_owned(), tables));
+        let stored =
+            Self { frame, spec, metric, dim, len, check, code, rows, shape, guards, watch };
+        if check == Check::Everything {
+            LARGE.into_iter().try_for_each(|name| stored.verify(name))?;
+            if stored.frame.has(TUNING) {
+                stored.frame.section(TUNING)?;
+            }
+        }
         if let Some(rows) = &stored.rows {
             let expected = (len as u64).saturating_mul(dim as u64).saturating_mul(4);
             let cause = FileError::Length { expected, got: rows.len() as u64 };
@@ -264,36 +295,77 @@ impl Stored {
         Ok(stored)
     }
 
-    /// Copies what searches go through, codes or rows, to memory and holds it against its checksum
-    /// on the way; what measures again stays in the file. Without this everything does.
+    /// Copies what searches go through, codes or rows, to memory and holds it against its checksums
+    /// on the way; the shape and what measures again stay in the file. Without this everything
+    /// does.
     ///
     /// # Errors
     /// [`StoredError`] if it is damaged.
     pub fn load(&mut self) -> Result<(), StoredError> {
-        if self.code.is_some() {
-            self.code = Some(Bytes::copy_of(&self.frame.section(CODE)?));
+        if let Some(code) = &self.code {
+            self.verify(CODE)?;
+            (self.code, self.guards.code) = (Some(Bytes::copy_of(code)), None);
         }
-        if self.rows.is_some() && self.spec.searches_floats() {
-            self.rows = Some(Bytes::copy_of(&self.frame.section(ROWS)?));
+        if let Some(rows) = self.rows.as_ref().filter(|_| self.spec.searches_floats()) {
+            self.verify(ROWS)?;
+            (self.rows, self.guards.rows) = (Some(Bytes::copy_of(rows)), None);
         }
         Ok(())
     }
 
-    /// The index. Its shape is checked and copied to memory, O(links).
+    /// When the rows that are measured again, and the codes of lists, are asked for: for a file
+    /// larger than memory, [`ReadAhead::Always`]. For the indexes made from now on.
+    pub fn read_ahead(&mut self, ahead: ReadAhead) {
+        self.guards.ahead = ahead;
+    }
+
+    /// The index. Its shape stays where it lies, O(1); of lists the centroids are read.
     ///
     /// # Errors
     /// [`StoredError`], naming the file and the remedy.
     pub fn index(&self) -> Result<Index<'_, Bytes>, StoredError> {
-        let shape = self.frame.section(SHAPE)?;
-        let shape = AnyShape::from_bytes(&shape, self.len).map_err(|e| self.wrong(SHAPE, e))?;
+        let met = self.watch.met();
+        let index = self.assemble();
+        // What is damaged explains what does not fit.
+        if let Err(SearchError::Damaged { section, offset, .. }) = self.watch.since(met) {
+            return Err(self.damaged(section, offset));
+        }
+        index.map(|index| index.watched(self.watch.clone()))
+    }
+
+    /// Says whether links and lists are as searches expect them, which checksums do not tell.
+    /// O(links), unverified.
+    ///
+    /// # Errors
+    /// [`StoredError`], naming the file and the remedy.
+    pub fn sound(&self) -> Result<(), StoredError> {
+        self.shape()?.check().map_err(|cause| self.wrong(SHAPE, cause))
+    }
+
+    fn shape(&self) -> Result<AnyShape, StoredError> {
+        let part = Part::new(self.frame.unverified(SHAPE)?, self.shape.clone());
+        AnyShape::open(&part, self.len).map_err(|cause| self.wrong(SHAPE, cause))
+    }
+
+    fn assemble(&self) -> Result<Index<'_, Bytes>, StoredError> {
+        let shape = self.shape()?;
+        if self.check == Check::Everything {
+            shape.check().map_err(|cause| self.wrong(SHAPE, cause))?;
+        }
         if shape.spec() != self.spec.shape {
             return Err(self.wrong(SHAPE, FileError::Header { name: "shape", got: 0 }));
+        }
+        if self.guards.ahead == ReadAhead::Always {
+            shape.read_apart();
+        }
+        for blocks in [&self.guards.code, &self.guards.rerank].into_iter().flatten() {
+            blocks.touch(0..FRONT.min(blocks.data().len()));
         }
         let rerank = self.frame.has(RERANK).then(|| self.frame.unverified(RERANK)).transpose()?;
         let (dim, metric) = (self.dim, self.metric);
         let data = self.rows.as_ref().and_then(Bytes::as_f32);
         let rows = data.map(|data| FloatRows::new(data, dim, metric));
-        let ground = Ground { dim, len: self.len, metric, rows };
+        let ground = Ground { dim, len: self.len, metric, rows, guards: self.guards.clone() };
         if !shape.serves(dim, metric) {
             return Err(
                 self.wrong(SHAPE, FileError::Header { name: "shape of other rows", got: 0 })
@@ -319,6 +391,28 @@ impl Stored {
         }
         let tuning = Tuning::read(&self.frame.section(TUNING)?, &self.spec);
         tuning.map(Some).map_err(|cause| self.wrong(TUNING, cause))
+    }
+
+    /// Holds what is not known of a section to be whole against its checksums.
+    fn verify(&self, name: &str) -> Result<(), StoredError> {
+        let Some((name, start, blocks)) = self.sections().iter().find(|(of, ..)| *of == name)
+        else {
+            return Ok(());
+        };
+        match blocks.check(&(0..blocks.data().len())) {
+            None => Ok(()),
+            Some(at) => Err(self.damaged(name, start + at as u64)),
+        }
+    }
+
+    fn damaged(&self, section: &str, offset: u64) -> StoredError {
+        let (path, part) = (self.frame.path().to_owned(), format!("section {section:?}"));
+        FrameError::Damaged { path, part, offset }.into()
+    }
+
+    /// The large sections, where they begin, and what is known of them.
+    pub(crate) fn sections(&self) -> &[Large] {
+        self.watch.sections()
     }
 
     /// What it is.
@@ -354,5 +448,36 @@ impl Stored {
 
     fn wrong(&self, section: &'static str, cause: FileError) -> StoredError {
         StoredError::Section { path: self.frame.path().to_owned(), section, cause }
+    }
+}
+
+/// The large sections of a file with the checksums of their blocks; of version 1 each is one block.
+fn tables(frame: &Frame) -> Result<Vec<Large>, StoredError> {
+    let wrong = |got| {
+        let (path, section) = (frame.path().to_owned(), BLOCKS);
+        StoredError::Section { path, section, cause: FileError::Header { name: "blocks", got } }
+    };
+    let table = if frame.version() == 1 { None } else { Some(frame.section(BLOCKS)?) };
+    let size = table.as_deref().map(|table| table.first_chunk().copied().map(u64::from_le_bytes));
+    let size = match size {
+        Some(None | Some(0)) => return Err(wrong(0)),
+        Some(Some(size)) => size,
+        None => 1,
+    };
+    let (mut found, mut at) = (Vec::new(), 8);
+    for name in LARGE.into_iter().filter(|name| frame.has(name)) {
+        let count = frame.size(name).unwrap_or(0).div_ceil(size) as usize;
+        let sums = table.as_ref().map(|table| {
+            let end = at + count.saturating_mul(4).min(table.len().saturating_sub(at));
+            let sums = table.slice(at..end);
+            at = end;
+            (sums, size as usize)
+        });
+        let blocks = frame.blocks(name, sums)?.ok_or_else(|| wrong(size))?;
+        found.push((name, frame.offset(name).unwrap_or(0), Arc::new(blocks)));
+    }
+    match table {
+        Some(table) if table.len() != at => Err(wrong(table.len() as u64)),
+        _ => Ok(found),
     }
 }

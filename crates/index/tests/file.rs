@@ -109,7 +109,7 @@ fn each_field_is_checked() {
         AnyShape::from_bytes(&bytes, 50).unwrap_err()
     };
     assert_eq!(refused(0, b"X"), FileError::Magic);
-    assert_eq!(refused(4, &[2]), FileError::Version { got: 2 });
+    assert_eq!(refused(4, &[3]), FileError::Version { got: 3 });
     assert_eq!(refused(6, &[9]), FileError::Shape { got: 9 });
     assert_eq!(refused(8, &[51]), FileError::Rows { expected: 50, got: 51 });
     assert!(matches!(refused(15, &[255]), FileError::Rows { .. }));
@@ -123,11 +123,15 @@ fn each_field_is_checked() {
     }
     assert!(matches!(refused(24, &[16]), FileError::Header { name: "top level", got: 16 }));
     assert!(matches!(refused(24, &[15]), FileError::Header { name: "entry", .. }));
-    assert!(matches!(refused(28, &[1]), FileError::Header { name: "reserved number", got: 1 }));
-    // 16 header + 16 fields + 50 levels + 2 of padding: the first link of row 0.
-    assert!(matches!(refused(82, &[1]), FileError::Header { name: "padding", got: 1 }));
+    assert!(matches!(refused(28, &[77]), FileError::Length { .. }));
+    assert!(matches!(refused(32, &[1]), FileError::Header { name: "padding", got: 1 }));
+    // 64 in front: the first link of row 0.
     let link = FileError::Link { row: 0, level: 0, got: 50 };
-    assert_eq!(refused(84, &50u32.to_le_bytes()), link);
+    assert_eq!(refused(64, &50u32.to_le_bytes()), link);
+    // Behind 50 lists of 8: where the upper lists of each row begin.
+    let at = 64 + 50 * 8 * 4;
+    assert!(matches!(refused(at + 4, &[255; 4]), FileError::Link { row: 0, level: 1, .. }));
+    assert!(matches!(refused(at + 50 * 4, &[255; 4]), FileError::Link { row: 49, level: 1, .. }));
 }
 
 /// A header that announces more than there is must not be believed.
@@ -138,7 +142,10 @@ fn huge_announcements_allocate_nothing() {
     huge[8..16].copy_from_slice(&(1u64 << 40).to_le_bytes());
     let error = AnyShape::from_bytes(&huge, 1 << 40).unwrap_err();
     assert!(matches!(error, FileError::Length { .. }), "{error}");
-    let mut high = bytes;
-    high[32..82].fill(15);
-    assert!(AnyShape::from_bytes(&high, 50).is_err());
+    for at in [16, 28] {
+        let mut huge = bytes.clone();
+        huge[at..at + 4].copy_from_slice(&[127, 0, 0, 255 * (at as u8 / 28)]);
+        let error = AnyShape::from_bytes(&huge, 50).unwrap_err();
+        assert!(matches!(error, FileError::Length { .. }), "{error}");
+    }
 }

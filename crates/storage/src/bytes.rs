@@ -5,12 +5,16 @@ mod append;
 
 pub use append::Append;
 
-use memmap2::{Mmap, MmapOptions, UncheckedAdvice};
+use memmap2::{Advice, Mmap, MmapOptions, UncheckedAdvice};
 use std::fmt;
 use std::fs::File;
 use std::io;
 use std::ops::{Deref, Range};
 use std::sync::Arc;
+
+mod word;
+
+pub use word::Words;
 
 /// Shared immutable bytes; cloning and slicing copy nothing. A whole value (not a slice of one)
 /// starts on a 64-byte boundary, so sections on 64-byte offsets keep that alignment.
@@ -103,6 +107,30 @@ impl Bytes {
             // back with the same content. A refusal leaves everything as it was.
             let _ =
                 unsafe { map.unchecked_advise_range(UncheckedAdvice::DontNeed, from, to - from) };
+        }
+    }
+
+    /// Tells the system that `range` of a mapped file is read soon: it is brought in while other
+    /// work goes on. A refusal, and bytes that are owned, make no difference.
+    ///
+    /// # Panics
+    /// If the range is not inside.
+    pub fn will_need(&self, range: Range<usize>) {
+        assert!(range.start <= range.end && range.end <= self.len, "{range:?} of {}", self.len);
+        if let Owner::Mapped(map) = &*self.owner
+            && !range.is_empty()
+        {
+            let _ = map.advise_range(Advice::WillNeed, self.start + range.start, range.len());
+        }
+    }
+
+    /// Tells the system that these bytes of a mapped file are read here and there, so that it
+    /// brings in no more than what is touched. Makes no difference where they are owned.
+    pub fn read_apart(&self) {
+        if let Owner::Mapped(map) = &*self.owner
+            && self.len > 0
+        {
+            let _ = map.advise_range(Advice::Random, self.start, self.len);
         }
     }
 

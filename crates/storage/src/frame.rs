@@ -15,7 +15,7 @@
 //! whole content: whoever stores it ([`Frame::identity`]) can tell this file from any other.
 
 use crate::limits::{FRAME_NAME_SIZE_MAX, FRAME_SECTIONS_MAX};
-use crate::{Bytes, CreateError, Dir, Name, Sink, WriteError, crc32c, crc32c_append};
+use crate::{Blocks, Bytes, CreateError, Dir, Name, Sink, WriteError, crc32c, crc32c_append};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -386,6 +386,29 @@ impl Frame {
     /// Bytes of section `name`, if it is there.
     pub fn size(&self, name: &str) -> Option<u64> {
         self.entries.iter().find(|e| e.name == name).map(|entry| entry.len)
+    }
+
+    /// Where section `name` begins in the file, if it is there.
+    pub fn offset(&self, name: &str) -> Option<u64> {
+        self.entries.iter().find(|e| e.name == name).map(|entry| entry.offset)
+    }
+
+    /// Section `name` in blocks of `size` bytes, whose checksums are `sums`; as one block where
+    /// there are none. `None` in the inner place if the table is not one of this section.
+    ///
+    /// # Errors
+    /// If the section is missing.
+    pub fn blocks(
+        &self,
+        name: &str,
+        sums: Option<(Bytes, usize)>,
+    ) -> Result<Option<Blocks>, FrameError> {
+        let entry = self.entry(name)?;
+        let data = self.data(entry);
+        Ok(match sums {
+            Some((sums, size)) => Blocks::new(data, sums, size),
+            None => Some(Blocks::whole(data, entry.crc)),
+        })
     }
 
     fn entry(&self, name: &str) -> Result<&Entry, FrameError> {

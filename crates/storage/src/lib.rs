@@ -4,12 +4,14 @@
 //! disk ([`Dir::create_new`], [`Dir::create`]); the one thing that grows is a log
 //! ([`Dir::append`]), and what was appended counts only after [`Log::sync`]. [`FsDir`] is the real
 //! implementation, [`MemDir`] the one of tests, and [`FaultDir`] fails or cuts the power at any
-//! chosen call. [`frame`] is the checksummed container every write-once file uses. [`Shelf`] holds
-//! files that can be made again.
+//! chosen call. [`frame`] is the checksummed container every write-once file uses, [`Blocks`]
+//! verifies the parts of a large section as they are read. [`Shelf`] holds files that can be made
+//! again.
 //!
 //! **Invariant:** no file is ever changed in place; nothing here knows what the bytes mean; the
 //! only `unsafe` is in `bytes.rs` and below it.
 
+mod block;
 mod bytes;
 mod dir;
 mod error;
@@ -23,7 +25,8 @@ mod mem;
 mod name;
 mod shelf;
 
-pub use bytes::{Append, Bytes, bytes_of_f32};
+pub use block::{BLOCK_BYTES, BLOCK_BYTES_MAX, Blocks, block_sums};
+pub use bytes::{Append, Bytes, Words, bytes_of_f32};
 pub use dir::{Dir, Log, Sink};
 pub use error::{Cause, CreateError, LockError, ReadError, RemoveError, WriteError};
 pub use fault::{Fault, FaultDir};

@@ -21,6 +21,7 @@ pub(crate) enum Indexed {
     Build(IndexBuild),
     Search(IndexSearch),
     Info(IndexInfo),
+    Verify(IndexVerify),
 }
 
 /// Which vectors are indexed, and how.
@@ -147,6 +148,20 @@ pub(crate) struct IndexInfo {
     /// Hold the whole file against its checksums
     #[arg(long)]
     pub(crate) verify: bool,
+    /// Print one JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Hold every block of an index against its checksums, and its links and lists against one another
+#[derive(Args, Debug)]
+pub(crate) struct IndexVerify {
+    /// A file that index build made
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+    /// Read so many megabytes a second at most, beside searches that are running
+    #[arg(long, value_name = "MB")]
+    pub(crate) rate: Option<std::num::NonZeroU32>,
     /// Print one JSON object
     #[arg(long)]
     pub(crate) json: bool,

@@ -4,6 +4,7 @@ mod build;
 mod info;
 mod plan;
 mod search;
+mod verify;
 
 pub(super) use build::{Made, base, build};
 pub(super) use plan::Account;
@@ -24,6 +25,7 @@ pub(super) fn run(args: &Index) -> anyhow::Result<()> {
         Indexed::Build(args) => build::run(args),
         Indexed::Search(args) => search::run(args),
         Indexed::Info(args) => info::run(args),
+        Indexed::Verify(args) => verify::run(args),
     }
 }
 

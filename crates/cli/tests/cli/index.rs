@@ -97,6 +97,10 @@ fn coded_indexes_are_searched_from_their_file() {
     assert_eq!((&info["index"], &info["metric"]), (&json!("hnsw8,rq4,rerank32"), &json!("euclid")));
     assert_eq!((&info["rows"], &info["verified"]), (&json!(ROWS), &json!(true)));
     assert_eq!(info["bytes_rerank"], json!(ROWS * DIM * 4));
+    let whole = house.json(&["index", "verify", "a.kvant"]);
+    let size = bytes("a.kvant").len() as u64;
+    assert!(whole["bytes"].as_u64().is_some_and(|of| of < size && of > size - 4096), "{whole}");
+    assert!(house.run("index verify b.kvant --rate 1000").contains("all checksums hold"));
     let told = house.run("index info a.kvant");
     assert!(told.contains("reranked") && !told.contains("verified"), "{told}");
     house.run("index search a.kvant --queries q.npy --ef 200 -o found.npy");
@@ -159,6 +163,7 @@ fn damage_and_misuse_are_told_in_a_line() {
         (search("cut.kvant", &[]), &["cut.kvant", "restore it"][..]),
         (search("flipped.kvant", &["--verify"]), &["flipped.kvant", "section \"code\"", "restore"]),
         (vec!["index", "info", "flipped.kvant", "--verify"], &["flipped.kvant", "restore"]),
+        (vec!["index", "verify", "flipped.kvant"], &["1 damaged blocks", "at byte", "restore"]),
         (search("text.kvant", &[]), &["text.kvant", "not a KVANTIDX file"]),
         (search("absent.kvant", &[]), &["absent.kvant: no such file"]),
         (search("a.kvant", &["--filter-mask", "short.npy"]), &["short.npy: 2 values", "3000 rows"]),
@@ -179,8 +184,8 @@ fn damage_and_misuse_are_told_in_a_line() {
     wide[4] = "wide.npy";
     let line = house.fail(&wide);
     assert!(line.contains("wide.npy: 13 components, the index has 12"), "{line}");
-    // What was not looked for gives other distances, and no more.
-    house.run("index search flipped.kvant --queries q.npy -k 3 -o found.npy");
+    let line = house.fail(&search("flipped.kvant", &["--exact"]));
+    assert!(line.starts_with("flipped.kvant: section \"code\": the block at byte"), "{line}");
     let rotated = ["index", "build", "--base", "b.npy", "--metric", "l1", "--index", "flat,rq4"];
     let line = house.fail(&[&rotated[..], &["-o", "x.kvant"]].concat());
     assert!(line.contains("b.npy") && line.contains("use cosine, dot or euclid"), "{line}");

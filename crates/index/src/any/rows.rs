@@ -3,13 +3,14 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::ground::{Ground, fits, lying};
+use super::ground::{Ground, Guards, fits, lying};
 use crate::code::bit::{BitScorer, SignRows};
 use crate::code::bound::{BoundRows, ProvenRows};
+use crate::guard::{Guarded, GuardedScorer};
 use crate::{
     Account, Axes, BlockScorer, BuildOptions, CodeError, CodeSpec, FileError, FloatRows,
     FloatScorer, Half, HalfRows, HalfScorer, Hit, IndexSpec, Int8Rows, Int8Scorer, Metric, Order,
-    Ordered, OrderedScorer, Packing, PqOptions, PqRows, PqScorer, RerankSpec, Reranked,
+    Ordered, OrderedScorer, Packing, PqOptions, PqRows, PqScorer, ReadAhead, RerankSpec, Reranked,
     RotatedBlocks, RotatedRows, RotatedScorer, Row, Rows, Scorer, SearchOptions, Spec, Width,
 };
 
@@ -34,6 +35,8 @@ pub enum AnyRows<'a, B = Vec<u8>> {
     Proven(ProvenRows<'a, B>),
     /// A code that lies in the order of a shape.
     Ordered(Box<Ordered<Self>>),
+    /// A code in a file that is verified as it is read.
+    Guarded(Box<Guarded<Self>>),
     /// A code to find with and a better one to choose with.
     Reranked(Box<Reranked<Self, Self>>),
 }
@@ -50,6 +53,7 @@ pub enum AnyScorer<'q, B = Vec<u8>> {
     Sign(BitScorer<'q, B>),
     Product(PqScorer<'q, B>),
     Ordered(Box<OrderedScorer<'q, Self>>),
+    Guarded(Box<GuardedScorer<'q, Self>>),
 }
 
 impl<'a> AnyRows<'a> {
@@ -198,7 +202,7 @@ impl<'a, B: AsRef<[u8]> + Sync> AnyRows<'a, B> {
         order: Option<&Arc<Order>>,
     ) -> Result<Self, FileError> {
         let (dim, len, metric) = (rows.dim(), rows.len(), rows.metric());
-        let ground = Ground { dim, len, metric, rows: Some(rows) };
+        let ground = Ground { dim, len, metric, rows: Some(rows), guards: Guards::default() };
         Self::open_over(spec, &ground, codes, order)
     }
 
@@ -212,7 +216,7 @@ impl<'a, B: AsRef<[u8]> + Sync> AnyRows<'a, B> {
         let len = ground.len;
         let missing = FileError::Length { expected: 1, got: 0 };
         let fast = match (spec.code, code) {
-            (CodeSpec::Float, _) => Self::Float(ground.rows()?),
+            (CodeSpec::Float, _) => Self::floats_of(ground, ReadAhead::First)?,
             (_, None) => return Err(missing),
             (CodeSpec::Bound(_), Some(bytes)) => {
                 let bounds = BoundRows::open(bytes, len)?;
@@ -221,11 +225,17 @@ impl<'a, B: AsRef<[u8]> + Sync> AnyRows<'a, B> {
                 if own != spec.code {
                     return Err(FileError::Header { name: "code", got: 0 });
                 }
-                Self::Proven(ProvenRows::new(bounds, ground.rows()?))
+                let guards = ground.guards.both(bounds.to_bytes(), bounds.dim());
+                let proven = ProvenRows::new(bounds, ground.rows()?);
+                let rows = guards.as_ref().map(|(_, rows)| rows.clone());
+                Self::Proven(proven.guarded(guards)).guarded(rows)
             }
             (_, Some(bytes)) => {
                 let places = order.map_or(len, |order| order.places());
                 let fast = Self::read(bytes, places)?.checked(ground, Some(spec.code))?;
+                let ahead = order.map_or(ReadAhead::First, |_| ground.guards.ahead);
+                let guard = fast.guard(ground.guards.code.as_ref(), ahead);
+                let fast = fast.guarded(guard);
                 match order {
                     None => fast,
                     Some(order) => Self::Ordered(Box::new(Ordered::new(fast, Arc::clone(order)))),
@@ -234,11 +244,14 @@ impl<'a, B: AsRef<[u8]> + Sync> AnyRows<'a, B> {
         };
         let Some((kind, factor)) = spec.rerank else { return Ok(fast) };
         let exact = match (kind, rerank) {
-            (RerankSpec::Float, _) => Self::Float(ground.rows()?),
+            (RerankSpec::Float, _) => Self::floats_of(ground, ground.guards.ahead)?,
             (RerankSpec::Eight | RerankSpec::Sixteen, None) => return Err(missing),
-            (RerankSpec::Eight | RerankSpec::Sixteen, Some(bytes)) => Self::read(bytes, len)?,
+            (RerankSpec::Eight | RerankSpec::Sixteen, Some(bytes)) => {
+                let exact = Self::read(bytes, len)?.checked(ground, None)?;
+                let guard = exact.guard(ground.guards.rerank.as_ref(), ground.guards.ahead);
+                exact.guarded(guard)
+            }
         };
-        let exact = exact.checked(ground, None)?;
         Ok(Self::Reranked(Box::new(Reranked::new(fast, exact, factor))))
     }
 
@@ -257,34 +270,6 @@ impl<'a, B: AsRef<[u8]> + Sync> AnyRows<'a, B> {
         }
     }
 
-    /// Refuses a code of other rows, or another code.
-    fn checked(self, rows: &Ground<'_>, code: Option<CodeSpec>) -> Result<Self, FileError> {
-        let (dim, metric, own) = match &self {
-            Self::Float(_) | Self::Proven(_) | Self::Reranked(_) | Self::Ordered(_) => {
-                return Ok(self);
-            }
-            Self::Product(pq) => {
-                let parts = pq.parts();
-                let of = |parts| match pq.axes() {
-                    Axes::Own => CodeSpec::Product { parts },
-                    Axes::Learnt => CodeSpec::Opq { parts },
-                };
-                let plain = code == Some(of(0)) && parts == pq.dim().div_ceil(2);
-                (pq.dim(), Some(pq.metric()), of(if plain { 0 } else { parts }))
-            }
-            Self::Half(half) => (half.dim(), Some(half.metric()), CodeSpec::Half(half.half())),
-            Self::Int8(int8) => (int8.dim(), Some(int8.metric()), CodeSpec::Int8),
-            Self::Rotated(r) => (r.dim(), Some(r.metric()), CodeSpec::Rotated(r.width())),
-            Self::Blocks(r) => (r.dim(), Some(r.metric()), CodeSpec::Rotated(Width::One)),
-            Self::Sign(sign) => (sign.dim(), None, CodeSpec::Sign),
-        };
-        fits(rows, (dim, metric))?;
-        if code.is_some_and(|code| code != own) {
-            return Err(FileError::Header { name: "code", got: 0 });
-        }
-        Ok(self)
-    }
-
     /// The bytes of the code and of what measures again, where they have any.
     pub fn sections(&self) -> (Option<&[u8]>, Option<&[u8]>) {
         match self {
@@ -297,6 +282,7 @@ impl<'a, B: AsRef<[u8]> + Sync> AnyRows<'a, B> {
             Self::Product(rows) => (Some(rows.to_bytes()), None),
             Self::Proven(rows) => (Some(rows.bounds().to_bytes()), None),
             Self::Ordered(rows) => rows.inner().sections(),
+            Self::Guarded(rows) => rows.inner().sections(),
             Self::Reranked(rows) => (rows.fast().sections().0, rows.exact().sections().0),
         }
     }
@@ -307,6 +293,7 @@ impl<'a, B: AsRef<[u8]> + Sync> AnyRows<'a, B> {
             Self::Float(rows) => Some(rows.data()),
             Self::Proven(rows) => Some(rows.data()),
             Self::Reranked(rows) => rows.fast().floats().or_else(|| rows.exact().floats()),
+            Self::Guarded(rows) => rows.inner().floats(),
             Self::Half(_)
             | Self::Int8(_)
             | Self::Rotated(_)
@@ -329,6 +316,7 @@ impl<'a, B: AsRef<[u8]> + Sync> AnyRows<'a, B> {
             | Self::Sign(_)
             | Self::Product(_)
             | Self::Ordered(_)
+            | Self::Guarded(_)
             | Self::Proven(_) => self,
         }
     }
@@ -346,6 +334,7 @@ macro_rules! of_each {
             AnyRows::Sign($rows) => $call,
             AnyRows::Product($rows) => $call,
             AnyRows::Ordered($rows) => $call,
+            AnyRows::Guarded($rows) => $call,
             AnyRows::Proven($rows) => $call,
             AnyRows::Reranked($rows) => $call,
         }
@@ -373,6 +362,7 @@ impl<B: AsRef<[u8]> + Sync> Rows for AnyRows<'_, B> {
             Self::Sign(rows) => AnyScorer::Sign(rows.scorer(query)),
             Self::Product(rows) => AnyScorer::Product(rows.scorer(query)),
             Self::Ordered(rows) => AnyScorer::Ordered(Box::new(rows.scorer(query))),
+            Self::Guarded(rows) => AnyScorer::Guarded(Box::new(rows.scorer(query))),
             Self::Proven(rows) => AnyScorer::Float(rows.scorer(query)),
             Self::Reranked(rows) => rows.fast().scorer(query),
         }
@@ -388,6 +378,7 @@ impl<B: AsRef<[u8]> + Sync> Rows for AnyRows<'_, B> {
             Self::Sign(rows) => AnyScorer::Sign(rows.scorer_of(row)),
             Self::Product(rows) => AnyScorer::Product(rows.scorer_of(row)),
             Self::Ordered(rows) => AnyScorer::Ordered(Box::new(rows.scorer_of(row))),
+            Self::Guarded(rows) => AnyScorer::Guarded(Box::new(rows.scorer_of(row))),
             Self::Proven(rows) => AnyScorer::Float(rows.scorer_of(row)),
             Self::Reranked(rows) => rows.exact().scorer_of(row),
         }
@@ -447,6 +438,7 @@ impl<B: AsRef<[u8]>> Scorer for AnyScorer<'_, B> {
             Self::Sign(scorer) => scorer.score(rows, out),
             Self::Product(scorer) => scorer.score(rows, out),
             Self::Ordered(scorer) => scorer.score(rows, out),
+            Self::Guarded(scorer) => scorer.score(rows, out),
         }
     }
 
@@ -460,6 +452,7 @@ impl<B: AsRef<[u8]>> Scorer for AnyScorer<'_, B> {
             Self::Sign(scorer) => scorer.scan(places, reach, found),
             Self::Product(scorer) => scorer.scan(places, reach, found),
             Self::Ordered(scorer) => scorer.scan(places, reach, found),
+            Self::Guarded(scorer) => scorer.scan(places, reach, found),
         }
     }
 
@@ -468,6 +461,7 @@ impl<B: AsRef<[u8]>> Scorer for AnyScorer<'_, B> {
             Self::Product(scorer) => scorer.ahead(places),
             Self::Blocks(scorer) => scorer.ahead(places),
             Self::Ordered(scorer) => scorer.ahead(places),
+            Self::Guarded(scorer) => scorer.ahead(places),
             Self::Float(scorer) => scorer.ahead(places),
             Self::Half(scorer) => scorer.ahead(places),
             Self::Int8(scorer) => scorer.ahead(places),

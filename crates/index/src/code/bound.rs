@@ -18,6 +18,7 @@ use kvant_quant::kmeans::Points;
 use super::coded::{Coded, Head, float_at, metric_code, put_float};
 use super::{NUMBERS, check_rows};
 use crate::best::Best;
+use crate::guard::Guard;
 use crate::metric::{norm, scale_of};
 use crate::{
     Account, CodeError, FileError, FloatRows, FloatScorer, Hit, Metric, Row, Rows, SearchOptions,
@@ -270,6 +271,8 @@ pub(crate) fn measure(euclid: bool, query: &[f32], row: &[f32]) -> f64 {
 pub struct ProvenRows<'a, B = Vec<u8>> {
     bounds: BoundRows<B>,
     rows: FloatRows<'a>,
+    /// What verifies both, where they lie in a file.
+    guards: Option<(Guard, Guard)>,
 }
 
 impl<'a, B: AsRef<[u8]> + Sync> ProvenRows<'a, B> {
@@ -280,7 +283,12 @@ impl<'a, B: AsRef<[u8]> + Sync> ProvenRows<'a, B> {
     pub fn new(bounds: BoundRows<B>, rows: FloatRows<'a>) -> Self {
         assert_eq!(bounds.coded.head.len, rows.len(), "codes of other rows");
         assert_eq!((bounds.dim(), bounds.metric), (rows.dim(), rows.metric()), "other rows");
-        Self { bounds, rows }
+        Self { bounds, rows, guards: None }
+    }
+
+    /// The same, verified by `guards` of the codes and of the rows before they are read.
+    pub(crate) fn guarded(self, guards: Option<(Guard, Guard)>) -> Self {
+        Self { guards, ..self }
     }
 
     /// The codes.
@@ -307,6 +315,9 @@ impl<'a, B: AsRef<[u8]> + Sync> ProvenRows<'a, B> {
         let mut sums = [0; NUMBERS];
         let table: &Kernels = kernels();
         self.each_part(options, account, |numbers| {
+            if let Some((codes, _)) = &self.guards {
+                codes.touch(numbers.iter().copied());
+            }
             let picked = self.bounds.coded.picked(numbers);
             table.pick_packed(picked, &near.packed, &mut sums[..numbers.len()]);
             let root = if near.euclid { reach.max(0.0).sqrt() } else { reach };
@@ -403,6 +414,9 @@ impl<B: AsRef<[u8]> + Sync> Rows for ProvenRows<'_, B> {
             // The rest is no closer, and none of it ties.
             if low > best.reach() || (at % NUMBERS == 0 && at > 0 && account.is_late()) {
                 break;
+            }
+            if let Some((_, rows)) = &self.guards {
+                rows.touch(std::iter::once(row));
             }
             best.offer(row, measure(near.euclid, query, self.rows.vector(Row(row))));
         }

@@ -5,6 +5,7 @@
 //! to a multiple of 64, then the rows one after the other. A code borrows the buffer from whatever
 //! holds it: a vector or a mapping.
 
+use std::ops::Range;
 use std::slice::{ChunksExact, ChunksExactMut};
 
 use kvant_kernels::Picked;
@@ -190,6 +191,44 @@ impl<B: AsRef<[u8]>> Coded<B> {
     /// Some rows for a kernel.
     pub(crate) fn picked<'a>(&'a self, rows: &'a [u32]) -> Picked<'a, u8> {
         Picked::new(&self.bytes.as_ref()[self.slab..], self.stride, rows)
+    }
+}
+
+/// Where rows lie in a buffer.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Layout {
+    slab: usize,
+    stride: usize,
+    group: u32,
+}
+
+impl Layout {
+    /// Of `bytes` that were opened, `group` rows in each unit.
+    pub(crate) fn of(bytes: &[u8], group: usize) -> Self {
+        let number = |at: usize| {
+            let number = bytes.get(at..).and_then(|bytes| bytes.first_chunk());
+            number.map_or(0, |&number| u64::from_le_bytes(number)) as usize
+        };
+        let slab = (HEADER + number(32) * 4).next_multiple_of(ALIGN);
+        Self { slab, stride: number(40), group: group as u32 }
+    }
+
+    /// Of rows of `dim` values and nothing else.
+    pub(crate) fn floats(dim: usize) -> Self {
+        Self { slab: 0, stride: dim * 4, group: 1 }
+    }
+
+    /// The bytes before the first row.
+    pub(crate) fn slab(&self) -> usize {
+        self.slab
+    }
+
+    /// The bytes in which `row` lies.
+    #[inline]
+    pub(crate) fn row(&self, row: u32) -> Range<usize> {
+        let unit = if self.group == 1 { row } else { row / self.group };
+        let start = self.slab + unit as usize * self.stride;
+        start..start + self.stride
     }
 }
 

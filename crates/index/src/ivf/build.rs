@@ -78,8 +78,9 @@ fn split(
 /// Rows into the lists of these centroids again.
 pub(super) fn rebuild(rows: &FloatRows<'_>, old: &Ivf, building: &BuildOptions<'_>) -> Option<Ivf> {
     let all = FloatRows::new(rows.data(), rows.dim(), space(rows));
-    let assigned = kmeans::assign(&all, &old.centroids, &learning(building));
-    let ivf = fill(rows, (&old.centroids, &assigned), old.options, building.threads);
+    let centroids = old.centroids();
+    let assigned = kmeans::assign(&all, &centroids, &learning(building));
+    let ivf = fill(rows, (&centroids, &assigned), old.options, building.threads);
     building.progress.iter().for_each(|progress| progress(rows.len()));
     ivf
 }
@@ -179,6 +180,8 @@ impl Ivf {
     ) -> Option<Self> {
         let (lists, order) = lay(lists, options.align, len)?;
         let near = Near::new(&centroids, (metric, dim)).ok()?;
+        let centroids: Vec<u32> = centroids.into_iter().map(f32::to_bits).collect();
+        let centroids = centroids.into();
         Some(Self { options, metric, dim, centroids, near, lists, order: Arc::new(order) })
     }
 

@@ -387,8 +387,9 @@ fn table(lines: &[Line]) -> String {
     let held = line.rss_per_vector.map_or_else(String::new, |bytes| format!(", {bytes:.1} held"));
     let Line { engine, build_s, build_threads, .. } = line;
     let (disk, hot) = (line.bytes_per_vector, line.bytes_per_vector_hot);
+    let again = line.bytes_per_vector_rerank;
     format!(
         "{table}{engine}: built in {build_s:.2} s on {build_threads} threads; bytes a vector: \
-         {disk:.1} on disk, {hot:.1} searched{held}\n"
+         {disk:.1} on disk, {hot:.1} searched, {again:.1} measured again{held}\n"
     )
 }

@@ -6,7 +6,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use kvant_db::source::{Format, npy};
-use kvant_index::{Budget, Certainty, Effort, Hit, Metric, SearchOptions, SearchResult};
+use kvant_index::{
+    Budget, Certainty, Effort, Hit, Metric, SearchError, SearchOptions, SearchResult,
+};
 use serde::Serialize;
 
 use super::Vectors;
@@ -67,7 +69,11 @@ pub(super) fn run(args: &IndexSearch) -> anyhow::Result<()> {
         budget: Budget { distances: args.max_distances, deadline, cancel: None },
     };
     let found = index.search_batch(&queries.data, &options, args.threads.get());
-    let found = found.with_context(|| args.file.display().to_string())?;
+    let found = match found {
+        // It names the file.
+        Err(error @ SearchError::Damaged { .. }) => return Err(error.into()),
+        found => found.with_context(|| args.file.display().to_string())?,
+    };
     let seconds = began.elapsed().as_secs_f64();
     if let Some(out) = &args.out {
         let ids = ids(found.iter().map(|result| &result.hits[..]), args.k);
