@@ -9,23 +9,25 @@ use serde_json::Value;
 use crate::finding::Finding;
 
 /// Who may import whom. A new arrow is a change to this table, reviewed as such.
-const ALLOWED: [(&str, &[&str]); 12] = [
+const ALLOWED: [(&str, &[&str]); 13] = [
     ("kvant-kernels", &[]),
     ("kvant-storage", &[]),
     ("kvant-quant", &["kernels"]),
     ("kvant-model", &["kernels", "quant", "storage"]),
     ("kvant-index", &["kernels", "quant", "storage"]),
+    ("kvant-payload", &[]),
     ("kvant-compress", &["kernels", "quant", "storage", "model"]),
-    ("kvant-db", &["index", "storage"]),
-    ("kvant-eval", &["kernels", "quant", "storage", "model", "compress", "index", "db"]),
-    ("kvant-server", &["storage", "model", "db", "index"]),
+    ("kvant-db", &["index", "payload", "storage"]),
+    ("kvant-eval", &["kernels", "quant", "storage", "model", "compress", "index", "payload", "db"]),
+    ("kvant-server", &["storage", "model", "payload", "db", "index"]),
     ("kvant-cli", &CLI),
     ("kvant-testkit", &[]),
     ("kvant-examples", &CLI),
 ];
 
-const CLI: [&str; 9] =
-    ["kernels", "storage", "quant", "model", "index", "compress", "db", "eval", "server"];
+const CLI: [&str; 10] = [
+    "kernels", "storage", "quant", "model", "index", "compress", "payload", "db", "eval", "server",
+];
 
 /// Asks cargo for the dependencies of every member and holds them against the table.
 pub(crate) fn check(root: &Path) -> Result<Vec<Finding>> {

@@ -13,7 +13,7 @@ const LINE_COLUMNS: usize = 100;
 const BLOB_BYTES: usize = 512 * 1024;
 
 /// Lines of source a crate may have, tests apart. Budgets are raised in review, not in passing.
-const BUDGETS: [(&str, usize); 10] = [
+const BUDGETS: [(&str, usize); 11] = [
     // Each family of loops is written once for every level.
     ("kernels", 9000),
     ("storage", 3500),
@@ -22,6 +22,8 @@ const BUDGETS: [(&str, usize); 10] = [
     // Shapes, codes, files and k-means: each shape and code is a few hundred lines.
     ("index", 18000),
     ("compress", 7000),
+    // Filters and an index for every type of field.
+    ("payload", 6000),
     ("db", 8000),
     ("eval", 5500),
     ("server", 3000),

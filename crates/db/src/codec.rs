@@ -1,7 +1,7 @@
 //! Little-endian numbers and identifiers as bytes, read back within bounds.
 
 use crate::PointId;
-use crate::limits::ID_SIZE_MAX;
+use kvant_payload::limits::ID_SIZE_MAX;
 
 const NUMBER: u8 = 1;
 const UUID: u8 = 2;

@@ -2,8 +2,6 @@
 
 /// Most components of a vector.
 pub const DIM_MAX: usize = 65_536;
-/// Most bytes of a text identifier.
-pub const ID_SIZE_MAX: usize = 512;
 /// Most bytes of one payload as JSON.
 pub const PAYLOAD_SIZE_MAX: usize = 1 << 20;
 /// Deepest nesting of a payload: half of what the JSON reader takes, so all that was written is
