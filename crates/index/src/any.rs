@@ -2,6 +2,7 @@
 
 pub(crate) mod ground;
 pub(crate) mod rows;
+mod stage;
 
 use std::sync::Arc;
 

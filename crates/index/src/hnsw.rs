@@ -15,6 +15,7 @@ mod net;
 pub(crate) mod quick;
 mod reach;
 mod search;
+mod stage;
 
 use find::Idle;
 use graph::Graph;

@@ -55,11 +55,16 @@ impl<'a> Index<'a> {
         options: &BuildOptions<'_>,
     ) -> Result<Self, CodeError> {
         let (dim, metric) = (rows.dim(), rows.metric());
+        // What is kept is of whole builds.
+        let stages = options.stages.filter(|_| before.is_none());
+        let options = &BuildOptions { stages, ..*options };
         let of_vectors =
             matches!(spec.shape, Spec::Ivf { .. } | Spec::Forest { .. } | Spec::Lsh { .. });
         let (shape, rows) = if of_vectors {
             // The lists say in which order codes lie.
-            let shape = AnyShape::made(&spec.shape, &rows, (spec.block(), before, options));
+            let shape = AnyShape::first(&spec.shape, &rows, options, || {
+                AnyShape::made(&spec.shape, &rows, (spec.block(), before, options))
+            });
             let rows = AnyRows::encode_in(spec, rows, (shape.order(), options))?;
             (shape, rows)
         } else {

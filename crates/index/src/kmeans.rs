@@ -14,6 +14,7 @@ mod assign;
 mod balance;
 mod mean;
 mod silhouette;
+mod stage;
 mod start;
 
 use std::fmt;
@@ -23,12 +24,13 @@ use thiserror::Error;
 
 use crate::code::check_rows;
 use crate::seed::Draw;
-use crate::{CodeError, FloatRows, Metric, Row, Rows};
+use crate::{BuildOptions, CodeError, FloatRows, Metric, Row, Rows};
 
 pub use silhouette::silhouette;
 
 pub(crate) use assign::packed;
 use assign::{Nearest, Points};
+use stage::Before;
 
 /// Where the centroids start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -179,14 +181,32 @@ pub fn kmeans(
     k: usize,
     options: &KmeansOptions<'_>,
 ) -> Result<Clusters, KmeansError> {
+    kmeans_kept(rows, k, options, &BuildOptions::default())
+}
+
+/// The same, with iterations over all rows kept as `building` says.
+pub(crate) fn kmeans_kept(
+    rows: &FloatRows<'_>,
+    k: usize,
+    options: &KmeansOptions<'_>,
+    building: &BuildOptions<'_>,
+) -> Result<Clusters, KmeansError> {
     check(rows, k, options)?;
     let mut draw = Draw::new(options.seed);
     let all = Points::new(rows, options);
     let mut run = Run { k, options, centroids: Vec::new(), penalties: vec![0.0; k] };
-    run.centroids = start::centroids(&all, k, &mut draw);
     let history = match options.batch.filter(|&batch| batch < rows.len()) {
-        None => run.whole(&all)?,
-        Some(batch) => run.batches(rows, batch, &mut draw)?,
+        None => {
+            let before = Before::kept(&mut run, &all, building).unwrap_or_else(|| {
+                run.centroids = start::centroids(&all, k, &mut draw);
+                Before::default()
+            });
+            run.whole(&all, before, building)?
+        }
+        Some(batch) => {
+            run.centroids = start::centroids(&all, k, &mut draw);
+            run.batches(rows, batch, &mut draw)?
+        }
     };
     let mut nearest = all.nearest(&run.centroids, &run.penalties);
     if let Some(balance) = options.balance {
@@ -254,11 +274,14 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    /// Lloyd's iterations over all rows.
-    fn whole(&mut self, all: &Points<'_>) -> Result<Vec<f64>, KmeansError> {
-        let mut history: Vec<f64> = Vec::new();
-        let mut before: Vec<u32> = Vec::new();
-        for done in 1..=self.options.iterations {
+    /// Lloyd's iterations over all rows, after those `before`.
+    fn whole(
+        &mut self,
+        all: &Points<'_>,
+        mut before: Before,
+        building: &BuildOptions<'_>,
+    ) -> Result<Vec<f64>, KmeansError> {
+        for done in before.history.len() + 1..=self.options.iterations {
             let nearest = all.nearest(&self.centroids, &self.penalties);
             let mut assigned: Vec<u32> = nearest.iter().map(|n| n.cluster).collect();
             self.refill(all, &nearest, &mut assigned);
@@ -267,17 +290,19 @@ impl Run<'_> {
                 balance::punish(&mut self.penalties, &assigned, mean);
             }
             let inertia = mean::replace(all, &assigned, &mut self.centroids);
-            let last = history.last().copied();
-            history.push(inertia);
+            let last = before.history.last().copied();
+            before.history.push(inertia);
             self.tell(done, inertia)?;
             let least = self.options.tolerance;
             let settled = last.is_some_and(|last| last - inertia < least * last);
-            if settled && least > 0.0 || assigned == before && self.options.balance.is_none() {
+            let same = assigned == before.assigned && self.options.balance.is_none();
+            if settled && least > 0.0 || same {
                 break;
             }
-            before = assigned;
+            before.assigned = assigned;
+            before.keep(self, all, building);
         }
-        Ok(history)
+        Ok(before.history)
     }
 
     /// Iterations over some rows each, which move a centroid the less the more rows it has seen.

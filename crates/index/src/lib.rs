@@ -11,7 +11,8 @@
 //! is searched.
 //!
 //! **Invariant:** this crate opens no path, owns codes but no vectors, spawns only the threads it
-//! is asked for, and gives the same answer and the same bytes for the same rows, seed and options.
+//! is asked for, and gives the same answer and the same bytes for the same rows, seed and options,
+//! be a build done at once or from [`Stages`] that an ended one left.
 
 mod any;
 mod batch;
@@ -48,6 +49,7 @@ mod sieve;
 mod space;
 mod spec;
 mod spread;
+mod stage;
 mod stored;
 mod top;
 mod tuning;
@@ -99,6 +101,7 @@ pub use scrub::{Damage, ScrubOptions, Scrubbed};
 pub use search::{Certainty, Effort, Hit, SearchError, SearchOptions, SearchResult};
 pub use several::Among;
 pub use spec::{CodeSpec, IndexSpec, RerankSpec, Spec, SpecError};
+pub use stage::Stages;
 pub use stored::{Check, Sizes, Stored, StoredError};
 pub use top::Top;
 pub use tuning::Tuning;

@@ -196,7 +196,9 @@ impl Plan {
                 ground.flat().ok_or_else(|| ground.too_little("any code", ground.least_flat()))?;
             return Ok(Self::plain(spec, vec![Reason::Few { rows: rows.len() }]));
         }
-        contest::run(rows, &ground, options)
+        // What is tried is small, and nothing that is kept is of it.
+        let build = BuildOptions { stages: None, ..options.build };
+        contest::run(rows, &ground, &PlanOptions { build, ..*options })
     }
 
     /// Builds the index over the rows that the plan was made for, tuned.

@@ -155,6 +155,14 @@ pub fn bytes_of_f32(values: &[f32]) -> &[u8] {
     unsafe { std::slice::from_raw_parts(values.as_ptr().cast::<u8>(), size_of_val(values)) }
 }
 
+/// The bytes of `numbers` as they lie in memory, which is how little-endian files hold them.
+pub fn bytes_of_u32(numbers: &[u32]) -> &[u8] {
+    const { assert!(cfg!(target_endian = "little"), "the file formats are little-endian") };
+    // SAFETY: u32 has no padding and u8 no alignment or validity demands; the length in bytes is
+    // that of the slice, and the borrow is carried over.
+    unsafe { std::slice::from_raw_parts(numbers.as_ptr().cast::<u8>(), size_of_val(numbers)) }
+}
+
 fn bytes_of_lines(lines: &mut [Line]) -> &mut [u8] {
     let len = size_of_val(lines);
     // SAFETY: `Line` is repr(C) around 64 bytes with alignment 64, hence without padding; all
@@ -251,5 +259,6 @@ mod tests {
         assert!(bytes.slice(1..9).as_f32().is_none());
         assert!(bytes.slice(0..7).as_f32().is_none());
         assert_eq!(Bytes::default().as_f32(), Some(&[][..]));
+        assert_eq!(bytes_of_u32(&[1, 0x0203_0405]), [1, 0, 0, 0, 5, 4, 3, 2]);
     }
 }

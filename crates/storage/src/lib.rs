@@ -26,7 +26,7 @@ mod name;
 mod shelf;
 
 pub use block::{BLOCK_BYTES, BLOCK_BYTES_MAX, Blocks, block_sums};
-pub use bytes::{Append, Bytes, Words, bytes_of_f32};
+pub use bytes::{Append, Bytes, Words, bytes_of_f32, bytes_of_u32};
 pub use dir::{Dir, Log, Sink};
 pub use error::{Cause, CreateError, LockError, ReadError, RemoveError, WriteError};
 pub use fault::{Fault, FaultDir};

@@ -91,6 +91,38 @@ impl Shelf {
         }
     }
 
+    /// The names of its files, sorted; those being written are left out.
+    pub fn list(&self) -> Vec<String> {
+        let files = std::fs::read_dir(&self.root).into_iter().flatten().flatten();
+        let plain = files.filter(|entry| regular(entry).is_some());
+        let mut leaves: Vec<String> =
+            plain.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+        leaves.retain(|leaf| !leaf.starts_with(TEMPORARY));
+        leaves.sort();
+        leaves
+    }
+
+    /// Removes the file `leaf`, if it is there and can be.
+    ///
+    /// # Panics
+    /// As [`Shelf::path`].
+    pub fn remove(&self, leaf: &str) {
+        let _ = std::fs::remove_file(self.path(leaf));
+    }
+
+    /// Removes every file whose name ends in `ending`, what writers left that were killed, and the
+    /// folder where that leaves it empty.
+    pub fn clear(&self, ending: &str) {
+        for entry in std::fs::read_dir(&self.root).into_iter().flatten().flatten() {
+            let name = entry.file_name();
+            let name = name.to_string_lossy();
+            if name.ends_with(ending) || name.starts_with(TEMPORARY) {
+                let _ = std::fs::remove_file(entry.path());
+            }
+        }
+        let _ = std::fs::remove_dir(&self.root);
+    }
+
     /// The folder.
     pub fn root(&self) -> &Path {
         &self.root
@@ -149,6 +181,26 @@ mod tests {
         shelf.trim("one");
         assert!(!folder.path().join(".tmp-1-1").exists());
         assert!(folder.path().join(".tmp-2-2").exists());
+    }
+
+    #[test]
+    fn a_shelf_is_listed_and_cleared_of_its_own_files() {
+        let folder = tempfile::tempdir().unwrap();
+        let shelf = Shelf::new(folder.path().join("shelf"), u64::MAX);
+        shelf.clear(".part");
+        assert!(shelf.list().is_empty());
+        for leaf in ["b.part", "a.part", "c.txt"] {
+            put(&shelf, leaf, 1);
+        }
+        std::fs::write(shelf.root().join(".tmp-1-1"), "killed").unwrap();
+        shelf.remove("b.part");
+        shelf.remove("absent");
+        assert_eq!(shelf.list(), ["a.part", "c.txt"]);
+        shelf.clear(".part");
+        assert_eq!(shelf.list(), ["c.txt"]);
+        shelf.remove("c.txt");
+        shelf.clear(".part");
+        assert!(!shelf.root().exists());
     }
 
     #[test]

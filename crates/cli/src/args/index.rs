@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use kvant_index::{IndexSpec, Memory, Metric, SpecError};
@@ -82,11 +83,34 @@ pub(crate) struct IndexBuild {
     /// With --index auto, how many rows searches will ask for
     #[arg(short, long, default_value_t = 10, value_name = "K", value_parser = at_least_one)]
     pub(crate) k: usize,
+    /// When a build has taken so long, keep parts of it in FILE.parts from time to time: the same
+    /// command goes on from there if it was ended, and gives the same file
+    #[arg(long, value_name = "SECONDS|off", default_value = "5")]
+    pub(crate) checkpoint: Checkpoint,
     #[command(flatten)]
     pub(crate) threads: Threads,
     /// Print one JSON object
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// After how long a build keeps parts of its work; never where `None`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Checkpoint(pub(crate) Option<Duration>);
+
+impl FromStr for Checkpoint {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "off" {
+            return Ok(Self(None));
+        }
+        let seconds =
+            text.parse().map_err(|_| "expected a number of seconds, or off".to_owned())?;
+        Duration::try_from_secs_f64(seconds)
+            .map(|after| Self(Some(after)))
+            .map_err(|error| error.to_string())
+    }
 }
 
 /// Find the rows closest to each of many queries

@@ -2,6 +2,7 @@
 
 mod build;
 mod info;
+mod part;
 mod plan;
 mod search;
 mod verify;

@@ -136,6 +136,50 @@ fn searches_may_be_ended_early() {
     assert!(all.chunks(5000).all(|list| list[ROWS..].iter().all(|&row| row == -1)));
 }
 
+/// Kills builds that keep parts, one as soon as there is any, one later, and goes on.
+#[test]
+fn a_killed_build_goes_on_and_gives_the_same_file() {
+    let house = House::new();
+    let data = clustered(8000, DIM, 6);
+    house.write("b.npy", npy::encode(&data, DIM));
+    let build = |out: &'static str, checkpoint: &'static str| {
+        let of = ["index", "build", "--base", "b.npy", "--metric", "l1", "--index", "hnsw16,f16"];
+        [&of[..], &["-o", out, "--checkpoint", checkpoint, "--seed", "7"]].concat()
+    };
+    let few = ["index", "build", "--base", "few.npy", "--metric", "l1", "--index", "hnsw16,f16"];
+    house.write("few.npy", npy::encode(&data[..900 * DIM], DIM));
+    let whole = house.json(&build("whole.kvant", "off"));
+    assert_eq!(whole["resumed"], json!(false));
+    let graph = house.path("a.kvant.parts/graph.part");
+    for saves in [1, 4] {
+        let mut child = house.command(&build("a.kvant", "0")).spawn().expect("runs");
+        let stamp = || std::fs::metadata(&graph).and_then(|meta| meta.modified()).ok();
+        let mut last = stamp();
+        for _ in 0..saves {
+            while stamp() == last {
+                assert!(child.try_wait().expect("known").is_none(), "done before it was killed");
+                std::thread::sleep(std::time::Duration::from_millis(1));
+            }
+            last = stamp();
+        }
+        child.kill().expect("killed");
+        assert!(!child.wait().expect("ended").success() && !house.path("a.kvant").exists());
+    }
+    // Of no use to a build of something else, which does not leave them there.
+    house.write("few.kvant.parts/graph.part", std::fs::read(&graph).expect("there"));
+    let other = house.json(&[&few[..], &["-o", "few.kvant"]].concat());
+    assert_eq!(other["resumed"], json!(false));
+    assert!(!house.path("few.kvant.parts").exists());
+    let told = house.succeed(&build("a.kvant", "off"));
+    assert!(!told.contains("going on"), "parts are not looked for: {told}");
+    std::fs::remove_file(house.path("a.kvant")).expect("there");
+    let told = house.succeed(&build("a.kvant", "5"));
+    assert!(told.contains("going on from what an ended build had kept"), "{told}");
+    assert!(!house.path("a.kvant.parts").exists(), "nothing is left behind");
+    let bytes = |name: &str| std::fs::read(house.path(name)).expect("there");
+    assert!(bytes("a.kvant") == bytes("whole.kvant"), "as if it had never been ended");
+}
+
 #[test]
 fn damage_and_misuse_are_told_in_a_line() {
     let (house, ..) = with_vectors();

@@ -4,6 +4,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::ground::{Ground, Guards, fits, lying};
+use super::stage::{BUILDING, RERANK};
 use crate::code::bit::{BitScorer, SignRows};
 use crate::code::bound::{BoundRows, ProvenRows};
 use crate::guard::{Guarded, GuardedScorer};
@@ -103,7 +104,7 @@ impl<'a> AnyRows<'a> {
         let fast = match (spec.code, order) {
             (CodeSpec::Float, _) => Self::Float(rows),
             (CodeSpec::Bound(packing), _) => {
-                Self::Proven(ProvenRows::new(BoundRows::encode(&rows, packing)?, rows))
+                Self::Proven(ProvenRows::new(Self::bounds(&rows, packing, options)?, rows))
             }
             (_, None) => Self::code(spec, &rows, (None, options))?,
             (_, Some(order)) => {
@@ -121,13 +122,13 @@ impl<'a> AnyRows<'a> {
         let exact = match rerank {
             RerankSpec::Float => Self::Float(again),
             RerankSpec::Sixteen => Self::Half(HalfRows::encode(&again, Half::F16)?),
-            RerankSpec::Eight => Self::eight_bits(&again, options)?,
+            RerankSpec::Eight => Self::eight_bits(RERANK, &again, options)?,
         };
         Ok(Self::Reranked(Box::new(Reranked::new(fast, exact, factor))))
     }
 
     /// Rows in a code that holds bytes of its own.
-    fn code(
+    pub(super) fn encoded(
         spec: &IndexSpec,
         rows: &FloatRows<'_>,
         (order, options): (Option<&Arc<Order>>, &BuildOptions<'_>),
@@ -166,12 +167,15 @@ impl<'a> AnyRows<'a> {
         if kept || spec.shape == Spec::Flat || rows.metric() == Metric::Manhattan {
             return None;
         }
-        Self::eight_bits(rows, options).ok()
+        Self::eight_bits(BUILDING, rows, options).ok()
     }
 
     /// Bytes where they lose nothing or nothing else is measured so, else rotated codes: their
     /// error on text embeddings is a sixth.
-    fn eight_bits(rows: &FloatRows<'a>, options: &BuildOptions<'_>) -> Result<Self, CodeError> {
+    pub(super) fn of_eight_bits(
+        rows: &FloatRows<'_>,
+        options: &BuildOptions<'_>,
+    ) -> Result<Self, CodeError> {
         if rows.metric() == Metric::Manhattan || Int8Rows::are_bytes(rows) {
             return Int8Rows::encode(rows).map(Self::Int8);
         }
@@ -256,7 +260,7 @@ impl<'a, B: AsRef<[u8]> + Sync> AnyRows<'a, B> {
     }
 
     /// Rows of whatever code the bytes are.
-    fn read(bytes: B, len: usize) -> Result<Self, FileError> {
+    pub(super) fn read(bytes: B, len: usize) -> Result<Self, FileError> {
         use crate::code::{bit, half, int8, pq, rotated};
         match bytes.as_ref().get(6).copied() {
             Some(half::CODE) => HalfRows::open(bytes, len).map(Self::Half),

@@ -3,6 +3,7 @@
 use kvant_kernels::kernels;
 
 use super::{Forest, depth_of};
+use crate::file::Reader;
 use crate::key::{distance, order};
 use crate::seed::{Draw, mix};
 use crate::sieve::Sieve;
@@ -13,6 +14,8 @@ use crate::{BuildOptions, FloatRows, Metric, Row, Rows};
 /// Rows that two centres are learnt from.
 const SAMPLE: usize = 64;
 const ITERATIONS: usize = 4;
+/// Under which the trees that are grown are kept.
+const TREES: &str = "trees";
 
 pub(super) fn build(
     rows: Option<&FloatRows<'_>>,
@@ -45,8 +48,16 @@ pub(super) fn build(
     };
     let ground = Ground { rows, lifts, space, depth };
     let threads = options.threads.max(1);
-    let mut told = 0;
-    for from in (0..trees).step_by(threads) {
+    let kept = options.kept(TREES, |bytes| {
+        let kept = Forest::read(&mut Reader::whole(&bytes), len).ok()?;
+        let fits = kept.trees <= trees && (kept.space, kept.depth) == (space, depth);
+        fits.then_some(kept)
+    });
+    let first = kept.as_ref().map_or(0, Forest::trees);
+    forest = kept.unwrap_or(forest);
+    let mut told = len * first / trees;
+    tell(told);
+    for from in (first..trees).step_by(threads) {
         let count = threads.min(trees - from);
         let grown = spread_by(1, &mut vec![(); threads], count, |(), at| {
             ground.tree(mix(options.seed ^ mix((from + at) as u64)))
@@ -56,6 +67,12 @@ pub(super) fn build(
             forest.planes.extend(tree.planes);
             forest.rows.extend(tree.rows);
         }
+        forest.trees = from + count;
+        options.keep(TREES, || {
+            let mut bytes = Vec::new();
+            forest.write(&mut bytes);
+            bytes
+        });
         let done = len * (from + count) / trees;
         tell(done - told);
         told = done;

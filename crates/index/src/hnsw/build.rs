@@ -13,6 +13,7 @@ use crate::{BuildOptions, FloatRows, Row, Rows, Scorer};
 use super::graph::{Graph, NONE, Slack};
 use super::net::{Net, Weave};
 use super::search::{Gate, Scratch, Walk};
+use super::stage::{Done, Kept};
 use super::{leaf, reach};
 
 /// A batch is at most this part of the rows inserted so far …
@@ -21,6 +22,8 @@ pub(super) const BATCH_OF_INSERTED: usize = 8;
 pub(super) const BATCH_OF_ALL: usize = 50;
 /// Rows whose neighbours are chosen before any of them is linked back to.
 const TOGETHER: usize = 1 << 16;
+/// Rows whose neighbours are chosen before what was done is kept, at the earliest.
+const AT_A_TIME: usize = 1 << 12;
 /// Selected rows that a candidate is compared with per call of the scorer.
 const COMPARED: usize = 4;
 
@@ -31,74 +34,132 @@ pub(super) fn build<R: Rows>(rows: &R, m: usize, options: &BuildOptions<'_>) -> 
         (0..len as u64).map(|row| level(mix(options.seed ^ mix(row)), m)).collect();
     let order = order(&levels, options.seed);
     let graph = Graph::new(&levels, order.first().copied(), m, Slack::Half);
+    let mut course = Course::new(rows, graph, &order, options);
     match rows.vectors().filter(|vectors| leaf::serves(vectors)) {
-        Some(vectors) => by_leaves(rows, &vectors, (graph, &levels), &order, options),
-        None => complete(rows, (graph, &levels), (&order, len.min(1)), options),
-    }
-}
-
-/// The graph of `rows` in this order: above level 0 by walks, there by leaves, scale by scale. A
-/// row chooses among those of its scale and of coarser ones, so that the first ones get long links,
-/// as they do where rows are inserted one by one.
-fn by_leaves<R: Rows>(
-    rows: &R,
-    vectors: &FloatRows<'_>,
-    (mut graph, levels): (Graph, &[u8]),
-    order: &[Row],
-    options: &BuildOptions<'_>,
-) -> Graph {
-    let m = graph.m();
-    let mut scratches = vec![Scratch::new(order.len()); options.threads.max(1)];
-    let above: Vec<Row> = order.iter().copied().filter(|row| levels[row.position()] > 0).collect();
-    let mut done = 1;
-    while done < above.len() {
-        let most = (done / BATCH_OF_INSERTED).min(above.len() / BATCH_OF_ALL).max(1);
-        let batch = &above[done..above.len().min(done + most)];
-        insert(rows, &mut graph, (batch, 1), &mut scratches, options.ef_construction);
-        done += batch.len();
-    }
-    let mut from = 0;
-    for to in leaf::scales(order.len()) {
-        let named = leaf::near(vectors, &order[..to], options);
-        let places: Vec<usize> = (from..to).collect();
-        for places in places.chunks(TOGETHER) {
-            let chosen = spread(&mut scratches, places.len(), |_, at| {
-                let row = order[places[at]];
-                let mut candidates = measured(rows, row, named.of(places[at], row));
-                candidates.truncate(options.ef_construction.max(m));
-                Chosen { row, lists: vec![(0, select(rows, &candidates, m))] }
-            });
-            join(rows, &mut graph, &chosen, &mut scratches);
-            options.progress.iter().for_each(|progress| progress(places.len()));
+        Some(vectors) => {
+            course.above(&levels);
+            course.by_leaves(&vectors);
         }
-        from = to;
+        None => course.by_walks(len.min(1)),
     }
-    let mut graph = finish(rows, &graph, levels, &mut scratches);
-    reach::connect(rows, &mut graph, &mut scratches[0]);
-    graph
+    course.end(&levels)
 }
 
-/// Inserts the rows of `order` behind the first `done`, and finishes the graph.
-fn complete<R: Rows>(
-    rows: &R,
-    (mut graph, levels): (Graph, &[u8]),
-    (order, mut done): (&[Row], usize),
-    options: &BuildOptions<'_>,
-) -> Graph {
-    let len = order.len();
-    let mut scratches = vec![Scratch::new(len); options.threads.max(1)];
-    let report = |done| options.progress.iter().for_each(|progress| progress(done));
-    report(done);
-    while done < len {
-        let most = (done / BATCH_OF_INSERTED).min(len / BATCH_OF_ALL).max(1);
-        let batch = &order[done..len.min(done + most)];
-        insert(rows, &mut graph, (batch, 0), &mut scratches, options.ef_construction);
-        done += batch.len();
-        report(batch.len());
+/// A graph on its way, from where an earlier build left it.
+struct Course<'r, R> {
+    rows: &'r R,
+    /// The rows in the order in which they are linked.
+    order: &'r [Row],
+    options: &'r BuildOptions<'r>,
+    graph: Graph,
+    done: Done,
+    kept: Kept<'r>,
+    scratches: Vec<Scratch>,
+}
+
+impl<'r, R: Rows> Course<'r, R> {
+    fn new(rows: &'r R, mut graph: Graph, order: &'r [Row], options: &'r BuildOptions<'r>) -> Self {
+        let (kept, done) = Kept::open(&mut graph, options);
+        let scratches = vec![Scratch::new(order.len()); options.threads.max(1)];
+        Self { rows, order, options, graph, done, kept, scratches }
     }
-    let mut graph = finish(rows, &graph, levels, &mut scratches);
-    reach::connect(rows, &mut graph, &mut scratches[0]);
-    graph
+
+    fn report(&self, rows: usize) {
+        self.options.progress.iter().for_each(|progress| progress(rows));
+    }
+
+    /// Links rows above level 0, by walks.
+    fn above(&mut self, levels: &[u8]) {
+        let above = self.order.iter().copied().filter(|row| levels[row.position()] > 0);
+        let above: Vec<Row> = above.collect();
+        self.done.above = self.done.above.max(1);
+        while self.done.above < above.len() {
+            let done = self.done.above;
+            let batch = &above[done..above.len().min(done + batch(done, above.len()))];
+            self.insert(batch, 1);
+            self.done.above += batch.len();
+            self.kept.keep((&self.graph, self.done), None, [].into_iter());
+        }
+    }
+
+    /// Links rows on level 0 by leaves, scale by scale. A row chooses among those of its scale and
+    /// of coarser ones, so that the first ones get long links, as they do where rows are inserted
+    /// one by one.
+    fn by_leaves(&mut self, vectors: &FloatRows<'_>) {
+        self.report(self.done.rows);
+        for to in leaf::scales(self.order.len()) {
+            if self.done.rows >= to {
+                continue;
+            }
+            let near = self.kept.near(to, leaf::PLACES);
+            let near = leaf::near(vectors, &self.order[..to], near, self.options);
+            while self.done.rows < to {
+                let end = to.min(self.done.rows + TOGETHER);
+                let chosen = self.choose_near(&near, (end, to));
+                join(self.rows, &mut self.graph, &chosen, &mut self.scratches);
+                self.done.rows = end;
+                self.kept.keep((&self.graph, self.done), Some((to, near.named())), [].into_iter());
+            }
+        }
+    }
+
+    /// The links that the next rows, up to place `end` of a scale, choose of what is near them.
+    fn choose_near(&mut self, near: &leaf::Near<'_>, (end, scale): (usize, usize)) -> Vec<Chosen> {
+        let (from, m) = (self.done.rows, self.graph.m());
+        let (rows, order) = (self.rows, self.order);
+        let most = self.options.ef_construction.max(m);
+        let of = |row, ids| Chosen { row, lists: vec![(0, ids)] };
+        let kept = self.kept.links(self.done, (end - from, m), order.len());
+        let mut chosen: Vec<Chosen> =
+            order[from..].iter().zip(kept).map(|(&row, ids)| of(row, ids)).collect();
+        self.report(chosen.len());
+        while from + chosen.len() < end {
+            let first = from + chosen.len();
+            let count = (end - first).min(AT_A_TIME);
+            chosen.extend(spread(&mut self.scratches, count, |_, at| {
+                let row = order[first + at];
+                let mut candidates = measured(rows, row, near.of(first + at, row));
+                candidates.truncate(most);
+                of(row, select(rows, &candidates, m))
+            }));
+            self.report(count);
+            let links = chosen.iter().map(|chosen| &chosen.lists[0].1[..]);
+            self.kept.keep((&self.graph, self.done), Some((scale, near.named())), links);
+        }
+        chosen
+    }
+
+    /// Links rows by walks, behind the first `linked`.
+    fn by_walks(&mut self, linked: usize) {
+        let len = self.order.len();
+        self.done.rows = self.done.rows.max(linked);
+        self.report(self.done.rows);
+        while self.done.rows < len {
+            let done = self.done.rows;
+            let batch = &self.order[done..len.min(done + batch(done, len))];
+            self.insert(batch, 0);
+            self.done.rows += batch.len();
+            self.report(batch.len());
+            self.kept.keep((&self.graph, self.done), None, [].into_iter());
+        }
+    }
+
+    fn insert(&mut self, batch: &[Row], lowest: usize) {
+        let ef = self.options.ef_construction;
+        insert(self.rows, &mut self.graph, (batch, lowest), &mut self.scratches, ef);
+    }
+
+    /// The finished graph, over rows of these levels.
+    fn end(mut self, levels: &[u8]) -> Graph {
+        let mut graph = finish(self.rows, &self.graph, levels, &mut self.scratches);
+        reach::connect(self.rows, &mut graph, &mut self.scratches[0]);
+        graph
+    }
+}
+
+/// The most rows that are linked at once, when so many are of so many in all.
+fn batch(done: usize, of: usize) -> usize {
+    (done / BATCH_OF_INSERTED).min(of / BATCH_OF_ALL).max(1)
 }
 
 /// The graph of `rows`, of which the first were those `from` of `old`.
@@ -131,7 +192,9 @@ pub(super) fn rebuild<R: Rows>(
         }
     }
     let order: Vec<Row> = (0..rows.len() as u32).map(Row).collect();
-    complete(rows, (graph, &levels), (&order, from.len()), options)
+    let mut course = Course::new(rows, graph, &order, options);
+    course.by_walks(from.len());
+    course.end(&levels)
 }
 
 /// The links of the row `at`, once `was`, to rows that are left: for one that is not, its own.
@@ -307,22 +370,24 @@ fn select<R: Rows>(rows: &R, candidates: &[(f32, Row)], most: usize) -> Vec<u32>
 /// The graph with every list cut to its final length.
 fn finish<R: Rows>(rows: &R, built: &Graph, levels: &[u8], scratches: &mut [Scratch]) -> Graph {
     let mut graph = Graph::new(levels, built.entry(), built.m(), Slack::None);
-    let lists = spread(scratches, built.len(), |_, at| {
-        let row = Row(at as u32);
-        let cut = |level| {
-            let ids = built.links(row, level);
-            if ids.len() > built.most(level) {
-                prune(rows, row, ids, built.most(level))
-            } else {
-                ids.to_vec()
+    for from in (0..built.len()).step_by(TOGETHER) {
+        let lists = spread(scratches, (built.len() - from).min(TOGETHER), |_, at| {
+            let row = Row((from + at) as u32);
+            let cut = |level| {
+                let ids = built.links(row, level);
+                if ids.len() > built.most(level) {
+                    prune(rows, row, ids, built.most(level))
+                } else {
+                    ids.to_vec()
+                }
+            };
+            (0..=built.level(row)).map(cut).collect::<Vec<_>>()
+        });
+        for (at, lists) in (from..).zip(lists) {
+            for (level, ids) in lists.iter().enumerate() {
+                assert!(!ids.contains(&NONE), "a link to no row");
+                graph.set_links(Row(at as u32), level, ids);
             }
-        };
-        (0..=built.level(row)).map(cut).collect::<Vec<_>>()
-    });
-    for (at, lists) in lists.iter().enumerate() {
-        for (level, ids) in lists.iter().enumerate() {
-            assert!(!ids.contains(&NONE), "a link to no row");
-            graph.set_links(Row(at as u32), level, ids);
         }
     }
     graph

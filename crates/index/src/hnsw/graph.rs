@@ -110,6 +110,29 @@ impl Graph {
         self
     }
 
+    /// The places of level 0, and of the levels above.
+    pub(super) fn lists(&self) -> [&[u32]; 2] {
+        [self.base.slab.all(), self.upper.slab.all()]
+    }
+
+    /// Takes over what [`lists`](Self::lists) gave, as bytes, in a graph over the same rows and
+    /// levels. `false` where they are not that; then it is without links.
+    pub(super) fn restore(&mut self, bytes: &[u8]) -> bool {
+        let sizes = self.lists().map(|places| 4 * places.len());
+        let fits = bytes.len() == sizes[0] + sizes[1];
+        if fits {
+            let (base, upper) = bytes.split_at(sizes[0]);
+            self.base.slab = numbers_of(base).into();
+            self.upper.slab = numbers_of(upper).into();
+        }
+        let whole = fits && self.check().is_ok();
+        if !whole {
+            self.base.slab.own().fill(NONE);
+            self.upper.slab.own().fill(NONE);
+        }
+        whole
+    }
+
     /// Links are read here and there.
     pub(super) fn read_apart(&self) {
         for numbers in [&self.base.slab, &self.upper.slab, &self.offset] {
@@ -215,7 +238,7 @@ impl Graph {
     /// Whether every list is in range, and every row on the levels it is said to be. O(links).
     pub(super) fn check(&self) -> Result<(), FileError> {
         let offset = self.offset.all();
-        let lists = (self.upper.slab.len() / self.m) as u32;
+        let lists = (self.upper.slab.len() / self.upper.width) as u32;
         let steps = || offset.windows(2).map(|pair| pair[1].checked_sub(pair[0]));
         if let Some(row) = steps().position(|step| step.is_none_or(|step| step > self.top as u32)) {
             let (row, got) = (row as u32, offset[row + 1]);

@@ -26,6 +26,11 @@ const FINER: usize = 4;
 const COARSEST: usize = 500;
 /// Rows of a product.
 const BLOCK: usize = 64;
+/// Leaves whose pairs are held at a time.
+const TOGETHER: usize = 128;
+
+/// Places for what leaves name, for each row.
+pub(super) const PLACES: usize = LEAVES * NAMED;
 
 /// Fewest rows that are worth it.
 const LEAST: usize = 4000;
@@ -67,7 +72,7 @@ pub(super) fn scales(len: usize) -> Vec<usize> {
 pub(super) struct Near<'r> {
     /// The rows in the order of places; all of them in that of their numbers where `None`.
     rows: Option<&'r [Row]>,
-    /// `LEAVES · NAMED` places a row, [`NONE`] where there is none.
+    /// [`PLACES`] a row, [`NONE`] where there is none.
     named: Vec<u32>,
 }
 
@@ -75,7 +80,7 @@ impl Near<'_> {
     /// What is near a row, the one at this place of `some`; each row once.
     pub(super) fn of(&self, place: usize, row: Row) -> Vec<Row> {
         let place = if self.rows.is_some() { place } else { row.position() };
-        let named = &self.named[place * LEAVES * NAMED..][..LEAVES * NAMED];
+        let named = &self.named[place * PLACES..][..PLACES];
         let named = named.iter().filter(|&&at| at != NONE);
         let row = |&at: &u32| self.rows.map_or(Row(at), |rows| rows[at as usize]);
         let mut near: Vec<Row> = named.map(row).collect();
@@ -83,37 +88,50 @@ impl Near<'_> {
         near.dedup();
         near
     }
+
+    /// All that is named, row by row.
+    pub(super) fn named(&self) -> &[u32] {
+        &self.named
+    }
 }
 
 /// For each of `some` rows those of them that are nearest to it in each of its leaves. The same for
-/// any number of threads. Takes a copy of those rows for a while, unless they are all.
+/// any number of threads. Takes a copy of those rows for a while, unless they are all, or what is
+/// named was `kept`.
 pub(super) fn near<'r>(
     all: &FloatRows<'_>,
     some: &'r [Row],
+    kept: Option<Vec<u32>>,
     options: &BuildOptions<'_>,
 ) -> Near<'r> {
-    if some.len() == all.len() {
-        return Near { rows: None, named: named(all, options) };
+    let rows = (some.len() < all.len()).then_some(some);
+    if let Some(named) = kept {
+        return Near { rows, named };
+    }
+    if rows.is_none() {
+        return Near { rows, named: named(all, options) };
     }
     let data: Vec<f32> = some.iter().flat_map(|&row| all.vector(row)).copied().collect();
     let named = named(&FloatRows::new(&data, all.dim(), all.metric()), options);
-    Near { rows: Some(some), named }
+    Near { rows, named }
 }
 
 fn named(rows: &FloatRows<'_>, options: &BuildOptions<'_>) -> Vec<u32> {
     let threads = options.threads.max(1);
-    let mut named = vec![NONE; rows.len() * LEAVES * NAMED];
     let leaves = carve(rows, options);
-    let found = spread(&mut vec![Scratch::default(); threads], leaves.len(), |scratch, at| {
-        scratch.pairs(rows, &leaves[at])
-    });
+    let mut named = vec![NONE; rows.len() * PLACES];
     let mut full = vec![0u8; rows.len()];
-    for (leaf, found) in leaves.iter().zip(found) {
-        for (&row, found) in leaf.iter().zip(found.chunks_exact(NAMED)) {
-            let place = usize::from(full[row as usize]);
-            full[row as usize] += 1;
-            let from = (row as usize * LEAVES + place) * NAMED;
-            named[from..from + NAMED].copy_from_slice(found);
+    let mut scratches = vec![Scratch::default(); threads];
+    for leaves in leaves.chunks(TOGETHER) {
+        let found =
+            spread(&mut scratches, leaves.len(), |scratch, at| scratch.pairs(rows, &leaves[at]));
+        for (leaf, found) in leaves.iter().zip(found) {
+            for (&row, found) in leaf.iter().zip(found.chunks_exact(NAMED)) {
+                let place = usize::from(full[row as usize]);
+                full[row as usize] += 1;
+                let from = (row as usize * LEAVES + place) * NAMED;
+                named[from..from + NAMED].copy_from_slice(found);
+            }
         }
     }
     named

@@ -7,9 +7,10 @@ use kvant_kernels::{Matrix, MatrixMut, PackedF32, kernels};
 
 use super::near::Near;
 use super::{Ivf, IvfOptions, Spill, space};
-use crate::kmeans::{self, Iteration, KmeansOptions, Watch, kmeans};
+use crate::kmeans::{self, Iteration, KmeansOptions, Watch, kmeans_kept};
 use crate::seed::Draw;
 use crate::spread::spread;
+use crate::stage::{bytes_of, numbers_below};
 use crate::{BuildOptions, FloatRows, Metric, Order, Row, Rows};
 
 /// Rows for each list that centroids are learnt from.
@@ -19,6 +20,8 @@ const ITERATIONS: usize = 12;
 const ALONG: f32 = 1.0;
 /// Rows of a product.
 const BLOCK: usize = 64;
+/// Under which the list of each row is kept.
+const ASSIGNED: &str = "assigned";
 
 /// So many lists where none are asked for: of 0.5, 1, 1.5, 2 and 4 times as many none was faster at
 /// 0.95 and 0.99 on images and texts (docs/performance.md).
@@ -63,14 +66,21 @@ fn split(
     let all = FloatRows::new(rows.data(), dim, space(rows));
     let chosen = Draw::new(building.seed).some(lists.saturating_mul(SAMPLE), rows.len());
     let (centroids, assigned) = if chosen.len() == rows.len() {
-        let found = kmeans(&all, lists, &learning).ok()?;
+        let found = kmeans_kept(&all, lists, &learning, building).ok()?;
         (found.centroids, found.assigned)
     } else {
         let data: Vec<f32> = chosen.iter().flat_map(|&row| all.vector(Row(row))).copied().collect();
         let sample = FloatRows::new(&data, dim, all.metric());
-        let found = kmeans(&sample, lists, &learning).ok()?;
-        let assigned = kmeans::assign(&all, &found.centroids, &learning);
-        (found.centroids, assigned)
+        let found = kmeans_kept(&sample, lists, &learning, building).ok()?;
+        let (centroids, len) = (found.centroids, all.len());
+        let assigned = building
+            .kept(ASSIGNED, |bytes| numbers_below(&bytes, len, lists))
+            .unwrap_or_else(|| {
+                let assigned = kmeans::assign(&all, &centroids, &learning);
+                building.keep(ASSIGNED, || bytes_of(&assigned));
+                assigned
+            });
+        (centroids, assigned)
     };
     fill(rows, (&centroids, &assigned), options, building.threads)
 }

@@ -7,12 +7,16 @@ use crate::seed::{Draw, mix};
 use crate::sieve::Sieve;
 use crate::space::Space;
 use crate::spread::{spread, spread_by};
+use crate::stage::{bytes_of, numbers_below};
 use crate::{BITS_MAX, BuildOptions, FloatRows, Metric, Row, Rows, TABLES_MAX};
 
 /// Rows that medians and means are taken from.
 const SAMPLE: usize = 4096;
 /// Rows hashed at a time.
 const BLOCK: usize = 128;
+/// Parts after which the keys are kept, and under which name.
+const PARTS: usize = 16;
+const KEYS: &str = "keys";
 
 /// Bits of keys that leave about [`BUCKET`] rows to each.
 pub(super) fn bits_of(len: usize) -> usize {
@@ -87,7 +91,22 @@ pub(super) fn build(
         }
         keys
     };
-    let keys = spread(&mut vec![Vec::new(); threads], len.div_ceil(BLOCK), work).concat();
+    let blocks = len.div_ceil(BLOCK);
+    let kept = building.kept(KEYS, |bytes| {
+        let rows = (bytes.len() / 4 / tables).min(len);
+        let whole = rows == len || rows.is_multiple_of(BLOCK);
+        numbers_below(&bytes, rows * tables, 1 << digits.bits()).filter(|_| whole)
+    });
+    let mut keys = kept.unwrap_or_default();
+    while keys.len() < len * tables {
+        let from = keys.len() / (BLOCK * tables);
+        let count = blocks.div_ceil(PARTS).min(blocks - from);
+        let states = &mut vec![Vec::new(); threads];
+        keys.extend(
+            spread(states, count, |state, at| work(state, from + at)).into_iter().flatten(),
+        );
+        building.keep(KEYS, || bytes_of(&keys));
+    }
     tell(len / 2);
     lsh.tables = spread_by(1, &mut vec![Vec::new(); threads], tables, |pairs, table| {
         pairs.clear();

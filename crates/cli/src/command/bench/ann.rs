@@ -195,7 +195,7 @@ pub(super) fn run(args: &BenchAnn) -> anyhow::Result<()> {
     std::fs::create_dir_all(out).with_context(|| format!("{}: cannot create", out.display()))?;
     let build_threads = args.build_threads.unwrap_or(most);
     let Made { index: built, account, seconds: build_s } =
-        index::build(of, &base, (build_threads, args.k), audience)?;
+        index::build(of, &base, (build_threads, args.k), (audience, None))?;
     task.plan = plan_file(out, account.as_ref())?;
     let shape = built.spec().shape;
     let file = out.join("index.kvant");
@@ -238,7 +238,7 @@ fn plan_file(out: &Path, account: Option<&Account>) -> anyhow::Result<Option<Cho
     let Some(account) = account else { return Ok(None) };
     let text = serde_json::to_string_pretty(account)? + "\n";
     kvant_storage::write_file_atomic(&out.join("plan.json"), text.as_bytes())?;
-    let effort = account.tuning.map(|tuning| tuning.effort);
+    let effort = account.tuning().map(|tuning| tuning.effort);
     Ok(Some(Chosen { effort, seconds: account.seconds }))
 }
 

@@ -4,22 +4,29 @@ use std::fmt::Write;
 use std::time::Instant;
 
 use anyhow::{Context, ensure};
-use kvant_index::{BuildOptions, Effort, FloatRows, IndexSpec, Plan, PlanOptions, Tuning};
-use serde::Serialize;
+use kvant_index::{
+    BuildOptions, CodeSpec, Effort, FloatRows, IndexSpec, Plan, PlanOptions, Spec, Stages, Tuning,
+};
+use serde::{Deserialize, Serialize};
 
-use super::Vectors;
+use super::part::{Kept, Parts};
 use crate::args::{Indexing, Wanted};
 use crate::print::{Lean, Table};
 
+/// Under which a choice is kept.
+const PLAN: &str = "plan";
+
 /// The index that is to be built.
 #[derive(Debug)]
-pub(in crate::command) struct Planned {
+pub(in crate::command) struct Planned<'p> {
     pub(in crate::command) spec: IndexSpec,
     pub(in crate::command) account: Option<Account>,
+    /// Where the choice is kept, if one was made.
+    pub(in crate::command) kept: Option<Kept<'p>>,
 }
 
 /// What `--json` prints of a choice.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(in crate::command) struct Account {
     index: String,
     /// What was asked for.
@@ -28,8 +35,6 @@ pub(in crate::command) struct Account {
     memory: Option<String>,
     /// How hard searches of it try.
     effort: Option<Told>,
-    #[serde(skip)]
-    pub(in crate::command) tuning: Option<Tuning>,
     /// Time of the choice.
     pub(in crate::command) seconds: f64,
     reasons: Vec<String>,
@@ -37,7 +42,7 @@ pub(in crate::command) struct Account {
 }
 
 /// An effort.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(in crate::command) enum Told {
     Ef(usize),
@@ -45,7 +50,7 @@ pub(in crate::command) enum Told {
 }
 
 /// An index on trial.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 struct Tried {
     index: String,
     bytes_per_vector_hot: f64,
@@ -55,7 +60,7 @@ struct Tried {
     settings: Vec<Setting>,
 }
 
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 struct Setting {
     recall: f64,
     effort: Option<Told>,
@@ -73,13 +78,13 @@ impl Told {
     }
 }
 
-/// What `of` asks for, found by trying if need be.
-pub(in crate::command) fn plan(
+/// What `of` asks for, found by trying if need be, unless an ended build had found it.
+pub(in crate::command) fn plan<'p>(
     of: &Indexing,
-    base: &Vectors,
+    (rows, parts): (&FloatRows<'_>, Option<&'p Parts>),
     k: usize,
     build: &BuildOptions<'_>,
-) -> anyhow::Result<Planned> {
+) -> anyhow::Result<Planned<'p>> {
     let spec = match of.index {
         Wanted::Spec(spec) => spec,
         Wanted::Auto => {
@@ -87,19 +92,48 @@ pub(in crate::command) fn plan(
             let recall = of.recall.unwrap_or(usual.recall);
             let options = PlanOptions { recall, k, memory: of.memory, build: *build, ..usual };
             let began = Instant::now();
-            let rows = FloatRows::new(&base.data, base.dim, of.metric);
-            let plan = Plan::auto(&rows, &options);
+            let kept = parts.map(|parts| parts.of(identity(rows, &options)));
+            if let Some((spec, account)) = kept.as_ref().and_then(Account::kept) {
+                return Ok(Planned { spec, account: Some(account), kept });
+            }
+            let plan = Plan::auto(rows, &options);
             let plan = plan.with_context(|| of.base.display().to_string())?;
             let account = Account::of(&plan, &options, began.elapsed().as_secs_f64());
-            return Ok(Planned { spec: plan.spec, account: Some(account) });
+            if let Some(kept) = kept.as_ref().filter(|kept| kept.is_due()) {
+                kept.save(PLAN, &[&serde_json::to_vec(&account)?]);
+            }
+            return Ok(Planned { spec: plan.spec, account: Some(account), kept });
         }
     };
     ensure!(of.recall.is_none(), "--recall is what --index auto looks for: {spec} is given");
     ensure!(of.memory.is_none(), "--memory is for --index auto: {spec} takes what it takes");
-    Ok(Planned { spec, account: None })
+    Ok(Planned { spec, account: None, kept: None })
+}
+
+/// What a choice depends on, the speeds apart that were timed.
+fn identity(rows: &FloatRows<'_>, options: &PlanOptions<'_>) -> String {
+    let PlanOptions { recall, k, memory, sample, build } = options;
+    let any = IndexSpec { shape: Spec::Flat, code: CodeSpec::Float, rerank: None };
+    let build = build.identity(&any, rows);
+    format!("recall {recall}, k {k}, memory {memory:?}, sample {sample}, {build}")
 }
 
 impl Account {
+    /// What an ended build had chosen.
+    fn kept(kept: &Kept<'_>) -> Option<(IndexSpec, Self)> {
+        let account: Self = serde_json::from_slice(&kept.load(PLAN)?).ok()?;
+        Some((account.index.parse().ok()?, account))
+    }
+
+    /// How hard searches of it try.
+    pub(in crate::command) fn tuning(&self) -> Option<Tuning> {
+        let effort = match self.effort? {
+            Told::Ef(ef) => Effort::Ef(ef),
+            Told::Probes(lists) => Effort::Probes(lists),
+        };
+        Some(Tuning { k: self.k, effort })
+    }
+
     fn of(plan: &Plan, options: &PlanOptions<'_>, seconds: f64) -> Self {
         let tried = plan.tried.iter().map(|tried| Tried {
             index: tried.spec.to_string(),
@@ -123,7 +157,6 @@ impl Account {
             k: options.k,
             memory: options.memory.map(|memory| memory.to_string()),
             effort: plan.tuning.and_then(|tuning| Told::of(tuning.effort)),
-            tuning: plan.tuning,
             seconds,
             reasons: plan.reasons.iter().map(ToString::to_string).collect(),
             tried: tried.collect(),
