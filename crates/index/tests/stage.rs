@@ -1,4 +1,5 @@
 //! Builds that are ended and begun again.
+#![expect(clippy::unwrap_used, reason = "helpers of a test file")]
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -55,7 +56,9 @@ impl Stages for Parts {
 fn data(rows: usize) -> Vec<f32> {
     let mut data = clustered(rows, DIM, 3);
     let mut random = Random::new(8);
-    data.iter_mut().for_each(|x| *x += 0.01 * random.normal());
+    for x in &mut data {
+        *x += 0.01 * random.normal();
+    }
     data
 }
 
