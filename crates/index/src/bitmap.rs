@@ -9,12 +9,14 @@ const BITS: usize = u64::BITS as usize;
 pub struct Bitmap {
     words: Vec<u64>,
     len: usize,
+    /// Rows in it: every search with a filter asks for their number.
+    count: usize,
 }
 
 impl Bitmap {
     /// The empty set over rows `0..len`.
     pub fn new(len: usize) -> Self {
-        Self { words: vec![0; len.div_ceil(BITS)], len }
+        Self { words: vec![0; len.div_ceil(BITS)], len, count: 0 }
     }
 
     /// All rows `0..len`.
@@ -25,7 +27,7 @@ impl Bitmap {
         {
             *last = (1 << (len % BITS)) - 1;
         }
-        Self { words, len }
+        Self { words, len, count: len }
     }
 
     /// The rows of `0..len` that `holds` says yes to; it is asked for each in order. O(len).
@@ -34,7 +36,7 @@ impl Bitmap {
             let rows = from..len.min(from + BITS);
             rows.fold(0, |word, at| word | u64::from(holds(Row(at as u32))) << (at - from))
         };
-        Self { words: (0..len).step_by(BITS).map(word).collect(), len }
+        Self::of_words((0..len).step_by(BITS).map(word).collect(), len)
     }
 
     /// Number of rows the set ranges over (not how many are in it).
@@ -47,9 +49,14 @@ impl Bitmap {
         self.len == 0
     }
 
-    /// How many rows are in the set. O(len / 64).
+    fn of_words(words: Vec<u64>, len: usize) -> Self {
+        let count = words.iter().map(|word| word.count_ones() as usize).sum();
+        Self { words, len, count }
+    }
+
+    /// How many rows are in the set. O(1).
     pub fn count(&self) -> usize {
-        self.words.iter().map(|word| word.count_ones() as usize).sum()
+        self.count
     }
 
     /// Whether `row` is in the set.
@@ -67,6 +74,7 @@ impl Bitmap {
         let (word, bit) = (&mut self.words[row.position() / BITS], 1 << (row.position() % BITS));
         let fresh = *word & bit == 0;
         *word |= bit;
+        self.count += usize::from(fresh);
         fresh
     }
 
@@ -75,6 +83,7 @@ impl Bitmap {
         let present = self.contains(row);
         if present {
             self.words[row.position() / BITS] &= !(1 << (row.position() % BITS));
+            self.count -= 1;
         }
         present
     }
@@ -87,6 +96,7 @@ impl Bitmap {
         for row in from..self.len {
             self.words[row / BITS] |= 1 << (row % BITS);
         }
+        self.count += more;
     }
 
     /// Keeps only the rows that are in `other` too.
@@ -94,6 +104,7 @@ impl Bitmap {
         for (at, word) in self.words.iter_mut().enumerate() {
             *word &= other.words.get(at).copied().unwrap_or(0);
         }
+        *self = Self::of_words(std::mem::take(&mut self.words), self.len);
     }
 
     /// The first row of the set that is not below `from`.
@@ -107,13 +118,15 @@ impl Bitmap {
 
     /// The rows of the set, rising.
     pub fn iter(&self) -> impl Iterator<Item = Row> + '_ {
-        self.words.iter().enumerate().flat_map(|(at, &word)| {
-            let mut rest = word;
-            std::iter::from_fn(move || {
-                let bit = (rest != 0).then(|| rest.trailing_zeros() as usize)?;
-                rest &= rest - 1;
-                Some(Row((at * BITS + bit) as u32))
-            })
+        let mut words = (0u32..).step_by(BITS).zip(&self.words);
+        let (mut from, mut rest) = (0, 0);
+        std::iter::from_fn(move || {
+            while rest == 0 {
+                (from, rest) = words.next().map(|(from, &word)| (from, word))?;
+            }
+            let bit = rest.trailing_zeros();
+            rest &= rest - 1;
+            Some(Row(from + bit))
         })
     }
 }

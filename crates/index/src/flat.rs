@@ -1,5 +1,6 @@
 //! The shape that looks at every row.
 
+use crate::choice::Field;
 use crate::{Account, Bitmap, Hit, Order, Row, Rows, Scorer, SearchOptions, Top};
 
 /// Rows measured per call of the scorer: enough to hide the call, few enough to stay in L1.
@@ -77,19 +78,21 @@ pub(crate) fn scan<R: Rows>(
     if let Some(hits) = rows.nearest(query, options, account) {
         return hits;
     }
-    let found = rows.candidates(options.k);
     let eligible = options.allowed.map_or(rows.len(), Bitmap::count);
     let scanned = rows.is_scanned() && eligible >= rows.len() / SCANNED;
-    let mut top = if scanned { Top::distinct(found) } else { Top::new(found) };
-    if scanned {
-        whole(rows, query, (options.allowed, account), &mut top);
-    } else {
-        each(rows, query, (options.allowed, account), |row, distance| top.offer(row, distance));
-    }
-    let mut hits = top.into_hits();
-    rows.refine(query, &mut hits);
-    hits.truncate(options.k);
-    hits
+    let field = Field { options, account, eligible };
+    let allowed = options.allowed;
+    let hits = field.choose(rows, query, |found| {
+        let kept = field.kept(rows, found);
+        let mut top = if scanned { Top::distinct(kept) } else { Top::new(kept) };
+        if scanned {
+            whole(rows, query, (allowed, account), &mut top);
+        } else {
+            each(rows, query, (allowed, account), |row, distance| top.offer(row, distance));
+        }
+        Some(top.into_hits())
+    });
+    hits.unwrap_or_default()
 }
 
 /// Offers every row that is allowed and near enough, place by place.

@@ -151,6 +151,14 @@ impl<R: Rows> Rows for Guarded<R> {
         self.rows.refine(query, hits);
     }
 
+    fn settle(&self, query: &R::Query, hits: &mut Vec<Hit>, k: usize) -> bool {
+        self.rows.settle(query, hits, k)
+    }
+
+    fn is_on_disk(&self) -> bool {
+        self.guard.ahead == ReadAhead::Always
+    }
+
     fn is_exact(&self) -> bool {
         self.rows.is_exact()
     }

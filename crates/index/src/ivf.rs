@@ -11,6 +11,7 @@ mod probe;
 
 use std::sync::Arc;
 
+use crate::choice::Field;
 use crate::number::Numbers;
 use crate::{
     Account, Bitmap, Budget, BuildOptions, Effort, FloatRows, Hit, Metric, Order, Row, Rows,
@@ -19,7 +20,7 @@ use crate::{
 
 pub(crate) use build::lists_of;
 use near::Near;
-use probe::{Probe, Seen};
+use probe::{Barred, Probe};
 
 /// How rows are split into lists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -156,16 +157,18 @@ impl Ivf {
         flat::assert_fits(options.allowed, self.len());
         let eligible = options.allowed.map_or(self.len(), Bitmap::count);
         let k = options.k.min(eligible);
-        let found = rows.candidates(k).min(eligible);
-        let probe = Probe::new(self, (k, found, eligible), options.effort);
-        if k == 0 || options.effort == Effort::Exact || probe.is_dear(eligible) {
+        if k == 0 || options.effort == Effort::Exact {
             return flat::scan(rows, query, options, account);
         }
-        let mut top = self.top(found);
-        if !self.look(rows, query, (options.allowed, &probe, account), &mut top) {
-            return flat::scan(rows, query, options, account);
-        }
-        finish(rows, query, (top, k))
+        let field = Field { options, account, eligible };
+        let hits = field.choose(rows, query, |found| {
+            let probe = Probe::new(self, (k, found, eligible), options.effort);
+            let mut top = self.top(found);
+            let found = !probe.is_dear(probe.goal(probe.share()), single(rows))
+                && self.look(rows, query, (options.allowed, &probe, account), &mut top);
+            found.then(|| top.into_hits())
+        });
+        hits.unwrap_or_else(|| flat::scan(rows, query, options, account))
     }
 
     /// [`search`](Self::search) of many queries: each list is read once for all that look into it.
@@ -189,7 +192,7 @@ impl Ivf {
         let Budget { distances, deadline, cancel } = options.budget;
         let limited = distances.is_some() || deadline.is_some() || cancel.is_some();
         let alone = options.allowed.is_some() || options.effort == Effort::Exact || limited;
-        if alone || k == 0 || probe.is_dear(self.len()) || rows.order().is_none() {
+        if alone || k == 0 || probe.is_dear(probe.goal(1.0), 1) || rows.order().is_none() {
             return queries.iter().map(one).collect();
         }
         assert_eq!(rows.len(), self.len(), "rows of another index");
@@ -206,10 +209,8 @@ impl Ivf {
     ) -> Vec<Vec<Hit>> {
         let distances = self.near.measure(queries);
         let mut pairs = Vec::with_capacity(queries.len() * probe.lists());
-        let mut counts = vec![0; queries.len()];
         for (query, distances) in distances.chunks_exact(self.lists()).enumerate() {
             for key in &ranked(distances, probe.lists())[..probe.lists()] {
-                counts[query] += self.lists[(*key as u32) as usize].1 as usize;
                 pairs.push((*key as u32, query as u32));
             }
         }
@@ -225,17 +226,14 @@ impl Ivf {
                 top.offer(hit.row, hit.distance);
             }
         }
-        let all = queries.iter().zip(tops).zip(counts);
-        let last = |((query, mut top), count): ((&&[f32], Top), usize)| {
-            let mut seen = Seen::default();
-            seen.add(count, None);
-            if probe.is_enough(&seen, probe.lists(), &mut top) {
+        let last = |(query, mut top): (&&[f32], Top)| {
+            if top.is_full() {
                 finish(rows, query, (top, options.k.min(self.len())))
             } else {
                 self.search(rows, query, options)
             }
         };
-        all.map(last).collect()
+        queries.iter().zip(tops).map(last).collect()
     }
 
     fn top(&self, found: usize) -> Top {
@@ -255,17 +253,22 @@ impl Ivf {
     ) -> bool {
         let mut keys = ranked(&self.near.measure(&[query]), probe.lists());
         let mut scorer = rows.scorer(query);
-        let mut seen = Seen::default();
-        let mut near = Vec::new();
+        let mut goal = probe.lists();
+        let (mut near, mut barred) = (Vec::new(), Barred::default());
         for at in 0..keys.len() {
             if at == probe.lists() {
                 keys[at..].sort_unstable();
             }
-            if probe.is_hopeless(&seen, at) {
-                return false;
-            }
-            if probe.is_enough(&seen, at, top) {
-                return true;
+            if at >= goal {
+                if allowed.is_some() {
+                    goal = probe.goal_past(&mut barred, top);
+                    if probe.is_dear(goal.saturating_sub(at), single(rows)) {
+                        return false;
+                    }
+                }
+                if at >= goal && top.is_full() {
+                    return true;
+                }
             }
             let (first, count) = self.lists[(keys[at] as u32) as usize];
             if rows.order().is_some()
@@ -280,17 +283,13 @@ impl Ivf {
             for hit in &near {
                 if allowed.is_none_or(|allowed| allowed.contains(hit.row)) {
                     top.offer(hit.row, hit.distance);
+                } else {
+                    barred.add(hit.distance);
                 }
             }
-            let allowed = allowed.map(|allowed| {
-                let rows = self.order.rows(first..first + count);
-                let known = rows.iter().filter(|&&row| (row as usize) < self.len());
-                known.filter(|&&row| allowed.contains(Row(row))).count()
-            });
             if granted < count {
                 return true;
             }
-            seen.add(count as usize, allowed);
         }
         true
     }
@@ -332,6 +331,11 @@ fn finish<R: Rows<Query = [f32]>>(rows: &R, query: &[f32], (top, k): (Top, usize
     hits
 }
 
+/// How many rows of a list are measured while one is that lies anywhere.
+fn single<R: Rows>(rows: &R) -> usize {
+    if rows.is_scanned() { SCANNED } else { 1 }
+}
+
 /// The lists as keys, the `count` nearest in order before the others.
 fn ranked(distances: &[f32], count: usize) -> Vec<u64> {
     let keys = (0..).zip(distances).map(|(list, &d)| crate::key::key(d, Row(list)));
@@ -345,6 +349,8 @@ fn ranked(distances: &[f32], count: usize) -> Vec<u64> {
     keys
 }
 
+/// Rows of codes that are scanned in blocks, for one that is measured by itself.
+const SCANNED: usize = 8;
 /// Rows measured at a time.
 const SOME: usize = 64;
 /// Queries of a batch that look into lists together: their tables are a few megabytes.

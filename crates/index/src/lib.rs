@@ -20,6 +20,7 @@ mod best;
 mod bitmap;
 mod budget;
 mod build;
+mod choice;
 mod code;
 mod file;
 mod flat;

@@ -175,6 +175,10 @@ impl<R: Rows> Rows for Ordered<R> {
     fn is_scanned(&self) -> bool {
         self.rows.is_scanned()
     }
+
+    fn is_on_disk(&self) -> bool {
+        self.rows.is_on_disk()
+    }
 }
 
 /// Distances of [`Ordered`] rows.

@@ -60,6 +60,20 @@ pub trait Rows: Sync {
         let _ = (query, hits);
     }
 
+    /// [`refine`](Self::refine) of rows that were found among those of a filter, closest first; it
+    /// may leave the last of them out. Says whether they are likely to hold the best `k` of all
+    /// that are allowed: where they are not, a shape finds more.
+    fn settle(&self, query: &Self::Query, hits: &mut Vec<Hit>, k: usize) -> bool {
+        let _ = k;
+        self.refine(query, hits);
+        true
+    }
+
+    /// Whether a row that is measured may have to come from a disk first.
+    fn is_on_disk(&self) -> bool {
+        false
+    }
+
     /// Whether distances are those of the rows as they were given, up to the rounding of a sum in
     /// f32 (after [`refine`](Self::refine) too, where every row is a candidate).
     fn is_exact(&self) -> bool {

@@ -7,6 +7,7 @@
 
 use std::sync::{Mutex, PoisonError};
 
+use crate::choice::Field;
 use crate::seen::Seen;
 use crate::{Account, Bitmap, Effort, Hit, Row, Rows, Scorer, SearchOptions, Top, flat};
 
@@ -49,6 +50,8 @@ struct Wanted<'a> {
     lists: usize,
     /// Candidates to find.
     found: usize,
+    /// Candidates to keep.
+    kept: usize,
     allowed: Option<&'a Bitmap>,
     /// Of the rows.
     share: f64,
@@ -71,7 +74,7 @@ impl Sieve {
         rows: &R,
         query: &[f32],
         (options, account): (&SearchOptions<'_>, &Account<'_>),
-        (usual, lists): (Usual, impl FnOnce() -> L),
+        (usual, lists): (Usual, impl Fn() -> L),
     ) -> Vec<Hit> {
         assert_eq!(rows.len(), self.len, "rows of another index");
         flat::assert_fits(options.allowed, self.len);
@@ -86,16 +89,17 @@ impl Sieve {
             return flat::scan(rows, query, options, account);
         }
         let allowed = options.allowed.filter(|_| eligible < self.len);
-        let wanted = Wanted { lists: wanted, found, allowed, share };
         let mut seen = self.checkout();
-        let top = self.gather(rows, query, (&wanted, account), (&mut lists(), &mut seen));
-        seen.clear();
+        let field = Field { options, account, eligible };
+        let hits = field.choose(rows, query, |found| {
+            let kept = field.kept(rows, found);
+            let wanted = Wanted { lists: wanted, found, kept, allowed, share };
+            let top = self.gather(rows, query, (&wanted, account), (&mut lists(), &mut seen));
+            seen.clear();
+            top.map(Top::into_hits)
+        });
         self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(seen);
-        let Some(top) = top else { return flat::scan(rows, query, options, account) };
-        let mut hits = top.into_hits();
-        rows.refine(query, &mut hits);
-        hits.truncate(k);
-        hits
+        hits.unwrap_or_else(|| flat::scan(rows, query, options, account))
     }
 
     /// The best of the lists; `None` if they are no way to find what is wanted.
@@ -111,7 +115,7 @@ impl Sieve {
             account,
             batch: Vec::with_capacity(2 * BATCH),
             out: Vec::new(),
-            top: Top::new(wanted.found),
+            top: Top::new(wanted.kept),
         };
         let (mut done, mut met, mut taken, mut enough) = (0, 0, 0, usize::MAX);
         loop {

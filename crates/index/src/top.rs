@@ -34,6 +34,12 @@ impl Top {
         if self.bound == u64::MAX { f32::INFINITY } else { distance((self.bound >> 32) as u32) }
     }
 
+    /// The farthest of the best, infinite while there are fewer.
+    pub(crate) fn last(&mut self) -> f32 {
+        self.cut();
+        self.reach()
+    }
+
     /// Whether as many rows were offered as are wanted.
     pub(crate) fn is_full(&mut self) -> bool {
         if self.doubles && self.keys.len() >= self.k {

@@ -408,6 +408,14 @@ impl<B: AsRef<[u8]> + Sync> Rows for AnyRows<'_, B> {
         of_each!(self, rows => rows.refine(query, hits));
     }
 
+    fn settle(&self, query: &[f32], hits: &mut Vec<Hit>, k: usize) -> bool {
+        of_each!(self, rows => rows.settle(query, hits, k))
+    }
+
+    fn is_on_disk(&self) -> bool {
+        of_each!(self, rows => rows.is_on_disk())
+    }
+
     fn is_exact(&self) -> bool {
         of_each!(self, rows => rows.is_exact())
     }

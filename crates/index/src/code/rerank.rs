@@ -1,18 +1,31 @@
 //! Two codes of the same rows: one to find candidates, a better one to choose among them.
 
-use crate::key::key;
+mod doubt;
+
 use std::ops::Range;
 
-use crate::{Account, Effort, FloatRows, Hit, Order, Row, Rows, Scorer, SearchOptions, flat};
+use crate::key::key;
+use crate::{
+    Account, Bitmap, Effort, FloatRows, Hit, Order, Row, Rows, Scorer, SearchOptions, flat,
+};
 
 /// Fewest candidates, however few rows are wanted.
 const LEAST: usize = 20;
+/// Neighbours that may be missing of those wanted, as far as can be told.
+const MISSING: f64 = 0.02;
+/// Where fewer than one row in so many is allowed, these are measured by the better code instead of
+/// blocks of the other being scanned for them: a block costs as much as four to eight rows.
+const SCANNED: usize = 8;
 
 /// Rows in a fast code, and what it finds measured again in a better one.
 ///
 /// A shape walks or scans the fast code and finds `k·factor` rows (at least 20) for `k`; these are
 /// measured again, and the best `k` of them returned with the better distances. Graphs are built
 /// over the better code, and a search of exact effort measures every row in it.
+///
+/// With a filter more are measured again, `2·k·factor` and so on, until the distances say that
+/// few neighbours are missing; and where codes are scanned in blocks and few rows are allowed, the
+/// better code alone is asked.
 #[derive(Clone, Debug)]
 pub struct Reranked<F, E> {
     fast: F,
@@ -92,13 +105,47 @@ impl<F: Rows, E: Rows<Query = F::Query>> Rows for Reranked<F, E> {
         self.exact.refine(query, hits);
     }
 
+    fn settle(&self, query: &Self::Query, hits: &mut Vec<Hit>, k: usize) -> bool {
+        let mut scorer = self.exact.scorer(query);
+        let mut pairs: Vec<(f32, f32)> = Vec::with_capacity(hits.len());
+        let mut wanted = self.candidates(k);
+        let sure = loop {
+            let next = &hits[pairs.len()..hits.len().min(wanted)];
+            let rows: Vec<Row> = next.iter().map(|hit| hit.row).collect();
+            let mut distances = vec![0.0; rows.len()];
+            scorer.score(&rows, &mut distances);
+            pairs.extend(next.iter().map(|hit| hit.distance).zip(distances));
+            let sure = doubt::missing(&pairs, k) <= MISSING * k as f64;
+            if sure || pairs.len() == hits.len() {
+                break sure;
+            }
+            wanted = wanted.saturating_mul(2);
+        };
+        hits.truncate(pairs.len());
+        for (hit, (_, distance)) in hits.iter_mut().zip(pairs) {
+            hit.distance = distance;
+        }
+        hits.sort_unstable_by_key(|hit| key(hit.distance, hit.row));
+        self.exact.refine(query, hits);
+        sure
+    }
+
+    fn is_on_disk(&self) -> bool {
+        self.fast.is_on_disk()
+    }
+
     fn nearest(
         &self,
         query: &Self::Query,
         options: &SearchOptions<'_>,
         account: &Account<'_>,
     ) -> Option<Vec<Hit>> {
-        (options.effort == Effort::Exact).then(|| flat::scan(&self.exact, query, options, account))
+        let few = || {
+            let eligible = options.allowed.map_or(self.len(), Bitmap::count);
+            self.is_scanned() && eligible < self.len() / SCANNED && !self.exact.is_on_disk()
+        };
+        let exact = options.effort == Effort::Exact || few();
+        exact.then(|| flat::scan(&self.exact, query, options, account))
     }
 }
 

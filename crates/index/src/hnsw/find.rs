@@ -4,6 +4,7 @@ use std::sync::{Mutex, PoisonError};
 
 use super::net::Net;
 use super::search::{Gate, Scratch};
+use crate::choice::Field;
 use crate::{Account, Bitmap, Effort, Hit, Rows, SearchOptions, flat};
 
 /// Least candidates of a default search, whatever `k` is: with 64, words looking for their
@@ -35,37 +36,16 @@ impl Idle {
     ) -> Vec<Hit> {
         let eligible = options.allowed.map_or(graph.len(), Bitmap::count);
         let k = options.k.min(eligible);
-        // A code that measures again wants more to choose from.
-        let found = rows.candidates(k).min(eligible);
-        let ef = match options.effort {
-            Effort::Exact => usize::MAX,
-            Effort::Default | Effort::Probes(_) => {
-                k.saturating_mul(EF_PER_K).max(EF_LEAST).max(found)
-            }
-            Effort::Ef(ef) => ef.max(found),
-        };
-        // A walk measures about `m` allowed rows for each it keeps (seen: 10 to 17 with m = 16),
-        // here and there, behind links. Where measuring all that are allowed costs no more, that is
-        // done, and is exact.
-        let (links, filtered) = (2 * graph.m(), eligible < graph.len());
-        let walked = ef.saturating_mul(graph.m());
-        let walked = if filtered { walked.saturating_mul(DEARER) } else { walked };
-        let sparse = eligible.saturating_mul(links * links) < SEEN * graph.len();
-        if k == 0 || walked >= eligible || (filtered && sparse) {
-            return flat::scan(rows, query, options, account);
-        }
-        let narrow = (eligible as f64) < NARROW * graph.len() as f64;
-        let allowed = options.allowed;
-        let gate = Gate { allowed, budget: eligible, narrow, account: Some(account) };
-        let mut scratch = self.checkout(graph.len());
-        let hits = scratch.search(graph, &mut rows.scorer(query), ef, &gate);
-        let hits = hits.filter(|hits| hits.len() >= k || account.is_cut());
-        let hits: Option<Vec<Hit>> = hits.map(|hits| hits.take(found).collect());
-        self.checkin(scratch);
-        let Some(mut hits) = hits else { return flat::scan(rows, query, options, account) };
-        rows.refine(query, &mut hits);
-        hits.truncate(k);
-        hits
+        let field = Field { options, account, eligible };
+        let hits = (k > 0).then(|| {
+            field.choose(rows, query, |found| {
+                let mut scratch = self.checkout(graph.len());
+                let hits = walk(graph, (rows, query), (&field, found), &mut scratch);
+                self.checkin(scratch);
+                hits
+            })
+        });
+        hits.flatten().unwrap_or_else(|| flat::scan(rows, query, options, account))
     }
 
     pub(super) fn checkin(&self, scratch: Scratch) {
@@ -78,4 +58,37 @@ impl Idle {
         scratch.fit(len);
         scratch
     }
+}
+
+/// Candidates of one walk, `found` of them or more; `None` where a scan costs no more, or finds
+/// what this does not.
+fn walk<R: Rows>(
+    graph: &impl Net,
+    (rows, query): (&R, &R::Query),
+    (field, found): (&Field<'_, '_>, usize),
+    scratch: &mut Scratch,
+) -> Option<Vec<Hit>> {
+    let &Field { options, account, eligible } = field;
+    let k = options.k.min(eligible);
+    // A code that measures again wants more to choose from.
+    let ef = match options.effort {
+        Effort::Exact => usize::MAX,
+        Effort::Default | Effort::Probes(_) => k.saturating_mul(EF_PER_K).max(EF_LEAST).max(found),
+        Effort::Ef(ef) => ef.max(found),
+    };
+    // A walk measures about `m` allowed rows for each it keeps (seen: 10 to 17 with m = 16),
+    // here and there, behind links. Where measuring all that are allowed costs no more, that is
+    // done, and is exact.
+    let (links, filtered) = (2 * graph.m(), eligible < graph.len());
+    let walked = ef.saturating_mul(graph.m());
+    let walked = if filtered { walked.saturating_mul(DEARER) } else { walked };
+    let sparse = eligible.saturating_mul(links * links) < SEEN * graph.len();
+    if walked >= eligible || (filtered && sparse) {
+        return None;
+    }
+    let narrow = (eligible as f64) < NARROW * graph.len() as f64;
+    let gate = Gate { allowed: options.allowed, budget: eligible, narrow, account: Some(account) };
+    let hits = scratch.search(graph, &mut rows.scorer(query), ef, &gate);
+    let hits = hits.filter(|hits| hits.len() >= k || account.is_cut())?;
+    Some(hits.take(field.kept(rows, found)).collect())
 }

@@ -12,7 +12,9 @@ const SHARE: usize = 8;
 const SHARE_APART: usize = 3;
 /// And into so many at least.
 const LEAST: usize = 8;
-/// Rows seen for each row wanted, at least.
+/// Rows seen for each that is no farther than the candidates, allowed or not, at least.
+const ROWS_PER_PASSED: usize = 4;
+/// Rows seen for each candidate, at least.
 const ROWS_PER_FOUND: usize = 8;
 
 /// When a search has seen enough.
@@ -24,26 +26,10 @@ pub(super) struct Probe {
     all: usize,
     /// Rows there are.
     rows: usize,
-    found: usize,
-    /// Allowed rows to be seen where not all are.
-    allowed: Option<usize>,
-    /// The share of allowed rows.
-    share: f64,
-}
-
-/// What a search has seen.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Seen {
-    rows: usize,
-    allowed: usize,
-}
-
-impl Seen {
-    /// A list of so many rows, of which so many were allowed.
-    pub(super) fn add(&mut self, rows: usize, allowed: Option<usize>) {
-        self.rows += rows;
-        self.allowed += allowed.unwrap_or(rows);
-    }
+    /// Rows in all lists, each as often as it is in one.
+    held: usize,
+    /// Allowed ones.
+    eligible: usize,
 }
 
 impl Probe {
@@ -66,12 +52,7 @@ impl Probe {
                 (all / share).max(LEAST).max(enough)
             }
         };
-        let lists = wanted.min(all);
-        let share = eligible as f64 / rows as f64;
-        // Of rows that are rarer the nearest are farther: they are spread over more lists.
-        let allowed = (share < 1.0).then(|| (lists * rows / all.max(1)) as f64 * share.sqrt());
-        let allowed = allowed.map(|allowed| allowed.ceil() as usize);
-        Self { lists, all, rows, found, allowed, share }
+        Self { lists: wanted.min(all), all, rows, held: ivf.order.places(), eligible }
     }
 
     /// Lists looked into anyway.
@@ -79,23 +60,54 @@ impl Probe {
         self.lists
     }
 
-    /// Whether every allowed row is measured as soon: all lists are wanted, or they hold more rows
-    /// than are allowed.
-    pub(super) fn is_dear(&self, eligible: usize) -> bool {
-        self.lists >= self.all || self.lists * self.rows / self.all >= eligible
+    /// The share of allowed rows.
+    pub(super) fn share(&self) -> f64 {
+        self.eligible as f64 / self.rows as f64
     }
 
-    /// Whether allowed rows are rare near the query compared to all: then what is near among them
-    /// is far from it, and so spread that only a look at all of them finds it.
-    pub(super) fn is_hopeless(&self, seen: &Seen, done: usize) -> bool {
-        let expected = seen.rows as f64 * self.share;
-        done == self.lists && self.allowed.is_some() && 2.0 * (seen.allowed as f64) < expected
+    /// Lists to look into where so large a share of the rows near the query is allowed: the nearest
+    /// of rows that are rarer are farther, and spread over more lists.
+    pub(super) fn goal(&self, share: f64) -> usize {
+        let goal = self.lists as f64 / share.sqrt().max(f64::MIN_POSITIVE);
+        if goal < self.all as f64 { goal.ceil() as usize } else { self.all }
     }
 
-    /// Whether `done` lists are enough.
-    pub(super) fn is_enough(&self, seen: &Seen, done: usize, top: &mut Top) -> bool {
-        done >= self.lists
-            && self.allowed.is_none_or(|allowed| seen.allowed >= allowed)
-            && (seen.allowed >= 2 * self.found || top.is_full())
+    /// The same where `top` was found beside rows that are `barred`: as large a share of those that
+    /// are no farther, and lists that hold several times as many rows. All where nothing was found.
+    pub(super) fn goal_past(&self, barred: &mut Barred, top: &mut Top) -> usize {
+        let (kept, passed) = barred.passed(top);
+        let held = ((kept + passed) * ROWS_PER_PASSED * self.all).div_ceil(self.held.max(1));
+        self.goal(kept as f64 / (kept + passed).max(1) as f64).max(held).min(self.all)
+    }
+
+    /// Whether every allowed row is measured while so many lists are scanned, `single` rows of them
+    /// in the time of one that lies anywhere; or half of all is scanned.
+    pub(super) fn is_dear(&self, lists: usize, single: usize) -> bool {
+        let every = self.eligible.saturating_mul(single).min(self.held / 2);
+        self.lists >= self.all || self.is_filtered() && lists * self.held >= every * self.all
+    }
+
+    fn is_filtered(&self) -> bool {
+        self.eligible < self.rows
+    }
+}
+
+/// Rows near a query that a filter does not allow: how rare those are that it does.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Barred {
+    distances: Vec<f32>,
+}
+
+impl Barred {
+    /// One more.
+    pub(super) fn add(&mut self, distance: f32) {
+        self.distances.push(distance);
+    }
+
+    /// Rows of `top`, and those that are no farther and not allowed.
+    fn passed(&mut self, top: &mut Top) -> (usize, usize) {
+        let reach = top.last();
+        self.distances.retain(|&distance| distance <= reach);
+        (top.len(), self.distances.len())
     }
 }

@@ -41,6 +41,14 @@ impl<R: Rows> Rows for &R {
         (**self).refine(query, hits);
     }
 
+    fn settle(&self, query: &R::Query, hits: &mut Vec<Hit>, k: usize) -> bool {
+        (**self).settle(query, hits, k)
+    }
+
+    fn is_on_disk(&self) -> bool {
+        (**self).is_on_disk()
+    }
+
     fn is_exact(&self) -> bool {
         (**self).is_exact()
     }
