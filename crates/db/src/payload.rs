@@ -10,8 +10,8 @@ pub(crate) enum Refusal {
     Depth,
 }
 
-/// The payload as JSON. Checked against the limits so that it can be read back.
-pub(crate) fn encode(payload: &Map<String, Value>) -> Result<Box<[u8]>, Refusal> {
+/// Whether a payload is within the limits, so that what is written can be read back.
+pub(crate) fn check(payload: &Map<String, Value>) -> Result<(), Refusal> {
     if is_too_deep(payload) {
         return Err(Refusal::Depth);
     }
@@ -21,7 +21,7 @@ pub(crate) fn encode(payload: &Map<String, Value>) -> Result<Box<[u8]>, Refusal>
     if bytes.len() > PAYLOAD_SIZE_MAX {
         return Err(Refusal::Size(bytes.len()));
     }
-    Ok(bytes.into_boxed_slice())
+    Ok(())
 }
 
 /// Reads what [`encode`] wrote; `None` for anything that is no JSON object.

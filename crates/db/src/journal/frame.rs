@@ -1,27 +1,27 @@
-//! The write-ahead log: a header, then one checksummed record per commit.
+//! A file of the log: a header, then one checksummed frame per wait for the disk.
 //!
 //! ```text
-//! header, 64 bytes: magic 8 · version u32 · 0 u32 · features u64 · collection u64 · number u64 ·
-//!                   first seq u64 · zeros 12 · crc32c u32 (of the 60 bytes before)
-//! record:           length u32 · crc32c u32 · seq u64 · body
-//! mark:             a record of length 0 with the seq of the record before it
+//! header, 64 bytes: magic 8 · version u32 · 0 u32 · features u64 · salt u64 · number u64 ·
+//!                   first frame u64 · zeros 12 · crc32c u32 (of the 60 bytes before)
+//! frame:            length u32 · crc32c u32 · frame number u64 · body
+//! mark:             a frame of length 0 with the number of the frame before it
 //! ```
-//! The crc covers the collection's number, the length, the seq and the body; the collection's
-//! number keeps bytes inside payloads from passing as records. A mark is written, unsynced, once
-//! its record is known to be on the disk: while a mark is there, the record before it was durable,
-//! so that a damaged record is told from one that a power cut tore. A log is never opened for
-//! writing twice: the next writer copies the records into a new one.
+//! The crc covers the salt, the length, the number and the body; the salt, which no other log has,
+//! keeps bytes inside payloads from passing as frames. A mark is written, unsynced, once its frame
+//! is known to be on the disk: while a mark is there, the frame before it was durable, so that a
+//! damaged frame is told from one that a power cut tore. A file is never opened for writing twice:
+//! the next writer begins one of its own, with the frames that no mark follows.
 
 use crate::OpenError;
-use crate::limits::RECORD_SIZE_MAX;
+use crate::limits::FRAME_SIZE_MAX;
 use kvant_storage::{Bytes, Dir, Log, Name, crc32c, crc32c_append};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
 /// Where logs are.
-pub(crate) const FOLDER: &str = "wal";
+pub(crate) const FOLDER: &str = "log";
 const MAGIC: [u8; 8] = *b"KVANTWAL";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 const FEATURES: u64 = 0;
 /// Bytes before the first record.
 pub(crate) const HEADER: usize = 64;
@@ -32,80 +32,84 @@ const HEAD: usize = 16;
 /// megabytes at every byte of a torn tail.
 const SEQ_AHEAD_MAX: u64 = 1 << 10;
 
-/// Which log the manifest goes with.
+/// A file of the log, as the head lists it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Pin {
     /// The number in its name.
     pub(crate) number: u64,
-    /// The seq of its first record, present or to come.
+    /// The number of its first frame, present or to come.
     pub(crate) first: u64,
-    /// Bytes known to be durable when the manifest was made.
+    /// Bytes known to be durable when the head was made. Of all files but the last nothing behind
+    /// counts.
     pub(crate) end: u64,
 }
 
-/// The log being written.
-pub(crate) struct Wal {
+/// The file being written.
+pub(crate) struct Writer {
     log: Box<dyn Log>,
     salt: u64,
-    /// The seq of the last record.
+    /// The number of the last frame.
     last: u64,
+    /// Where the last frame ends.
+    end: u64,
     size: u64,
 }
 
-/// What a log holds.
+/// What a file holds.
 #[derive(Debug)]
 pub(crate) struct Replay {
-    /// The records as they are in the file, without marks: what the next log starts with.
-    pub(crate) records: Vec<Bytes>,
-    /// Whether everything read is known to be durable.
-    pub(crate) confirmed: bool,
-    /// Bytes of the file.
-    pub(crate) size: u64,
+    /// The frames as they are in the file, without marks.
+    pub(crate) frames: Vec<Bytes>,
+    /// How many of them are known to be durable; the next file starts with the others.
+    pub(crate) confirmed: usize,
+    /// Where those end.
+    pub(crate) confirmed_end: u64,
 }
 
-/// The bodies of records, in order.
-pub(crate) fn bodies(records: &[Bytes]) -> impl Iterator<Item = &[u8]> {
-    records.iter().map(|record| &record[HEAD..])
+/// The body of a frame.
+pub(crate) fn body(frame: &Bytes) -> Bytes {
+    frame.slice(HEAD..frame.len())
 }
 
-impl Wal {
-    /// Makes log `number` durable, holding `records`.
+impl Writer {
+    /// Makes file `number` durable, holding `frames`.
     pub(crate) fn create(
         dir: &dyn Dir,
         number: u64,
         salt: u64,
         first: u64,
-        records: &[Bytes],
+        frames: &[Bytes],
     ) -> Result<(Self, Pin), OpenError> {
         let mut log = dir.append(&Name::numbered(FOLDER, number))?;
         let mut data = header(number, salt, first).to_vec();
-        for record in records {
-            data.extend_from_slice(record);
+        for frame in frames {
+            data.extend_from_slice(frame);
         }
         let failed = |e| OpenError::Save(kvant_storage::frame::SaveError::Write(e));
         log.append(&data).map_err(failed)?;
         log.sync().map_err(failed)?;
         let size = data.len() as u64;
-        let last = first - 1 + records.len() as u64;
-        Ok((Self { log, salt, last, size }, Pin { number, first, end: size }))
+        let last = first - 1 + frames.len() as u64;
+        Ok((Self { log, salt, last, end: size, size }, Pin { number, first, end: size }))
     }
 
-    /// Adds one record and returns when it is durable.
+    /// Adds one frame and returns when it is durable.
     pub(crate) fn commit(&mut self, body: &[u8]) -> Result<(), kvant_storage::WriteError> {
-        assert!(!body.is_empty() && body.len() <= RECORD_SIZE_MAX, "record of {}", body.len());
-        let seq = self.last + 1;
-        let mut record = Vec::with_capacity(HEAD + body.len());
-        record.extend_from_slice(&head(self.salt, seq, body));
-        record.extend_from_slice(body);
-        self.log.append(&record)?;
+        assert!(!body.is_empty() && body.len() <= FRAME_SIZE_MAX, "frame of {}", body.len());
+        let number = self.last + 1;
+        let mut frame = Vec::with_capacity(HEAD + body.len());
+        frame.extend_from_slice(&head(self.salt, number, body));
+        frame.extend_from_slice(body);
+        self.log.append(&frame)?;
         self.log.sync()?;
-        self.last = seq;
-        self.size += record.len() as u64;
+        self.last = number;
+        self.size += frame.len() as u64;
+        self.end = self.size;
         self.mark();
         Ok(())
     }
 
-    /// Notes that everything up to here is durable, as is the manifest this log goes with.
+    /// Notes that everything up to here is durable, as is the head that lists this file.
     pub(crate) fn mark(&mut self) {
         // A failure closes the log, so the next commit reports it; what is durable stays so.
         if self.log.append(&head(self.salt, self.last, &[])).is_ok() {
@@ -113,9 +117,14 @@ impl Wal {
         }
     }
 
-    /// The seq of the last record, or the one before the first.
+    /// The number of the last frame, or the one before the first.
     pub(crate) fn last(&self) -> u64 {
         self.last
+    }
+
+    /// Where the last frame ends.
+    pub(crate) fn end(&self) -> u64 {
+        self.end
     }
 
     /// Bytes so far.
@@ -154,26 +163,48 @@ fn crc(salt: u64, len: u32, seq: u64, body: &[u8]) -> u32 {
     crc32c_append(crc32c(&fixed), body)
 }
 
-/// Reads the log that `pin` names.
-pub(crate) fn read(dir: &dyn Dir, pin: &Pin, salt: u64) -> Result<Replay, OpenError> {
+/// Whether a file goes on behind what its pin says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Extent {
+    /// It ends where the pin says.
+    Pinned,
+    /// It is the last one: what was written later follows.
+    Open,
+}
+
+/// Reads the file that `pin` names.
+pub(crate) fn read(
+    dir: &dyn Dir,
+    pin: &Pin,
+    salt: u64,
+    extent: Extent,
+) -> Result<Replay, OpenError> {
     let name = Name::numbered(FOLDER, pin.number);
     let path = dir.place().join(name.as_str());
-    let bytes = dir.read(&name)?;
+    let mut bytes = dir.read(&name)?;
     check_header(&bytes, pin, salt, &path)?;
+    if extent == Extent::Pinned {
+        bytes = bytes.slice(0..bytes.len().min(pin.end as usize));
+    }
     let scan = Scan { bytes: &bytes, salt, last: pin.first.saturating_sub(1) };
-    let (records, confirmed, end) = scan.run();
+    let Scanned { frames, confirmed, confirmed_end, end } = scan.run();
     let corrupt = |offset: usize, what: &str| {
         Err(OpenError::Corrupt { path: path.clone(), offset: offset as u64, what: what.to_owned() })
     };
     if (end as u64) < pin.end {
         return corrupt(end, "a record that was on the disk is damaged or missing");
     }
-    let last = pin.first.saturating_sub(1) + records.len() as u64;
+    let last = pin.first.saturating_sub(1) + frames.len() as u64;
     if (Scan { bytes: &bytes, salt, last }).is_anything_after(end) {
         return corrupt(end, "a record is damaged and later ones follow it");
     }
-    let records = records.into_iter().map(|range| bytes.slice(range)).collect();
-    Ok(Replay { records, confirmed, size: bytes.len() as u64 })
+    let pinned = frames.iter().filter(|frame| frame.end as u64 <= pin.end).count();
+    let (confirmed, confirmed_end) = match confirmed >= pinned {
+        true => (confirmed, confirmed_end.max(pin.end)),
+        false => (pinned, pin.end),
+    };
+    let frames = frames.into_iter().map(|range| bytes.slice(range)).collect();
+    Ok(Replay { frames, confirmed, confirmed_end })
 }
 
 fn check_header(bytes: &[u8], pin: &Pin, salt: u64, path: &Path) -> Result<(), OpenError> {
@@ -198,7 +229,7 @@ fn check_header(bytes: &[u8], pin: &Pin, salt: u64, path: &Path) -> Result<(), O
         return Err(FrameError::Features { path, unknown }.into());
     }
     if head != header(pin.number, salt, pin.first) {
-        return Err(corrupt("the log belongs to another collection or manifest"));
+        return Err(corrupt("the log belongs to another directory"));
     }
     Ok(())
 }
@@ -206,29 +237,40 @@ fn check_header(bytes: &[u8], pin: &Pin, salt: u64, path: &Path) -> Result<(), O
 struct Scan<'a> {
     bytes: &'a [u8],
     salt: u64,
-    /// The seq of the last record read.
+    /// The number of the last frame read.
     last: u64,
 }
 
+/// What was found in a file.
+struct Scanned {
+    frames: Vec<std::ops::Range<usize>>,
+    /// Frames that a mark follows, and where the last of them ends.
+    confirmed: usize,
+    confirmed_end: u64,
+    /// Where the valid part ends.
+    end: usize,
+}
+
 impl Scan<'_> {
-    /// The records from the start, whether a mark follows the last, and where the valid part ends.
-    fn run(mut self) -> (Vec<std::ops::Range<usize>>, bool, usize) {
-        let (mut records, mut confirmed, mut at) = (Vec::new(), false, HEADER);
+    fn run(mut self) -> Scanned {
+        let mut found =
+            Scanned { frames: Vec::new(), confirmed: 0, confirmed_end: HEADER as u64, end: HEADER };
         loop {
+            let at = found.end;
             // A mark that never reached the disk leaves its place empty: look behind it as well.
             let next = [at, at + HEAD]
                 .into_iter()
                 .find_map(|start| self.record(start).map(|len| start..start + HEAD + len));
             if let Some(range) = next {
-                at = range.end;
-                records.push(range);
+                found.end = range.end;
+                found.frames.push(range);
                 self.last += 1;
-                confirmed = false;
             } else if self.valid(at) == Some((0, self.last)) {
-                at += HEAD;
-                confirmed = true;
+                found.confirmed = found.frames.len();
+                found.confirmed_end = at as u64;
+                found.end += HEAD;
             } else {
-                return (records, confirmed, at);
+                return found;
             }
         }
     }
@@ -247,7 +289,7 @@ impl Scan<'_> {
             return None;
         }
         let len = u32::from_le_bytes(head[..4].try_into().ok()?);
-        if len as usize > RECORD_SIZE_MAX {
+        if len as usize > FRAME_SIZE_MAX {
             return None;
         }
         let body = self.bytes.get(at + HEAD..at + HEAD + len as usize)?;
