@@ -1,6 +1,6 @@
 //! What a change does to a collection, as the log holds it.
 
-mod codec;
+pub(crate) mod codec;
 
 use kvant_payload::{FieldSchema, Filter, Path, PointId};
 use serde::{Deserialize, Serialize};

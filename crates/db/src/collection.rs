@@ -1,5 +1,6 @@
 //! A collection: a state, the changes on their way to it, and what of it is in files.
 
+mod scroll;
 mod seal;
 mod search;
 

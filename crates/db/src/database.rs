@@ -8,7 +8,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use kvant_storage::{Dir, FsDir, Lock, Name, ReadError};
+use kvant_storage::{Dir, FsDir, Lock, ReadError};
 
 use crate::catalog::{Catalog, FileCatalog, Listing};
 use crate::collection::{Collection, segment_folder};

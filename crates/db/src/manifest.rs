@@ -115,19 +115,19 @@ impl Manifest {
         }
         let makeup: Makeup = json(&frame, "config")?;
         makeup.config.check().map_err(|e| corrupt(&path, &e.to_string()))?;
-        let head: Head = json(&frame, "state")?;
-        let rows = head.segments.iter().map(|segment| segment.files.rows);
+        let Head { collection: of, seq, time, segments: named } = json(&frame, "state")?;
+        let rows = named.iter().map(|segment| segment.files.rows);
         let rows = rows.into_iter().try_fold(0usize, usize::checked_add);
-        if head.collection != collection {
+        if of != collection {
             return Err(corrupt(&path, "the manifest belongs to another collection"));
         }
-        if head.segments.len() > SEGMENTS_MAX || rows.is_none_or(|rows| rows > ROWS_MAX) {
+        if named.len() > SEGMENTS_MAX || rows.is_none_or(|rows| rows > ROWS_MAX) {
             return Err(corrupt(&path, "too many segments or rows"));
         }
         let deleted = frame.section("deleted")?;
         let mut reader = Reader::new(&deleted);
         let mut segments = Vec::new();
-        for Segment { files, hidden } in head.segments {
+        for Segment { files, hidden } in named {
             let live = rows_of(&mut reader, files.rows as u32)
                 .ok_or_else(|| corrupt(&path, "the deleted rows are senseless"))?;
             segments.push(Listed { files, live, hidden });
@@ -136,7 +136,7 @@ impl Manifest {
             return Err(corrupt(&path, "deleted rows of no segment"));
         }
         let Makeup { config, fields } = makeup;
-        let (fields, Head { seq, time, .. }) = (fields.into_iter().collect(), head);
+        let fields = fields.into_iter().collect();
         Ok(Some(Self { number, collection, config, fields, seq, time, segments }))
     }
 }

@@ -100,6 +100,28 @@ impl Store {
         }
     }
 
+    /// The row at a place in the order of names.
+    pub(crate) fn ordered(&self, place: usize) -> Result<Row, DamageError> {
+        match self {
+            Self::Chunk(chunk) => Ok(chunk.ordered(place)),
+            Self::Sealed(sealed) => sealed.ordered(place),
+        }
+    }
+
+    /// The first place in the order of names that is not before `id`.
+    pub(crate) fn place(&self, id: &PointId) -> Result<usize, DamageError> {
+        let (mut low, mut high) = (0, self.len());
+        while low < high {
+            let middle = low.midpoint(high);
+            if self.id(self.ordered(middle)?)? < *id {
+                low = middle + 1;
+            } else {
+                high = middle;
+            }
+        }
+        Ok(low)
+    }
+
     pub(crate) fn vector(&self, name: &str, row: Row) -> Result<Option<Vector>, DamageError> {
         match self {
             Self::Chunk(chunk) => Ok(chunk.vector(name, row)),

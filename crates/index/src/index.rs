@@ -6,7 +6,7 @@ use crate::guard::Watch;
 use crate::spread::spread;
 use crate::{
     Account, AnyRows, AnyShape, BuildOptions, Certainty, CodeError, Effort, FileError, FloatRows,
-    Hit, IndexSpec, Metric, Rows, SearchError, SearchOptions, SearchResult, Spec, Tuning, flat,
+    Hit, IndexSpec, Metric, Row, Rows, SearchError, SearchOptions, SearchResult, Spec, Tuning, flat,
 };
 
 /// A shape and the rows it was built over, as an [`IndexSpec`] names them. The vectors stay with
@@ -195,6 +195,21 @@ impl<'a, B: AsRef<[u8]> + Sync> Index<'a, B> {
         let hits = self.shape.search_within(&self.rows, query, options, &account);
         self.watch.since(met)?;
         Ok(SearchResult { hits, certainty: self.certainty(options, account.is_cut()) })
+    }
+
+    /// The values of a row as they were given, but for the rounding of halves; `None` where no code
+    /// holds them.
+    ///
+    /// # Errors
+    /// [`SearchError::Damaged`] if that is not what was written.
+    ///
+    /// # Panics
+    /// If there is no such row.
+    pub fn vector(&self, row: Row) -> Result<Option<Vec<f32>>, SearchError> {
+        let met = self.watch.met();
+        let vector = self.rows.vector(row);
+        self.watch.since(met)?;
+        Ok(vector)
     }
 
     /// [`search`](Self::search) for each of `queries`, one after the other in memory, on `threads`

@@ -280,10 +280,7 @@ impl Stored {
         let stored =
             Self { frame, spec, metric, dim, len, check, code, rows, shape, guards, watch };
         if check == Check::Everything {
-            LARGE.into_iter().try_for_each(|name| stored.verify(name))?;
-            if stored.frame.has(TUNING) {
-                stored.frame.section(TUNING)?;
-            }
+            stored.verify_everything()?;
         }
         if let Some(rows) = &stored.rows {
             let expected = (len as u64).saturating_mul(dim as u64).saturating_mul(4);
@@ -293,6 +290,18 @@ impl Stored {
             }
         }
         Ok(stored)
+    }
+
+    /// Holds everything against its checksums. O(bytes).
+    ///
+    /// # Errors
+    /// [`StoredError`], naming the first block that is damaged.
+    pub fn verify_everything(&self) -> Result<(), StoredError> {
+        LARGE.into_iter().try_for_each(|name| self.verify(name))?;
+        if self.frame.has(TUNING) {
+            self.frame.section(TUNING)?;
+        }
+        Ok(())
     }
 
     /// Copies what searches go through, codes or rows, to memory and holds it against its checksums
@@ -323,7 +332,7 @@ impl Stored {
     ///
     /// # Errors
     /// [`StoredError`], naming the file and the remedy.
-    pub fn index(&self) -> Result<Index<'_, Bytes>, StoredError> {
+    pub fn index(&self) -> Result<Index<'static, Bytes>, StoredError> {
         let met = self.watch.met();
         let index = self.assemble();
         // What is damaged explains what does not fit.
@@ -347,7 +356,7 @@ impl Stored {
         AnyShape::open(&part, self.len).map_err(|cause| self.wrong(SHAPE, cause))
     }
 
-    fn assemble(&self) -> Result<Index<'_, Bytes>, StoredError> {
+    fn assemble(&self) -> Result<Index<'static, Bytes>, StoredError> {
         let shape = self.shape()?;
         if self.check == Check::Everything {
             shape.check().map_err(|cause| self.wrong(SHAPE, cause))?;
@@ -363,8 +372,7 @@ impl Stored {
         }
         let rerank = self.frame.has(RERANK).then(|| self.frame.unverified(RERANK)).transpose()?;
         let (dim, metric) = (self.dim, self.metric);
-        let data = self.rows.as_ref().and_then(Bytes::as_f32);
-        let rows = data.map(|data| FloatRows::new(data, dim, metric));
+        let rows = self.rows.clone().and_then(|rows| FloatRows::shared(rows, dim, metric));
         let ground = Ground { dim, len: self.len, metric, rows, guards: self.guards.clone() };
         if !shape.serves(dim, metric) {
             return Err(

@@ -19,3 +19,6 @@ pub use path::{Elements, MergeError, Path, PathError, Step, Values, elements, me
 pub use schema::{FieldKind, FieldParams, FieldSchema, Language, Memory, Placement};
 pub use schema::{Stemmer, Stopwords, TextParams, Tokenizer};
 pub use shape::ShapeError;
+pub mod edit;
+mod filter;
+pub use filter::{Filter, Prepared, Subject};

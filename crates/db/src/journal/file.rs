@@ -22,8 +22,6 @@ use crate::{Clock, LogError, OpenError};
 /// Where heads are.
 const HEADS: &str = "head";
 const KIND: Kind = Kind { magic: *b"KVANTHED", version: 1, features: 0 };
-/// Bytes of a record before its change.
-const RECORD_HEAD: usize = 28;
 /// Bytes that one wait for the disk gathers, unless one record has more.
 const GROUP_BYTES: usize = 16 << 20;
 /// Bytes at which a file is ended and the next one begun.

@@ -257,21 +257,20 @@ impl Scan<'_> {
             Scanned { frames: Vec::new(), confirmed: 0, confirmed_end: HEADER as u64, end: HEADER };
         loop {
             let at = found.end;
+            if self.valid(at) == Some((0, self.last)) {
+                found.confirmed = found.frames.len();
+                found.confirmed_end = at as u64;
+                found.end += HEAD;
+                continue;
+            }
             // A mark that never reached the disk leaves its place empty: look behind it as well.
             let next = [at, at + HEAD]
                 .into_iter()
                 .find_map(|start| self.record(start).map(|len| start..start + HEAD + len));
-            if let Some(range) = next {
-                found.end = range.end;
-                found.frames.push(range);
-                self.last += 1;
-            } else if self.valid(at) == Some((0, self.last)) {
-                found.confirmed = found.frames.len();
-                found.confirmed_end = at as u64;
-                found.end += HEAD;
-            } else {
-                return found;
-            }
+            let Some(range) = next else { return found };
+            found.end = range.end;
+            found.frames.push(range);
+            self.last += 1;
         }
     }
 

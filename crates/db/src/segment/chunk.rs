@@ -2,7 +2,7 @@
 //! counter, so that there are few and a row is copied a few times at most.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use kvant_index::{
     Bitmap, Flat, FloatRows, Metric, MultiRows, Row, Rows, Scorer, SearchOptions, Sparse,
@@ -23,6 +23,8 @@ pub(crate) struct Chunk {
     payloads: Vec<Arc<Map<String, Value>>>,
     columns: BTreeMap<String, Column>,
     places: HashMap<PointId, u32>,
+    /// Rows in the order of their names; made when first asked for.
+    order: OnceLock<Vec<u32>>,
     size_bytes: usize,
 }
 
@@ -92,6 +94,16 @@ impl Chunk {
 
     pub(crate) fn find(&self, id: &PointId) -> Option<Row> {
         self.places.get(id).map(|row| Row(*row))
+    }
+
+    /// The row at a place in the order of names.
+    pub(crate) fn ordered(&self, place: usize) -> Row {
+        let order = self.order.get_or_init(|| {
+            let mut rows: Vec<u32> = (0..self.len() as u32).collect();
+            rows.sort_unstable_by(|a, b| self.ids[*a as usize].cmp(&self.ids[*b as usize]));
+            rows
+        });
+        Row(order[place])
     }
 
     pub(crate) fn names(&self) -> Vec<String> {

@@ -86,12 +86,12 @@ impl Dense {
     /// The components of a row that has it.
     pub(crate) fn vector(&self, row: Row) -> Result<Option<Vec<f32>>, DamageError> {
         let Some(slot) = self.slots.slot(row) else { return Ok(None) };
-        self.stored.vector(slot).map(Some).map_err(damage)
+        self.index.vector(slot).map_err(damage)
     }
 
     /// Holds all of it against its checksums.
     pub(crate) fn verify(&self) -> Result<(), StoredError> {
-        self.stored.verify_all()
+        self.stored.verify_everything()
     }
 }
 

@@ -165,6 +165,11 @@ impl Sealed {
         self.table.find(id)
     }
 
+    /// The row at a place in the order of names.
+    pub(crate) fn ordered(&self, place: usize) -> Result<Row, DamageError> {
+        self.table.ordered(place)
+    }
+
     pub(crate) fn names(&self) -> Vec<String> {
         self.vectors.keys().cloned().collect()
     }

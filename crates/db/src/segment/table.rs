@@ -6,6 +6,7 @@
 //! | `versions` | a u64 a row |
 //! | `expires` | a u64 a row; empty where no row is ever to be deleted |
 //! | `lookup` | for each row, in order of the hash of its name: the hash u64; behind all, rows u32 |
+//! | `order` | rows u32 in order of their names |
 //! | `ids` | rows + 1 offsets u64, then names end to end |
 //! | `payloads` | the same of JSON |
 
@@ -25,7 +26,8 @@ use crate::limits::{ID_ENTRY_MAX, PAYLOAD_SIZE_MAX};
 use crate::{DamageError, OpenError};
 
 const KIND: Kind = Kind { magic: *b"KVANTPTS", version: 1, features: 0 };
-const SECTIONS: [&str; 6] = ["meta", "versions", "expires", "lookup", "ids", "payloads"];
+const SECTIONS: [&str; 7] =
+    ["meta", "versions", "expires", "lookup", "order", "ids", "payloads"];
 
 /// Names, versions, times and payloads of rows, in a file.
 #[derive(Debug)]
@@ -34,6 +36,7 @@ pub(crate) struct Table {
     versions: Strip,
     expires: Strip,
     lookup: Strip,
+    order: Strip,
     ids: Strip,
     payloads: Strip,
 }
@@ -61,6 +64,9 @@ impl Table {
         hashed.sort_unstable();
         let mut lookup = numbers(&mut hashed.iter().map(|(hash, _)| *hash));
         hashed.iter().for_each(|(_, row)| lookup.extend_from_slice(&row.to_le_bytes()));
+        let mut rows: Vec<u32> = (0..entries.len() as u32).collect();
+        rows.sort_unstable_by(|a, b| entries[*a as usize].id.cmp(&entries[*b as usize].id));
+        let order = rows.iter().flat_map(|row| row.to_le_bytes()).collect();
         let ids = blobs(entries.len(), |row, out| put_id(out, &entries[row].id));
         let payloads = blobs(entries.len(), |row, out| {
             // JSON into memory: there is no way to fail.
@@ -69,7 +75,7 @@ impl Table {
         });
         // A struct of numbers, as above.
         let meta = serde_json::to_vec(&meta).unwrap_or_default();
-        let sections = [meta, versions, expires, lookup, ids, payloads];
+        let sections = [meta, versions, expires, lookup, order, ids, payloads];
         let named: Vec<(&str, Vec<u8>)> = SECTIONS.into_iter().zip(sections).collect();
         strip::encode(&KIND, &named)
     }
@@ -81,8 +87,8 @@ impl Table {
             let (path, what) = (path.to_owned(), what.to_owned());
             OpenError::Corrupt { path, offset: 0, what }
         };
-        let Ok([meta, versions, expires, lookup, ids, payloads]) =
-            <[Strip; 6]>::try_from(strips)
+        let Ok([meta, versions, expires, lookup, order, ids, payloads]) =
+            <[Strip; 7]>::try_from(strips)
         else {
             return Err(corrupt("sections are missing"));
         };
@@ -97,12 +103,13 @@ impl Table {
             && versions.len() == n * 8
             && expires.len() == times * 8
             && lookup.len() == n * 12
+            && order.len() == n * 4
             && ids.len() >= (n + 1) * 8
             && payloads.len() >= (n + 1) * 8;
         if !fits {
             return Err(corrupt("sections are not of as many rows as it says"));
         }
-        Ok(Self { meta, versions, expires, lookup, ids, payloads })
+        Ok(Self { meta, versions, expires, lookup, order, ids, payloads })
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -172,10 +179,16 @@ impl Table {
         Ok(None)
     }
 
+    /// The row at a place in the order of names.
+    pub(crate) fn ordered(&self, place: usize) -> Result<Row, DamageError> {
+        let row = Row(self.order.u32(place)?);
+        if row.position() < self.len() { Ok(row) } else { Err(self.order.damaged(place * 4)) }
+    }
+
     /// Holds all of it against its checksums.
     pub(crate) fn verify(&self) -> Result<(), DamageError> {
-        let all = [&self.versions, &self.expires, &self.lookup, &self.ids, &self.payloads];
-        all.into_iter().try_for_each(Strip::verify)
+        let numbers = [&self.versions, &self.expires, &self.lookup, &self.order];
+        numbers.into_iter().chain([&self.ids, &self.payloads]).try_for_each(Strip::verify)
     }
 
     /// The bytes of `row` and where they begin.
