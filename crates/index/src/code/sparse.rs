@@ -1,6 +1,11 @@
 //! Rows of few values in very many dimensions.
 
-use crate::{Row, Rows, Scorer};
+use crate::{
+    Account, Bitmap, Certainty, Row, Rows, Scorer, SearchError, SearchOptions, SearchResult, Top,
+};
+
+/// Rows between two looks at the budget.
+const RUN: usize = 256;
 
 /// Values at rising indices; the others are zero.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -29,6 +34,15 @@ impl Sparse {
     pub fn values(&self) -> &[f32] {
         &self.values
     }
+
+    /// The same with each value multiplied by what `factor` gives for its index, as by
+    /// [`idf`](crate::idf); indices stay where it is 0. `None` if a product is not finite.
+    pub fn weighted(&self, factor: impl Fn(u32) -> f32) -> Option<Self> {
+        let values: Vec<f32> =
+            self.indices.iter().zip(&self.values).map(|(&at, value)| value * factor(at)).collect();
+        let finite = values.iter().all(|value| value.is_finite());
+        finite.then(|| Self { indices: self.indices.clone(), values })
+    }
 }
 
 /// Rows of few values each, as term weights are (SPLADE, BM25), measured by their inner product:
@@ -47,16 +61,112 @@ pub struct SparseRows {
 impl FromIterator<Sparse> for SparseRows {
     fn from_iter<I: IntoIterator<Item = Sparse>>(rows: I) -> Self {
         let mut all = Self { starts: vec![0], ..Self::default() };
-        for row in rows {
-            all.indices.extend_from_slice(&row.indices);
-            all.values.extend_from_slice(&row.values);
-            all.starts.push(all.indices.len());
-        }
+        rows.into_iter().for_each(|row| all.push(&row));
         all
     }
 }
 
 impl SparseRows {
+    /// Puts a row behind the last.
+    pub fn push(&mut self, row: &Sparse) {
+        if self.starts.is_empty() {
+            self.starts.push(0);
+        }
+        self.indices.extend_from_slice(&row.indices);
+        self.values.extend_from_slice(&row.values);
+        self.starts.push(self.indices.len());
+    }
+
+    /// How many rows have each of `indices`, of those `among` or of all. O(values).
+    ///
+    /// # Errors
+    /// If the set is of another number of rows.
+    pub fn frequencies(
+        &self,
+        indices: &[u32],
+        among: Option<&Bitmap>,
+    ) -> Result<Vec<usize>, SearchError> {
+        self.fits(among)?;
+        let mut counts = vec![0; indices.len()];
+        let mut once: Vec<u32> = indices.to_vec();
+        once.sort_unstable();
+        once.dedup();
+        let terms = Terms::new(&once);
+        let mut found = vec![0; once.len()];
+        for row in self.each(among) {
+            for &index in self.row(row).0 {
+                if let Some(term) = terms.find(index) {
+                    found[term] += 1;
+                }
+            }
+        }
+        for (count, index) in counts.iter_mut().zip(indices) {
+            *count = once.binary_search(index).map_or(0, |at| found[at]);
+        }
+        Ok(counts)
+    }
+
+    /// The `k` allowed rows of the largest products with `query` among those that share an index
+    /// with it, best first, as [`Inverted`](crate::Inverted) finds them: for rows that are still
+    /// being put. Exact; O(values of all rows).
+    ///
+    /// # Errors
+    /// If the options do not fit.
+    pub fn search(
+        &self,
+        query: &Sparse,
+        options: &SearchOptions<'_>,
+    ) -> Result<SearchResult, SearchError> {
+        self.fits(options.allowed)?;
+        if options.k == 0 {
+            return Err(SearchError::Nothing);
+        }
+        let account = Account::new(&options.budget);
+        let (terms, mut top) = (Terms::new(&query.indices), Top::new(options.k));
+        let mut rows = self.each(options.allowed);
+        loop {
+            let run: Vec<Row> = rows.by_ref().take(RUN).collect();
+            let granted = account.grant(run.len());
+            for &row in &run[..granted] {
+                if let Some(sum) = self.product(row, &terms, query) {
+                    top.offer(row, 0.0 - sum as f32);
+                }
+            }
+            if run.is_empty() || granted < run.len() {
+                break;
+            }
+        }
+        let cut = account.is_cut();
+        let certainty = if cut { Certainty::Truncated } else { Certainty::Exact };
+        Ok(SearchResult { hits: top.into_hits(), certainty })
+    }
+
+    /// The product of a row with `query`, if they share an index.
+    fn product(&self, row: Row, terms: &Terms, query: &Sparse) -> Option<f64> {
+        let (indices, values) = self.row(row);
+        let mut sum = None;
+        for (&index, &value) in indices.iter().zip(values) {
+            if let Some(term) = terms.find(index) {
+                let product = f64::from(query.values[term]) * f64::from(value);
+                sum = Some(sum.unwrap_or(0.0) + product);
+            }
+        }
+        sum
+    }
+
+    /// The rows of a set, or all.
+    fn each<'s>(&self, among: Option<&'s Bitmap>) -> Box<dyn Iterator<Item = Row> + 's> {
+        match among {
+            Some(among) => Box::new(among.iter()),
+            None => Box::new((0..self.len() as u32).map(Row)),
+        }
+    }
+
+    fn fits(&self, among: Option<&Bitmap>) -> Result<(), SearchError> {
+        let (expected, got) = (self.len(), among.map_or(self.len(), Bitmap::len));
+        if expected == got { Ok(()) } else { Err(SearchError::Allowed { expected, got }) }
+    }
+
     /// The indices and values of a row.
     ///
     /// # Panics
@@ -100,6 +210,47 @@ impl Scorer for SparseScorer<'_> {
         assert_eq!(rows.len(), out.len(), "a distance for each row");
         for (&row, out) in rows.iter().zip(out) {
             *out = 0.0 - product(self.query, self.rows.row(row));
+        }
+    }
+}
+
+/// Where an index is among some: a table so wide that most others are told apart by one look.
+struct Terms {
+    /// An index and its place; no place where nothing is.
+    slots: Vec<(u32, u32)>,
+    shift: u32,
+}
+
+impl Terms {
+    /// Of different indices.
+    fn new(indices: &[u32]) -> Self {
+        let bits = (8 * indices.len()).next_power_of_two().max(2).trailing_zeros().min(32);
+        let mut slots = vec![(0, u32::MAX); 1 << bits];
+        let shift = 32 - bits;
+        for (place, &index) in (0..).zip(indices) {
+            let mut at = Self::slot(index, shift);
+            while slots[at].1 != u32::MAX {
+                at = (at + 1) % slots.len();
+            }
+            slots[at] = (index, place);
+        }
+        Self { slots, shift }
+    }
+
+    fn slot(index: u32, shift: u32) -> usize {
+        // The golden ratio spreads indices that follow one another.
+        (index.wrapping_mul(0x9E37_79B9) >> shift) as usize
+    }
+
+    #[inline]
+    fn find(&self, index: u32) -> Option<usize> {
+        let mut at = Self::slot(index, self.shift);
+        loop {
+            match self.slots[at] {
+                (_, u32::MAX) => return None,
+                (own, place) if own == index => return Some(place as usize),
+                _ => at = (at + 1) % self.slots.len(),
+            }
         }
     }
 }
