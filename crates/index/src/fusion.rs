@@ -91,6 +91,8 @@ mod tests {
 
     use super::*;
 
+    type Fuse = fn(&[Vec<(u32, f32)>]) -> Vec<(u32, f32)>;
+
     fn list(names: &str, scores: &[f32]) -> Vec<(char, f32)> {
         names.chars().zip(scores.iter().copied()).collect()
     }
@@ -173,7 +175,6 @@ mod tests {
                 names.into_iter().map(|name| (name, random.normal())).collect()
             })
             .collect();
-        type Fuse = fn(&[Vec<(u32, f32)>]) -> Vec<(u32, f32)>;
         let ways: [Fuse; 2] = [|lists| rrf(lists, 2.0, None), |lists| dbsf(lists)];
         for fuse in ways {
             for (name, score) in fuse(&lists) {

@@ -2,11 +2,12 @@
 
 use std::ops::Range;
 
+use crate::code::sparse::Asked;
 use crate::guard::Watch;
 use crate::number::Numbers;
 use crate::{
-    Account, Bitmap, Certainty, Row, Rows, SearchError, SearchOptions, SearchResult, Sparse,
-    SparseRows,
+    Account, Bitmap, Certainty, Hit, Row, Rows, SearchError, SearchOptions, SearchResult, Sparse,
+    SparseRows, Top,
 };
 
 mod file;
@@ -17,13 +18,18 @@ use search::{List, Scan};
 /// Values of a list that share one bound; a shorter list has none.
 const BLOCK: usize = 128;
 
+/// How much dearer a value of a row is that is looked up than one of a list that is summed.
+const DEARER: usize = 4;
+/// Rows between two looks at the budget, where they are measured one by one.
+const RUN: usize = 256;
+
 /// An inverted index of sparse rows: for each dimension the rows that have it, rising, with their
 /// values. Never changes once built; a file of it is searched where it lies.
 ///
 /// A search gives the rows of the largest inner products with a query among those that have at
 /// least one dimension of it, exactly: windows of rows are summed list by list, and lists whose
 /// largest values together cannot reach the best found by then are looked into only for rows that
-/// the others found (MaxScore: Turtle & Flood, 1995; with the bounds of blocks: Ding & Suel, 2011).
+/// the others found (Turtle & Flood, 1995; with the bounds of blocks: Ding & Suel, 2011).
 /// A distance is `−Σ a·b`, summed in f64 and rounded once.
 ///
 /// 16 bytes a value (half of them to give rows back) and 16 a dimension.
@@ -142,9 +148,7 @@ impl Inverted {
     pub fn row(&self, row: Row) -> Result<Sparse, SearchError> {
         assert!(row.position() < self.len, "row {row} of {}", self.len);
         let met = self.watch.met();
-        let range = wide(&self.forward.starts, row.position()).unwrap_or_default();
-        let dimensions = self.forward.dimensions.some(range.clone());
-        let values = self.forward.values.some(range);
+        let (dimensions, values) = self.forward.row(row);
         self.watch.since(met)?;
         let values = values.iter().map(|&bits| f32::from_bits(bits));
         Ok(Sparse::new(dimensions.iter().copied().zip(values).collect()).unwrap_or_default())
@@ -191,16 +195,57 @@ impl Inverted {
         let terms = query.indices().iter().zip(query.values());
         let mut lists: Vec<List<'_>> =
             terms.filter_map(|(&dimension, &weight)| self.lists.list(dimension, weight)).collect();
-        let hits = Scan::new(&lists, options, &account).run(&mut lists, self.len as u32);
+        let postings: usize = lists.iter().map(List::len).sum();
+        let mean = self.values() / self.len.max(1) + 1;
+        let few = |allowed: &&Bitmap| {
+            allowed.count().saturating_mul(mean).saturating_mul(DEARER) < postings
+        };
+        let hits = match options.allowed.filter(few) {
+            Some(allowed) => self.each(query, (allowed, options.k), &account),
+            None => Scan::new(&lists, options, &account).run(&mut lists, self.len as u32),
+        };
         self.watch.since(met)?;
         let cut = account.is_cut();
         let certainty = if cut { Certainty::Truncated } else { Certainty::Exact };
         Ok(SearchResult { hits, certainty })
     }
 
+    /// The best of some rows, measured one by one as they came.
+    fn each(
+        &self,
+        query: &Sparse,
+        (allowed, k): (&Bitmap, usize),
+        account: &Account<'_>,
+    ) -> Vec<Hit> {
+        let (asked, mut top) = (Asked::new(query), Top::new(k));
+        let mut rows = allowed.iter();
+        loop {
+            let run: Vec<Row> = rows.by_ref().take(RUN).collect();
+            let granted = account.grant(run.len());
+            for &row in &run[..granted] {
+                let (dimensions, values) = self.forward.row(row);
+                let values = values.iter().map(|&bits| f32::from_bits(bits));
+                if let Some(sum) = asked.product(dimensions.iter().copied().zip(values)) {
+                    top.offer(row, 0.0 - sum as f32);
+                }
+            }
+            if run.is_empty() || granted < run.len() {
+                return top.into_hits();
+            }
+        }
+    }
+
     fn fits(&self, allowed: Option<&Bitmap>) -> Result<(), SearchError> {
         let (expected, got) = (self.len, allowed.map_or(self.len, Bitmap::len));
         if expected == got { Ok(()) } else { Err(SearchError::Allowed { expected, got }) }
+    }
+}
+
+impl Forward {
+    /// The dimensions of a row and its values in bits; none where it is damaged.
+    fn row(&self, row: Row) -> (&[u32], &[u32]) {
+        let range = wide(&self.starts, row.position()).unwrap_or_default();
+        (self.dimensions.some(range.clone()), self.values.some(range))
     }
 }
 

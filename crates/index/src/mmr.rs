@@ -35,11 +35,10 @@ pub fn mmr(metric: Metric, query: &[f32], vectors: &[&[f32]], options: &Mmr) -> 
     let data = vectors.concat();
     let rows = FloatRows::new(&data, query.len().max(1), metric);
     let all: Vec<Row> = (0..vectors.len() as u32).map(Row).collect();
-    let measured = |vector: &[f32]| {
+    let measured = |vector: &[f32]| -> Vec<f32> {
         let mut distances = vec![0.0; all.len()];
         rows.scorer(vector).score(&all, &mut distances);
-        distances.iter_mut().for_each(|distance| *distance = metric.similarity(*distance));
-        distances
+        distances.into_iter().map(|distance| metric.similarity(distance)).collect()
     };
     mmr_by(&measured(query), |chosen| measured(vectors[chosen]), options)
 }

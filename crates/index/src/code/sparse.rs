@@ -122,36 +122,41 @@ impl SparseRows {
             return Err(SearchError::Nothing);
         }
         let account = Account::new(&options.budget);
-        let (terms, mut top) = (Terms::new(&query.indices), Top::new(options.k));
-        let mut rows = self.each(options.allowed);
-        loop {
-            let run: Vec<Row> = rows.by_ref().take(RUN).collect();
-            let granted = account.grant(run.len());
-            for &row in &run[..granted] {
-                if let Some(sum) = self.product(row, &terms, query) {
-                    top.offer(row, 0.0 - sum as f32);
-                }
-            }
-            if run.is_empty() || granted < run.len() {
-                break;
-            }
+        let mut top = Top::new(options.k);
+        match options.allowed {
+            Some(allowed) => self.scan(query, allowed.iter(), &account, &mut top),
+            None => self.scan(query, (0..self.len() as u32).map(Row), &account, &mut top),
         }
         let cut = account.is_cut();
         let certainty = if cut { Certainty::Truncated } else { Certainty::Exact };
         Ok(SearchResult { hits: top.into_hits(), certainty })
     }
 
-    /// The product of a row with `query`, if they share an index.
-    fn product(&self, row: Row, terms: &Terms, query: &Sparse) -> Option<f64> {
-        let (indices, values) = self.row(row);
-        let mut sum = None;
-        for (&index, &value) in indices.iter().zip(values) {
-            if let Some(term) = terms.find(index) {
-                let product = f64::from(query.values[term]) * f64::from(value);
-                sum = Some(sum.unwrap_or(0.0) + product);
+    /// Offers those of `rows` that share an index with `query`.
+    fn scan(
+        &self,
+        query: &Sparse,
+        mut rows: impl Iterator<Item = Row>,
+        account: &Account<'_>,
+        top: &mut Top,
+    ) {
+        let asked = Asked::new(query);
+        let mut run = Vec::with_capacity(RUN);
+        loop {
+            run.clear();
+            run.extend(rows.by_ref().take(RUN));
+            let granted = account.grant(run.len());
+            for &row in &run[..granted] {
+                let (indices, values) = self.row(row);
+                let own = indices.iter().copied().zip(values.iter().copied());
+                if let Some(sum) = asked.product(own) {
+                    top.offer(row, 0.0 - sum as f32);
+                }
+            }
+            if run.is_empty() || granted < run.len() {
+                return;
             }
         }
-        sum
     }
 
     /// The rows of a set, or all.
@@ -214,8 +219,11 @@ impl Scorer for SparseScorer<'_> {
     }
 }
 
+/// The golden ratio spreads indices that follow one another.
+const GOLDEN: u32 = 0x9E37_79B9;
+
 /// Where an index is among some: a table so wide that most others are told apart by one look.
-struct Terms {
+pub(crate) struct Terms {
     /// An index and its place; no place where nothing is.
     slots: Vec<(u32, u32)>,
     shift: u32,
@@ -238,8 +246,7 @@ impl Terms {
     }
 
     fn slot(index: u32, shift: u32) -> usize {
-        // The golden ratio spreads indices that follow one another.
-        (index.wrapping_mul(0x9E37_79B9) >> shift) as usize
+        (index.wrapping_mul(GOLDEN) >> shift) as usize
     }
 
     #[inline]
@@ -252,6 +259,92 @@ impl Terms {
                 _ => at = (at + 1) % self.slots.len(),
             }
         }
+    }
+}
+
+/// A query that rows are multiplied with, one after the other.
+pub(crate) enum Asked<'q> {
+    Short(Weights),
+    Long(Terms, &'q [f32]),
+}
+
+impl<'q> Asked<'q> {
+    pub(crate) fn new(query: &'q Sparse) -> Self {
+        let long = || Self::Long(Terms::new(&query.indices), &query.values);
+        Weights::new(query).map_or_else(long, Self::Short)
+    }
+
+    /// The product with a row, if it shares an index; in f64, in the order of the row.
+    #[inline]
+    pub(crate) fn product(&self, row: impl Iterator<Item = (u32, f32)>) -> Option<f64> {
+        match self {
+            Self::Short(weights) => weights.product(row),
+            Self::Long(terms, values) => {
+                let one =
+                    |(index, value)| Some(f64::from(values[terms.find(index)?]) * f64::from(value));
+                row.filter_map(one).reduce(|sum, product| sum + product)
+            }
+        }
+    }
+}
+
+/// The values of a short query, each at a place of its own in a small table: what is looked up is
+/// multiplied without a branch on whether it is there, which in texts nobody foresees.
+pub(crate) struct Weights {
+    /// An index and its value, or an index whose place is another.
+    slots: Vec<(u32, f32)>,
+    factor: u32,
+    shift: u32,
+}
+
+/// Values of a query that have a table of so many squared.
+const SHORT: usize = 64;
+/// Factors that are tried for one that keeps places apart; each does so more often than not.
+const FACTORS: u32 = 64;
+
+impl Weights {
+    /// `None` of a long query, or where no factor was found.
+    fn new(query: &Sparse) -> Option<Self> {
+        let count = query.indices.len();
+        if count > SHORT {
+            return None;
+        }
+        let bits = (count * count).next_power_of_two().max(16).trailing_zeros();
+        let mut weights = Self { slots: Vec::new(), factor: GOLDEN, shift: 32 - bits };
+        for _ in 0..FACTORS {
+            weights.slots = vec![(0, 0.0); 1 << bits];
+            // Index 0 has place 0; this one has another, as its factor is odd and large.
+            weights.slots[0].0 = 1;
+            let mut taken = vec![false; 1 << bits];
+            let apart = query.indices.iter().zip(&query.values).all(|(&index, &value)| {
+                let at = weights.place(index);
+                weights.slots[at] = (index, value);
+                !std::mem::replace(&mut taken[at], true)
+            });
+            if apart && weights.place(1) != 0 {
+                return Some(weights);
+            }
+            weights.factor = weights.factor.wrapping_mul(GOLDEN);
+        }
+        None
+    }
+
+    #[inline]
+    fn place(&self, index: u32) -> usize {
+        (index.wrapping_mul(self.factor) >> self.shift) as usize
+    }
+
+    /// The product with a row, if it shares an index.
+    #[inline]
+    fn product(&self, row: impl Iterator<Item = (u32, f32)>) -> Option<f64> {
+        let (mut sum, mut met) = (0.0, false);
+        for (index, value) in row {
+            let (own, weight) = self.slots[self.place(index)];
+            let here = own == index;
+            sum += f64::from(if here { weight } else { 0.0 }) * f64::from(value);
+            met |= here;
+        }
+        met.then_some(sum)
     }
 }
 

@@ -50,7 +50,9 @@ impl Inverted {
         let head = counts.iter().flat_map(|&count| (count as u64).to_le_bytes()).collect();
         let joined = |all: &[&Numbers]| {
             let mut bytes = Vec::with_capacity(all.iter().map(|numbers| 4 * numbers.len()).sum());
-            all.iter().for_each(|numbers| put(&mut bytes, numbers.all()));
+            for numbers in all {
+                put(&mut bytes, numbers.all());
+            }
             bytes
         };
         let Lists { dimensions, starts, first, heads, greatest, least, rows, values } = lists;

@@ -7,11 +7,7 @@ use crate::key::{distance, key};
 use crate::{Account, Bitmap, Hit, Row, SearchOptions};
 
 /// Rows of a window: their sums stay in the nearest cache.
-const WINDOW: usize = 4096;
-/// How much dearer a posting is that is looked for than one that is summed.
-const DEARER: usize = 16;
-/// Allowed rows between two looks at the budget, where only they are looked at.
-const RUN: usize = 256;
+const WINDOW: usize = 2048;
 
 /// The postings of a dimension, the weight they are summed with, and how far they were read.
 pub(super) struct List<'a> {
@@ -65,6 +61,11 @@ impl<'a> List<'a> {
             extremes(self.greatest[bits].iter().copied()).0
         };
         if blocks == 0 { 0.0 } else { (self.weight * f64::from(value)).max(0.0) }
+    }
+
+    /// Number of postings.
+    pub(super) fn len(&self) -> usize {
+        self.rows.len()
     }
 
     /// Passes every posting before `row`.
@@ -130,7 +131,7 @@ impl<'a> Scan<'a> {
             allowed: options.allowed,
             account,
             slack: size * (lists.len() + 4) as f64 * f64::EPSILON,
-            order: Vec::with_capacity(lists.len()),
+            order: (0..lists.len()).map(|at| (0.0, at)).collect(),
             reach: Vec::with_capacity(lists.len() + 1),
             sums: Box::new([0.0; WINDOW]),
             met: [0; WINDOW / 64],
@@ -139,47 +140,27 @@ impl<'a> Scan<'a> {
 
     /// The best rows below `len`.
     pub(super) fn run(mut self, lists: &mut [List<'_>], len: u32) -> Vec<Hit> {
-        let postings: usize = lists.iter().map(|list| list.rows.len()).sum();
-        match self.allowed {
-            Some(allowed) if allowed.count() * lists.len() * DEARER < postings => {
-                self.each(lists, allowed);
-            }
-            _ => {
-                for from in (0..len).step_by(WINDOW) {
-                    let to = len.min(from.saturating_add(WINDOW as u32));
-                    if self.account.is_late() || !self.window(lists, (from, to)) {
-                        break;
-                    }
-                }
+        for from in (0..len).step_by(WINDOW) {
+            let to = len.min(from.saturating_add(WINDOW as u32));
+            if self.account.is_late() || !self.window(lists, (from, to)) {
+                break;
             }
         }
         self.kept.into_hits()
     }
 
-    /// Looks for each allowed row in every list.
-    fn each(&mut self, lists: &mut [List<'_>], allowed: &Bitmap) {
-        let mut rows = allowed.iter();
-        loop {
-            let run: Vec<Row> = rows.by_ref().take(RUN).collect();
-            let granted = self.account.grant(run.len());
-            for &row in &run[..granted] {
-                let products = lists.iter_mut().filter_map(|list| list.product(row.0));
-                if let Some(sum) = products.reduce(|sum, product| sum + product) {
-                    self.kept.offer(row, sum);
-                }
-            }
-            if run.is_empty() || granted < run.len() {
-                return;
-            }
-        }
-    }
-
     /// Sums the rows of a window that may be among the best; `false` where the search ends.
     fn window(&mut self, lists: &mut [List<'_>], (from, to): (u32, u32)) -> bool {
-        self.order.clear();
-        let bounds = lists.iter_mut().enumerate().map(|(at, list)| (list.bound(from, to), at));
-        self.order.extend(bounds);
-        self.order.sort_unstable_by(|a, b| a.0.total_cmp(&b.0));
+        for place in 0..self.order.len() {
+            let (bound, at) = &mut self.order[place];
+            *bound = lists[*at].bound(from, to);
+            // Much as in the window before.
+            let mut place = place;
+            while place > 0 && self.order[place - 1].0 > self.order[place].0 {
+                self.order.swap(place - 1, place);
+                place -= 1;
+            }
+        }
         self.reach.clear();
         self.reach.push(0.0);
         for &(bound, _) in &self.order {

@@ -6,7 +6,7 @@ use kvant_testkit::Random;
 use proptest::prelude::*;
 
 use super::*;
-use crate::{Budget, Check, Hit};
+use crate::{Budget, Check};
 
 /// Rows whose values are at indices of a Zipf-like distribution, as words are.
 fn words(random: &mut Random, rows: usize, signed: bool) -> Vec<Sparse> {
@@ -77,6 +77,26 @@ fn searches_give_the_largest_products() {
                 }
             }
         }
+    }
+}
+
+/// Queries of more values than have a table of their own when rows are scanned.
+#[test]
+fn long_queries_are_answered_too() {
+    let mut random = Random::new(4);
+    let all = words(&mut random, 4000, true);
+    let rows: SparseRows = all.iter().cloned().collect();
+    let inverted = Inverted::build(&rows);
+    for count in [63, 64, 65, 500] {
+        let mut pairs: Vec<(u32, f32)> = (0..count)
+            .map(|word: u32| (word.wrapping_mul(2_654_435_761), random.normal()))
+            .collect();
+        pairs.push((17, 1.0));
+        let query = Sparse::new(pairs).unwrap();
+        let options = SearchOptions::default();
+        let expected = truth(&all, &query, &options);
+        assert_eq!(inverted.search(&query, &options).unwrap().hits, expected);
+        assert_eq!(rows.search(&query, &options).unwrap().hits, expected);
     }
 }
 
