@@ -260,7 +260,7 @@ impl<'a, B: AsRef<[u8]> + Sync> Index<'a, B> {
     }
 
     /// How sure an answer is that was `cut` short or not.
-    fn certainty(&self, options: &SearchOptions<'_>, cut: bool) -> Certainty {
+    pub(crate) fn certainty(&self, options: &SearchOptions<'_>, cut: bool) -> Certainty {
         match cut {
             true => Certainty::Truncated,
             false if self.is_exact(options.effort) => Certainty::Exact,
@@ -276,7 +276,12 @@ impl<'a, B: AsRef<[u8]> + Sync> Index<'a, B> {
         }
     }
 
-    fn check(&self, query: &[f32], options: &SearchOptions<'_>) -> Result<(), SearchError> {
+    /// Refuses a query or options that do not fit.
+    pub(crate) fn check(
+        &self,
+        query: &[f32],
+        options: &SearchOptions<'_>,
+    ) -> Result<(), SearchError> {
         let (expected, got) = (self.dim, query.len());
         if expected != got {
             return Err(SearchError::Dimension { expected, got });

@@ -4,7 +4,7 @@ use std::sync::{Mutex, PoisonError};
 
 use super::net::Net;
 use super::search::{Gate, Scratch};
-use crate::{Account, Bitmap, Effort, Hit, Rows, SearchOptions, flat};
+use crate::{Account, Bitmap, Effort, Hit, Row, Rows, SearchOptions, flat};
 
 /// Least candidates of a default search, whatever `k` is: with 64, words looking for their
 /// definitions (MiniLM, 25,000 `WordNet` glosses) found 0.963 of the ten nearest, with 128 0.986.
@@ -33,6 +33,17 @@ impl Idle {
         options: &SearchOptions<'_>,
         account: &Account<'_>,
     ) -> Vec<Hit> {
+        self.search_from(graph, (rows, query), (options, &[]), account)
+    }
+
+    /// The same, where the walk on the lowest level begins at `seeds` too.
+    pub(super) fn search_from<R: Rows>(
+        &self,
+        graph: &impl Net,
+        (rows, query): (&R, &R::Query),
+        (options, seeds): (&SearchOptions<'_>, &[Row]),
+        account: &Account<'_>,
+    ) -> Vec<Hit> {
         let eligible = options.allowed.map_or(graph.len(), Bitmap::count);
         let k = options.k.min(eligible);
         // A code that measures again wants more to choose from.
@@ -58,9 +69,12 @@ impl Idle {
         let allowed = options.allowed;
         let gate = Gate { allowed, budget: eligible, narrow, account: Some(account) };
         let mut scratch = self.checkout(graph.len());
+        scratch.seeds.extend_from_slice(seeds);
         let hits = scratch.search(graph, &mut rows.scorer(query), ef, &gate);
         let hits = hits.filter(|hits| hits.len() >= k || account.is_cut());
         let hits: Option<Vec<Hit>> = hits.map(|hits| hits.take(found).collect());
+        // A search that ended before its walk left them.
+        scratch.seeds.clear();
         self.checkin(scratch);
         let Some(mut hits) = hits else { return flat::scan(rows, query, options, account) };
         rows.refine(query, &mut hits);
