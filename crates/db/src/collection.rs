@@ -2,9 +2,8 @@
 
 mod scroll;
 mod seal;
-mod search;
 
-pub use search::Near;
+pub(crate) use scroll::Walk;
 
 use std::collections::VecDeque;
 use std::fmt;

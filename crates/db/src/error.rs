@@ -245,6 +245,23 @@ pub enum SearchError {
         /// How many were asked for.
         got: usize,
     },
+    /// A query that lacks something.
+    #[error("query: needs {0}")]
+    Question(&'static str),
+    /// A point, or a vector of one, that is not there.
+    #[error("query: no point {id} with a vector {using:?}")]
+    Unknown {
+        /// The point.
+        id: PointId,
+        /// The vector.
+        using: String,
+    },
+    /// A formula that gives no number.
+    #[error("query: the formula gives {got} for a point; use by_zero_default or other bounds")]
+    Formula {
+        /// What it gives.
+        got: f64,
+    },
     /// A file no longer holds what was written.
     #[error(transparent)]
     Damage(#[from] DamageError),

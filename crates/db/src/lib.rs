@@ -24,6 +24,7 @@ pub mod limits;
 mod manifest;
 mod payload;
 mod point;
+mod query;
 mod segment;
 pub mod source;
 mod state;
@@ -32,7 +33,7 @@ mod vector;
 
 pub use catalog::{Catalog, Listing};
 pub use change::{Alteration, Change, Edit};
-pub use collection::{Collection, Near};
+pub use collection::Collection;
 pub use config::{
     Arity, Code, Config, ConfigError, Dense, Graph, Optimizer, SparseField, Storage, Weighting,
 };
@@ -42,6 +43,10 @@ pub use info::{Info, SegmentInfo};
 pub use journal::{Journal, Stamp};
 pub use kvant_index::{Effort, Metric, Sparse};
 pub use kvant_payload::{FieldSchema, Filter, IdError, Path, PointId};
-pub use point::{Found, Only, Point, Scored, Selector};
+pub use point::{Found, Only, Point, Selector};
+pub use query::{
+    Decay, Direction, Diversity, Expression, Facet, FacetValue, Group, Groups, Input, Lookup, Matrix,
+    MatrixRow, OrderBy, Payloads, Query, Scored, Search, Start, Strategy, Variable, Wish, With,
+};
 pub use state::Outcome;
 pub use vector::{Multi, Vector, VectorError, Vectors};

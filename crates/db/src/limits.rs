@@ -27,6 +27,8 @@ pub const RECORD_SIZE_MAX: usize = 256 << 20;
 pub(crate) const FRAME_SIZE_MAX: usize = RECORD_SIZE_MAX + (1 << 20);
 /// Most results of one search.
 pub const K_MAX: usize = 10_000;
+/// Most questions asked first by one, and how deep they may go.
+pub const PREFETCH_MAX: usize = 64;
 /// Most conditions of one filter.
 pub const CONDITIONS_MAX: usize = 256;
 /// Most bytes of the key of a condition.

@@ -35,16 +35,6 @@ pub struct Found {
     pub payload: Arc<Map<String, Value>>,
 }
 
-/// A point and how close it is.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Scored {
-    /// The point.
-    pub found: Found,
-    /// As people read it: cosine similarity and inner product (higher is closer), Euclidean and
-    /// Manhattan distance (lower is closer).
-    pub score: f32,
-}
-
 /// Some points.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

@@ -1,6 +1,6 @@
 //! What can be asked of a collection.
 
-mod example;
+pub(crate) mod example;
 mod facet;
 mod formula;
 mod fuse;
@@ -20,6 +20,8 @@ pub use formula::{Decay, Expression, Variable};
 pub use group::{Group, Groups};
 pub use matrix::{Matrix, MatrixRow};
 pub use order::{Direction, OrderBy, Start};
+
+pub(crate) use example::changed;
 
 use crate::{Collection, Found, Vector};
 

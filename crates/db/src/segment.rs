@@ -2,7 +2,7 @@
 //! good.
 
 pub(crate) mod chunk;
-pub(crate) mod dense;
+pub(crate) mod column;
 pub(crate) mod sealed;
 pub(crate) mod slot;
 pub(crate) mod strip;
@@ -10,10 +10,11 @@ pub(crate) mod table;
 
 use std::sync::Arc;
 
-use kvant_index::{Bitmap, Effort, Row};
+use kvant_index::{Bitmap, Effort, Examples, Metric, Row};
 use kvant_payload::PointId;
 use serde_json::{Map, Value};
 
+use crate::query::example;
 use crate::{DamageError, Vector, Vectors};
 use chunk::Chunk;
 use sealed::Sealed;
@@ -44,6 +45,7 @@ pub(crate) struct Entry {
 pub(crate) struct Wanted<'a> {
     pub(crate) k: usize,
     pub(crate) effort: Effort,
+    pub(crate) metric: Metric,
     /// All rows where `None`.
     pub(crate) allowed: Option<&'a Bitmap>,
 }
@@ -125,7 +127,9 @@ impl Store {
     pub(crate) fn vector(&self, name: &str, row: Row) -> Result<Option<Vector>, DamageError> {
         match self {
             Self::Chunk(chunk) => Ok(chunk.vector(name, row)),
-            Self::Sealed(sealed) => sealed.vector(name, row),
+            Self::Sealed(sealed) => {
+                sealed.column(name).map_or(Ok(None), |column| column.vector(row))
+            }
         }
     }
 
@@ -133,7 +137,9 @@ impl Store {
     pub(crate) fn has_vector(&self, name: &str, row: Row) -> bool {
         match self {
             Self::Chunk(chunk) => chunk.has_vector(name, row),
-            Self::Sealed(sealed) => sealed.has_vector(name, row),
+            Self::Sealed(sealed) => {
+                sealed.column(name).is_some_and(|column| column.slots().slot(row).is_some())
+            }
         }
     }
 
@@ -171,7 +177,56 @@ impl Store {
     ) -> Result<Vec<(Row, f32)>, DamageError> {
         match self {
             Self::Chunk(chunk) => Ok(chunk.nearest(name, query, wanted)),
-            Self::Sealed(sealed) => sealed.nearest(name, query, wanted),
+            Self::Sealed(sealed) => {
+                sealed.column(name).map_or(Ok(Vec::new()), |column| column.nearest(query, wanted))
+            }
+        }
+    }
+
+    /// The rows of the best score by examples, and those scores with a minus.
+    pub(crate) fn examples(
+        &self,
+        name: &str,
+        examples: &Examples<Vector>,
+        wanted: &Wanted<'_>,
+    ) -> Result<Vec<(Row, f32)>, DamageError> {
+        let indexed = match self {
+            Self::Chunk(_) => None,
+            Self::Sealed(sealed) => sealed.column(name).and_then(|of| of.examples(examples, wanted)),
+        };
+        indexed.unwrap_or_else(|| self.measured(name, examples, wanted))
+    }
+
+    /// The same, every allowed row measured.
+    fn measured(
+        &self,
+        name: &str,
+        examples: &Examples<Vector>,
+        wanted: &Wanted<'_>,
+    ) -> Result<Vec<(Row, f32)>, DamageError> {
+        let rows = (0..self.len() as u32).map(Row);
+        let mut all = Vec::new();
+        for row in rows.filter(|row| wanted.allowed.is_none_or(|rows| rows.contains(*row))) {
+            if let Some(vector) = self.vector(name, row)? {
+                all.push((row, -example::score(wanted.metric, examples, &vector)));
+            }
+        }
+        Ok(chunk::closest(all, wanted.k))
+    }
+
+    /// How many live rows have each of these indices of a sparse vector.
+    pub(crate) fn frequencies(
+        &self,
+        name: &str,
+        indices: &[u32],
+        among: Option<&Bitmap>,
+    ) -> Result<Vec<usize>, DamageError> {
+        match self {
+            Self::Chunk(chunk) => Ok(chunk.frequencies(name, indices, among)),
+            Self::Sealed(sealed) => match sealed.column(name) {
+                Some(column) => column.frequencies(indices, among),
+                None => Ok(vec![0; indices.len()]),
+            },
         }
     }
 

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use kvant_index::{Bitmap, Row};
+use kvant_index::{Bitmap, Examples, Row};
 use kvant_payload::{FieldSchema, Filter, Path, PointId, edit};
 use serde_json::{Map, Value};
 
@@ -96,14 +96,19 @@ impl Part {
         if self.shows(name) { self.store.nearest(name, query, wanted) } else { Ok(Vec::new()) }
     }
 
+    /// The rows of the best score by examples, and those scores with a minus.
+    pub(crate) fn examples(
+        &self,
+        name: &str,
+        examples: &Examples<Vector>,
+        wanted: &Wanted<'_>,
+    ) -> Result<Vec<(Row, f32)>, DamageError> {
+        if self.shows(name) { self.store.examples(name, examples, wanted) } else { Ok(Vec::new()) }
+    }
+
     /// All live rows, whole.
     pub(crate) fn entries(&self) -> Result<Vec<Entry>, DamageError> {
         self.live.iter().map(|row| self.entry(row)).collect()
-    }
-
-    /// The rows to search where there is no filter; `None` where that is all.
-    pub(crate) fn allowed(&self) -> Option<&Bitmap> {
-        (self.count < self.store.len()).then_some(&*self.live)
     }
 
     fn chunk(&self) -> Option<&Arc<Chunk>> {

@@ -99,7 +99,7 @@ impl State {
         for (part, rows) in candidates.parts.iter().enumerate() {
             for row in rows.iter().flat_map(|rows| rows.iter()) {
                 let payload = self.parts[part].store.payload(row)?;
-                for value in kvant_payload::elements(by.path.values(&payload)) {
+                for value in by.path.values(&payload).flat_map(kvant_payload::elements) {
                     let Some(key) = Key::of(value) else { continue };
                     if start.as_ref().is_none_or(|start| turn(key.order(start)).is_ge()) {
                         let id = self.parts[part].store.id(row)?;

@@ -121,7 +121,7 @@ impl State {
         Ok(Found { id: of.store.id(row)?, version: of.store.version(row)?, vectors, payload })
     }
 
-    fn shown(&self, placed: Placed, with: &With) -> Result<Scored, SearchError> {
+    pub(super) fn shown(&self, placed: Placed, with: &With) -> Result<Scored, SearchError> {
         let Placed { part, row, score, order } = placed;
         Ok(Scored { found: self.found((part, row), with)?, score, order })
     }
@@ -293,7 +293,7 @@ impl State {
             }
             let full = rows.count() == self.parts[part].store.len();
             let allowed = if full { None } else { Some(rows) };
-            let wanted = Wanted { k, effort, allowed };
+            let wanted = Wanted { k, effort, metric, allowed };
             let near = self.parts[part].nearest(&search.using, &vector, &wanted)?;
             hits.extend(near.into_iter().map(|(row, distance)| (part, row, distance)));
         }
@@ -367,7 +367,7 @@ impl State {
         match query {
             // A sum over the query's vectors.
             Vector::Multi(multi) => {
-                metric.alike() * multi.rows().len() as f32 - distance
+                metric.similarity(0.0) * multi.rows().len() as f32 - distance
             }
             Vector::Dense(_) | Vector::Sparse(_) => metric.score(distance),
         }

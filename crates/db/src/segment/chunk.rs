@@ -126,6 +126,27 @@ impl Chunk {
         })
     }
 
+    /// How many rows have each of these indices of a sparse vector.
+    pub(crate) fn frequencies(
+        &self,
+        name: &str,
+        indices: &[u32],
+        among: Option<&Bitmap>,
+    ) -> Vec<usize> {
+        let Some(Column::Sparse { slots, vectors }) = self.columns.get(name) else {
+            return vec![0; indices.len()];
+        };
+        let counted = |slot: usize| {
+            among.is_none_or(|among| among.contains(slots.row(Row(slot as u32))))
+        };
+        let counted: Vec<&Sparse> =
+            vectors.iter().enumerate().filter(|(slot, _)| counted(*slot)).map(|(_, v)| v).collect();
+        let has = |index: &u32| {
+            counted.iter().filter(|sparse| sparse.indices().binary_search(index).is_ok()).count()
+        };
+        indices.iter().map(has).collect()
+    }
+
     /// Every row that has the vector is measured.
     pub(crate) fn nearest(
         &self,
@@ -238,7 +259,7 @@ pub(crate) fn product(a: &Sparse, b: &Sparse) -> Option<f32> {
 }
 
 /// The closest by the sum over the query's vectors of their distance to the closest of each.
-pub(crate) fn multi_nearest(
+fn multi_nearest(
     vectors: &[Multi],
     (query, metric): (&Multi, Metric),
     k: usize,

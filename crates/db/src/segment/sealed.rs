@@ -2,25 +2,21 @@
 
 use std::collections::BTreeMap;
 
-use kvant_index::{Bitmap, Row, Sparse};
+use kvant_index::Row;
 use kvant_payload::PointId;
+use kvant_storage::Dir;
 use kvant_storage::frame::Kind;
-use kvant_storage::{Bytes, Dir};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::chunk::sparse_nearest;
-use super::dense::Dense;
+use super::Entry;
+use super::column::Column;
 use super::slot::Slots;
 use super::strip::{self, FileRef, Strip};
-use super::table::{Table, blobs};
-use super::{Entry, Wanted};
-use crate::change::codec;
-use crate::codec::Reader;
-use crate::{Arity, Config, DamageError, OpenError, Vector};
+use super::table::Table;
+use crate::{Config, DamageError, OpenError};
 
 const SLOTS: Kind = Kind { magic: *b"KVANTSLT", version: 1, features: 0 };
-const OTHERS: Kind = Kind { magic: *b"KVANTVEC", version: 1, features: 0 };
 
 /// The files of a segment, as a manifest lists them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -71,13 +67,6 @@ pub(crate) struct Sealed {
     vectors: BTreeMap<String, Column>,
 }
 
-#[derive(Debug)]
-enum Column {
-    Dense(Dense),
-    /// Sparse vectors, or several each, as they came.
-    Others { slots: Slots, blobs: Strip, multi: Option<kvant_index::Metric> },
-}
-
 impl Sealed {
     /// Writes the files of these rows.
     pub(crate) fn write(
@@ -119,16 +108,7 @@ impl Sealed {
                 Some(file) => read_slots(site, file, files.rows)?,
             };
             let dense = config.dense.get(name);
-            let column = match dense {
-                Some(dense) if dense.multi == Arity::One => {
-                    Column::Dense(Dense::open(bytes, &path, slots, dense.dim)?)
-                }
-                _ => {
-                    let multi = dense.map(|dense| dense.metric);
-                    open_others(bytes, &path, slots, multi)?
-                }
-            };
-            vectors.insert(name.clone(), column);
+            vectors.insert(name.clone(), Column::open((bytes, &path), slots, dense)?);
         }
         Ok(Self { files: files.clone(), table, vectors })
     }
@@ -176,64 +156,19 @@ impl Sealed {
 
     /// What each vector is indexed by, and how many rows have it.
     pub(crate) fn indexes(&self) -> impl Iterator<Item = (&str, String, usize)> {
-        self.vectors.iter().map(|(name, column)| match column {
-            Column::Dense(dense) => (name.as_str(), dense.spec(), dense.slots().count()),
-            Column::Others { slots, .. } => (name.as_str(), "flat".to_owned(), slots.count()),
-        })
+        self.vectors.iter().map(|(name, of)| (name.as_str(), of.spec(), of.slots().count()))
     }
 
-    pub(crate) fn has_vector(&self, name: &str, row: Row) -> bool {
-        self.vectors.get(name).is_some_and(|column| column.slots().slot(row).is_some())
-    }
-
-    pub(crate) fn vector(&self, name: &str, row: Row) -> Result<Option<Vector>, DamageError> {
-        match self.vectors.get(name) {
-            None => Ok(None),
-            Some(Column::Dense(dense)) => Ok(dense.vector(row)?.map(Vector::Dense)),
-            Some(Column::Others { slots, blobs, .. }) => match slots.slot(row) {
-                None => Ok(None),
-                Some(slot) => other(blobs, slot, slots.count()).map(Some),
-            },
-        }
-    }
-
-    pub(crate) fn nearest(
-        &self,
-        name: &str,
-        query: &Vector,
-        wanted: &Wanted<'_>,
-    ) -> Result<Vec<(Row, f32)>, DamageError> {
-        match (self.vectors.get(name), query) {
-            (Some(Column::Dense(dense)), Vector::Dense(query)) => dense.nearest(query, wanted),
-            (Some(Column::Others { slots, blobs, multi }), query) => {
-                let slotted = slots.allowed(wanted.allowed);
-                let allowed = slotted.as_ref().or(wanted.allowed);
-                let hits = others_nearest((blobs, slots, *multi), query, wanted.k, allowed)?;
-                Ok(hits.into_iter().map(|(slot, far)| (slots.row(slot), far)).collect())
-            }
-            _ => Ok(Vec::new()),
-        }
+    /// One of the vectors.
+    pub(crate) fn column(&self, name: &str) -> Option<&Column> {
+        self.vectors.get(name)
     }
 
     /// Holds every file against its checksums. O(bytes).
     pub(crate) fn verify(&self) -> Result<(), OpenError> {
         self.table.verify()?;
-        for column in self.vectors.values() {
-            match column {
-                Column::Dense(dense) => dense.verify()?,
-                Column::Others { blobs, .. } => blobs.verify()?,
-            }
-        }
+        self.vectors.values().try_for_each(Column::verify)?;
         Ok(())
-    }
-}
-
-impl Column {
-    fn slots(&self) -> &Slots {
-        match self {
-            Self::Dense(dense) => dense.slots(),
-            Self::Others { slots, .. } => slots,
-        }
     }
 }
 
@@ -243,22 +178,9 @@ fn write_vector(
     entries: &[Entry],
     config: &Config,
 ) -> Result<VectorFiles, OpenError> {
-    let vectors = || entries.iter().filter_map(|entry| entry.vectors.get(name));
-    let one = config.dense.get(name).is_some_and(|dense| dense.multi == Arity::One);
-    let bytes = if one {
-        let mut data = Vec::new();
-        for vector in vectors() {
-            if let Vector::Dense(values) = vector {
-                data.extend_from_slice(values);
-            }
-        }
-        Dense::encode(config, name, &data, site.threads)
-            .map_err(|problem| OpenError::Index { name: name.to_owned(), problem })?
-    } else {
-        let all: Vec<&Vector> = vectors().collect();
-        let blobs = blobs(all.len(), |at, out| codec::put_vector(out, all[at]));
-        strip::encode(&OTHERS, &[("vectors", blobs)])
-    };
+    let vectors = entries.iter().filter_map(|entry| entry.vectors.get(name));
+    let bytes = Column::encode(config, name, vectors, site.threads)
+        .map_err(|problem| OpenError::Index { name: name.to_owned(), problem })?;
     let data = FileRef::publish(site.dir, site.folder, &bytes)?;
     let slots = match slots {
         Slots::All(_) => None,
@@ -283,61 +205,4 @@ fn read_slots(site: &Site<'_>, file: &FileRef, rows: usize) -> Result<Slots, Ope
         return Err(OpenError::Corrupt { path, offset: 0, what });
     }
     Ok(Slots::Some(of, rows))
-}
-
-fn open_others(
-    bytes: Bytes,
-    path: &std::path::Path,
-    slots: Slots,
-    multi: Option<kvant_index::Metric>,
-) -> Result<Column, OpenError> {
-    let mut strips = strip::open(bytes, path, &OTHERS, &["vectors"])?;
-    let table = (slots.count() + 1) * 8;
-    match strips.pop().filter(|blobs| blobs.len() >= table) {
-        Some(blobs) => Ok(Column::Others { slots, blobs, multi }),
-        None => {
-            let what = "fewer vectors than the segment has rows".to_owned();
-            Err(OpenError::Corrupt { path: path.to_owned(), offset: 0, what })
-        }
-    }
-}
-
-/// The vector in a slot.
-fn other(blobs: &Strip, slot: Row, count: usize) -> Result<Vector, DamageError> {
-    let (at, table) = (slot.position(), (count + 1) * 8);
-    let (start, end) = (blobs.u64(at)? as usize, blobs.u64(at + 1)? as usize);
-    if start > end || end > blobs.len() - table {
-        return Err(blobs.damaged(at * 8));
-    }
-    let mut reader = Reader::new(blobs.read(table + start..table + end)?);
-    let vector = codec::vector(&mut reader).filter(|_| reader.left() == 0);
-    vector.ok_or_else(|| blobs.damaged(table + start))
-}
-
-/// Every allowed slot is measured.
-fn others_nearest(
-    (blobs, slots, metric): (&Strip, &Slots, Option<kvant_index::Metric>),
-    query: &Vector,
-    k: usize,
-    allowed: Option<&Bitmap>,
-) -> Result<Vec<(Row, f32)>, DamageError> {
-    let every = (0..slots.count() as u32).map(Row);
-    let wanted: Vec<Row> =
-        every.filter(|slot| allowed.is_none_or(|allowed| allowed.contains(*slot))).collect();
-    let mut vectors = Vec::with_capacity(wanted.len());
-    for slot in &wanted {
-        vectors.push(other(blobs, *slot, slots.count())?);
-    }
-    let hits = match (query, metric) {
-        (Vector::Sparse(query), None) => {
-            let sparse: Vec<Sparse> = vectors.into_iter().filter_map(super::chunk::as_sparse).collect();
-            sparse_nearest(&sparse, query, k, None)
-        }
-        (Vector::Multi(query), Some(metric)) => {
-            let multi: Vec<_> = vectors.into_iter().filter_map(super::chunk::as_multi).collect();
-            super::chunk::multi_nearest(&multi, (query, metric), k, None)
-        }
-        _ => Vec::new(),
-    };
-    Ok(hits.into_iter().map(|(at, far)| (wanted[at.position()], far)).collect())
 }

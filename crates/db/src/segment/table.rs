@@ -221,7 +221,7 @@ pub(crate) fn blobs(rows: usize, mut put: impl FnMut(usize, &mut Vec<u8>)) -> Ve
 }
 
 /// The same on every machine and for good: it is in files.
-fn hash(id: &PointId) -> u64 {
+pub(crate) fn hash(id: &PointId) -> u64 {
     let mix = |x: u64| {
         let x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         let x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);

@@ -82,7 +82,7 @@ impl MultiStored {
     ///
     /// # Errors
     /// [`StoredError`], naming the file and the remedy.
-    pub fn multi(&self) -> Result<Multi<'_, Bytes>, StoredError> {
+    pub fn multi(&self) -> Result<Multi<'static, Bytes>, StoredError> {
         Ok(Multi { index: self.stored.index()?, starts: Arc::clone(&self.starts) })
     }
 
