@@ -125,15 +125,24 @@ impl Path {
     }
 
     /// Whether the places of `self` and `other` may lie within one another, so that a change at one
-    /// may be seen at the other. `a[0]` and `a[]` may; so may `a.b` and `a[]`, of which only one
-    /// can exist, but a change at one removes the other.
+    /// may be seen at the other. `a[0]` and `a[]` may; so may `a.b` and `a[].c`, of which only
+    /// one can exist, but making one removes the other.
     pub fn overlaps(&self, other: &Self) -> bool {
-        let may = |a: &Step, b: &Step| match (a, b) {
-            (Step::Key(a), Step::Key(b)) => a == b,
-            (Step::Index(a), Step::Index(b)) => a == b,
-            _ => true,
-        };
-        self.first == other.first && self.rest.iter().zip(&other.rest).all(|(a, b)| may(a, b))
+        if self.first != other.first {
+            return false;
+        }
+        for pair in self.rest.iter().zip(&other.rest) {
+            match pair {
+                (Step::Key(a), Step::Key(b)) if a == b => {}
+                (Step::Index(a), Step::Index(b)) if a == b => {}
+                (Step::Index(_) | Step::Every, Step::Every) | (Step::Every, Step::Index(_)) => {}
+                (Step::Key(_), Step::Key(_)) | (Step::Index(_), Step::Index(_)) => return false,
+                // What one makes an object of the other makes an array of.
+                (Step::Key(_), Step::Index(_) | Step::Every)
+                | (Step::Index(_) | Step::Every, Step::Key(_)) => return true,
+            }
+        }
+        true
     }
 }
 

@@ -146,6 +146,21 @@ impl<'a> Object<'a> {
         Ok(Self { at, map })
     }
 
+    /// Whether a key is there and not `null`.
+    pub(crate) fn has(&self, key: &str) -> bool {
+        self.map.get(key).is_some_and(|value| !value.is_null())
+    }
+
+    /// Whether a key is there, `null` or not.
+    pub(crate) fn holds(&self, key: &str) -> bool {
+        self.map.contains_key(key)
+    }
+
+    /// Whether nothing is left.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.map.is_empty()
+    }
+
     /// The value of a key that may be left out or be `null`.
     pub(crate) fn take(&mut self, key: &str) -> Option<Value> {
         self.map.remove(key).filter(|value| !value.is_null())

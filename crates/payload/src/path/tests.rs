@@ -7,7 +7,8 @@ fn path(text: &str) -> Path {
 }
 
 fn map(value: Value) -> Map<String, Value> {
-    value.as_object().unwrap().clone()
+    let Value::Object(map) = value else { panic!("{value}") };
+    map
 }
 
 #[test]
@@ -53,13 +54,10 @@ fn what_is_no_path_says_where() {
         ("\"a\"b", 3, "'.', '['"),
         ("ä ö", 2, "'.', '['"),
     ] {
-        match text.parse::<Path>().unwrap_err() {
-            PathError::Form { at: got, expected: what, .. } => {
-                assert_eq!(got, at, "{text}");
-                assert!(what.contains(expected), "{text}: {what}");
-            }
-            other => panic!("{text}: {other}"),
-        }
+        let error = text.parse::<Path>().unwrap_err();
+        let PathError::Form { at: got, expected: what, .. } = error else { panic!("{error}") };
+        assert_eq!(got, at, "{text}");
+        assert!(what.contains(expected), "{text}: {what}");
     }
     assert_eq!("".parse::<Path>(), Err(PathError::Empty));
     let error = serde_json::from_str::<Path>("\"a..b\"").unwrap_err().to_string();
@@ -188,6 +186,7 @@ fn overlaps_and_parts() {
         ("a[0].x", "a[].x", true),
         ("a[0].x", "a[].y", false),
         ("a.b", "a[]", true),
+        ("a.b.c", "a[].d", true),
     ] {
         assert_eq!(path(a).overlaps(&path(b)), expected, "{a} {b}");
         assert_eq!(path(b).overlaps(&path(a)), expected, "{b} {a}");

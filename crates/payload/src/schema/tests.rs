@@ -193,11 +193,11 @@ proptest! {
         place in prop::option::of(0..3usize),
         short: bool,
     ) {
-        let params = match KINDS[kind].1.params() {
-            FieldParams::Text(_) => FieldParams::Text(text),
-            FieldParams::Keyword { .. } => FieldParams::Keyword { prefix: tenant },
-            FieldParams::Integer { .. } => FieldParams::Integer { lookup: tenant, range: None },
-            other => other,
+        let params = match KINDS[kind].0 {
+            "text" => FieldParams::Text(text),
+            "keyword" => FieldParams::Keyword { prefix: tenant },
+            "integer" => FieldParams::Integer { lookup: tenant, range: None },
+            _ => KINDS[kind].1.params(),
         };
         let placement = Placement {
             on_disk,
