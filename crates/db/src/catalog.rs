@@ -57,9 +57,8 @@ impl Catalog for FileCatalog {
         let name = Name::numbered(FOLDER, number);
         let path = self.dir.place().join(name.as_str());
         let frame = Frame::open(self.dir.read(&name)?, &path, &KIND)?;
-        let listing = serde_json::from_slice(&frame.section("listing")?).map_err(|error| {
-            OpenError::Corrupt { path, offset: 0, what: error.to_string() }
-        })?;
+        let listing = serde_json::from_slice(&frame.section("listing")?)
+            .map_err(|error| OpenError::Corrupt { path, offset: 0, what: error.to_string() })?;
         Ok((number, listing))
     }
 

@@ -2,13 +2,12 @@
 
 pub(crate) mod codec;
 
-use kvant_payload::{FieldSchema, Filter, Path, PointId};
+use kvant_payload::{FieldSchema, Filter, Path, PayloadError, PointId, check_payload};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::config::{Code, Dense, Graph, Optimizer, SparseField};
 use crate::limits::BATCH_POINTS_MAX;
-use crate::payload::{self, Refusal};
 use crate::{Config, Only, Point, Selector, Vectors, WriteError};
 
 /// One change. What it does is a function of the collection before it and of its place in the log,
@@ -127,19 +126,21 @@ impl Change {
     /// vectors fit `config`, which it brings into the form they are kept in.
     pub(crate) fn prepare(&mut self, config: &Config) -> Result<(), WriteError> {
         match self {
-            Self::Upsert { points, .. } => {
+            Self::Upsert { points, condition, .. } => {
                 check_count(points.len())?;
+                condition.as_ref().map_or(Ok(()), Filter::check)?;
                 for point in &mut *points {
                     canonical(&mut point.id)?;
                     let Point { id, vectors, payload, .. } = point;
                     config.prepare(vectors).map_err(|cause| WriteError::of(id, cause))?;
-                    payload::check(payload).map_err(|refusal| refuse(Some(id), &refusal))?;
+                    check_payload(payload).map_err(|cause| refuse(Some(id), cause))?;
                 }
                 last_of_each(points);
                 Ok(())
             }
-            Self::SetVectors { points, .. } => {
+            Self::SetVectors { points, condition } => {
                 check_count(points.len())?;
+                condition.as_ref().map_or(Ok(()), Filter::check)?;
                 for (id, vectors) in &mut *points {
                     canonical(id)?;
                     config.prepare(vectors).map_err(|cause| WriteError::of(id, cause))?;
@@ -160,17 +161,18 @@ impl Edit {
             | Self::DeleteKeys { of, .. }
             | Self::DeleteVectors { of, .. }
             | Self::SetPayload { of, .. }
-            | Self::ReplacePayload { of, .. } => {
-                if let Selector::Ids(ids) = of {
+            | Self::ReplacePayload { of, .. } => match of {
+                Selector::Ids(ids) => {
                     check_count(ids.len())?;
                     ids.iter_mut().try_for_each(canonical)?;
                 }
-            }
+                Selector::Filter(filter) => filter.check()?,
+            },
             Self::SetField { .. } | Self::DropField { .. } | Self::Alter(_) | Self::Expire => {}
         }
         match self {
             Self::SetPayload { payload, .. } | Self::ReplacePayload { payload, .. } => {
-                payload::check(payload).map_err(|refusal| refuse(None, &refusal))
+                check_payload(payload).map_err(|cause| refuse(None, cause))
             }
             Self::DeleteVectors { names, .. } => {
                 let known = |name: &&String| {
@@ -258,8 +260,8 @@ fn check_count(got: usize) -> Result<(), WriteError> {
     Ok(())
 }
 
-fn refuse(id: Option<&PointId>, refusal: &Refusal) -> WriteError {
-    WriteError::Payload { id: id.cloned(), problem: refusal.to_string() }
+fn refuse(id: Option<&PointId>, cause: PayloadError) -> WriteError {
+    WriteError::Payload { id: id.cloned(), cause }
 }
 
 #[cfg(test)]

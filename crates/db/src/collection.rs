@@ -18,9 +18,7 @@ use crate::journal::{Journal, Record, Stamp};
 use crate::manifest::{self, Listed, Manifest};
 use crate::segment::sealed::{Sealed, Site};
 use crate::state::{Outcome, Part, State};
-use crate::{
-    Config, Found, Info, OpenError, SearchError, SegmentInfo, Tuning, WriteError,
-};
+use crate::{Config, Found, Info, OpenError, SearchError, SegmentInfo, Tuning, WriteError};
 
 /// The points of one name in a [`Database`](crate::Database): written durably, batch by batch, and
 /// searched.

@@ -417,4 +417,3 @@ fn check_name(name: &str) -> Result<(), CatalogError> {
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
-

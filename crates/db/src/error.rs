@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use kvant_index::StoredError;
-use kvant_payload::{IdError, PointId};
+use kvant_payload::{IdError, PayloadError, PointId, ShapeError};
 use kvant_storage::frame::{FrameError, SaveError};
 use kvant_storage::{CreateError, LockError, ReadError};
 
@@ -185,13 +185,16 @@ pub enum WriteError {
     #[error(transparent)]
     Id(#[from] IdError),
     /// A payload beyond its limits.
-    #[error("{}payload {problem}", id.as_ref().map(|id| format!("point {id}: ")).unwrap_or_default())]
+    #[error("{}{cause}", id.as_ref().map(|id| format!("point {id}: ")).unwrap_or_default())]
     Payload {
         /// The point, where there is one.
         id: Option<PointId>,
         /// Which limit, and how far beyond.
-        problem: String,
+        cause: PayloadError,
     },
+    /// A filter beyond its limits.
+    #[error(transparent)]
+    Filter(#[from] ShapeError),
     /// A batch beyond its limits.
     #[error("batch of {got} {unit}, at most {max} are allowed; split it")]
     Batch {
@@ -245,6 +248,9 @@ pub enum SearchError {
         /// How many were asked for.
         got: usize,
     },
+    /// A filter beyond its limits.
+    #[error("query: {0}")]
+    Filter(#[from] ShapeError),
     /// A query that lacks something.
     #[error("query: needs {0}")]
     Question(&'static str),

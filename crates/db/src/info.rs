@@ -54,7 +54,8 @@ impl SegmentInfo {
                 Self { sealed: false, points, dead, bytes, vectors: Vec::new() }
             }
             Store::Sealed(sealed) => {
-                let vectors = sealed.indexes().map(|(name, spec, rows)| (name.to_owned(), spec, rows));
+                let vectors =
+                    sealed.indexes().map(|(name, spec, rows)| (name.to_owned(), spec, rows));
                 let (vectors, bytes) = (vectors.collect(), sealed.files().size_bytes());
                 Self { sealed: true, points, dead, bytes, vectors }
             }

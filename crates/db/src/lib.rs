@@ -22,7 +22,6 @@ mod info;
 mod journal;
 pub mod limits;
 mod manifest;
-mod payload;
 mod point;
 mod query;
 mod segment;
@@ -42,11 +41,14 @@ pub use error::{CatalogError, DamageError, LogError, OpenError, SearchError, Wri
 pub use info::{Info, SegmentInfo};
 pub use journal::{Journal, Stamp};
 pub use kvant_index::{Effort, Metric, Sparse};
-pub use kvant_payload::{FieldSchema, Filter, IdError, Path, PointId};
+pub use kvant_payload::{
+    Condition, FieldSchema, Filter, IdError, Path, PayloadError, PointId, ShapeError,
+};
 pub use point::{Found, Only, Point, Selector};
 pub use query::{
-    Decay, Direction, Diversity, Expression, Facet, FacetValue, Group, Groups, Input, Lookup, Matrix,
-    MatrixRow, OrderBy, Payloads, Query, Scored, Search, Start, Strategy, Variable, Wish, With,
+    Decay, Direction, Diversity, Expression, Facet, FacetValue, Group, Groups, Input, Lookup,
+    Matrix, MatrixRow, OrderBy, Payloads, Query, Scored, Search, Start, Strategy, Variable, Wish,
+    With,
 };
 pub use state::Outcome;
 pub use vector::{Multi, Vector, VectorError, Vectors};

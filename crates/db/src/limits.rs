@@ -14,11 +14,6 @@ pub const NAME_SIZE_MAX: usize = 255;
 pub const FIELDS_MAX: usize = 1024;
 /// Most collections of a data directory.
 pub const COLLECTIONS_MAX: usize = 100_000;
-/// Most bytes of one payload as JSON.
-pub const PAYLOAD_SIZE_MAX: usize = 1 << 20;
-/// Deepest nesting of a payload: half of what the JSON reader takes, so all that was written is
-/// readable.
-pub const PAYLOAD_DEPTH_MAX: usize = 64;
 /// Most points, or identifiers, of one batch.
 pub const BATCH_POINTS_MAX: usize = 100_000;
 /// Most bytes of one change in the log; also bounds what reading a damaged log may allocate.
@@ -29,18 +24,8 @@ pub(crate) const FRAME_SIZE_MAX: usize = RECORD_SIZE_MAX + (1 << 20);
 pub const K_MAX: usize = 10_000;
 /// Most questions asked first by one, and how deep they may go.
 pub const PREFETCH_MAX: usize = 64;
-/// Most conditions of one filter.
-pub const CONDITIONS_MAX: usize = 256;
-/// Most bytes of the key of a condition.
-pub const KEY_SIZE_MAX: usize = 1024;
-/// Most bytes of a name in [`crate::Settings`] (model, fields).
-pub const SETTING_SIZE_MAX: usize = 4096;
 /// Most segments of a collection.
 pub const SEGMENTS_MAX: usize = 65_536;
-/// Most points that compaction puts into one segment.
-pub const SEGMENT_POINTS_MAX: usize = 1 << 20;
-/// Most bytes of vectors that compaction puts into one segment.
-pub const SEGMENT_VECTORS_SIZE_MAX: usize = 1 << 30;
 /// Most rows of a collection, deleted ones that still take space included.
 pub const ROWS_MAX: usize = 1 << 30;
 /// Most bytes of a name as segments hold it.

@@ -192,7 +192,9 @@ impl Store {
     ) -> Result<Vec<(Row, f32)>, DamageError> {
         let indexed = match self {
             Self::Chunk(_) => None,
-            Self::Sealed(sealed) => sealed.column(name).and_then(|of| of.examples(examples, wanted)),
+            Self::Sealed(sealed) => {
+                sealed.column(name).and_then(|of| of.examples(examples, wanted))
+            }
         };
         indexed.unwrap_or_else(|| self.measured(name, examples, wanted))
     }

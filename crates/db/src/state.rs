@@ -4,8 +4,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use kvant_index::{Bitmap, Examples, Row};
-use kvant_payload::{FieldSchema, Filter, Path, PointId, edit};
-use serde_json::{Map, Value};
+use kvant_payload::{Compiled, FieldSchema, Filter, Path, PointId};
+
+use kvant_payload::Edit as PayloadEdit;
 
 use crate::change::{Alteration, Change, Edit};
 use crate::journal::Stamp;
@@ -186,6 +187,11 @@ impl State {
     }
 }
 
+/// A filter made ready; of one beyond the limits, which the door refused, nothing passes.
+fn ready(filter: &Filter) -> Option<Compiled> {
+    filter.compile().ok()
+}
+
 /// A state being made of another one.
 struct Writing {
     state: State,
@@ -226,9 +232,8 @@ impl Writing {
     /// Where a point is that this change has not touched.
     fn find(&self, id: &PointId) -> Result<Option<(usize, Row)>, DamageError> {
         let found = self.state.find(id)?;
-        let gone = |(at, row): &(usize, Row)| {
-            self.dead.get(at).is_some_and(|live| !live.contains(*row))
-        };
+        let gone =
+            |(at, row): &(usize, Row)| self.dead.get(at).is_some_and(|live| !live.contains(*row));
         Ok(found.filter(|place| !gone(place)))
     }
 
@@ -238,14 +243,15 @@ impl Writing {
         only: Only,
         condition: Option<&Filter>,
     ) -> Result<(), DamageError> {
-        let condition = condition.map(Filter::prepared);
+        let condition = condition.map(ready);
         for Point { id, vectors, payload, ttl } in points {
             let place = self.find(&id)?;
             let wanted = match (only, place) {
                 (Only::New, Some(_)) | (Only::Old, None) => false,
                 (Only::All | Only::New, None) => true,
                 (Only::All | Only::Old, Some(place)) => match &condition {
-                    Some(condition) => self.passes(place, condition)?,
+                    Some(Some(condition)) => self.passes(place, condition)?,
+                    Some(None) => false,
                     None => true,
                 },
             };
@@ -256,7 +262,8 @@ impl Writing {
                 self.bury(place);
             }
             let ttl = ttl.or(self.state.config.ttl);
-            let expires = ttl.map_or(0, |s| self.stamp.time.saturating_add(s.saturating_mul(MICROS)));
+            let expires =
+                ttl.map_or(0, |s| self.stamp.time.saturating_add(s.saturating_mul(MICROS)));
             let vectors = self.fitting(vectors);
             let (version, payload) = (self.stamp.seq, Arc::new(payload));
             self.fresh.push(Entry { id, version, expires, payload, vectors });
@@ -271,11 +278,7 @@ impl Writing {
         vectors.into_iter().filter(|(name, vector)| config.fits(name, vector).is_ok()).collect()
     }
 
-    fn passes(
-        &self,
-        (at, row): (usize, Row),
-        filter: &kvant_payload::Prepared,
-    ) -> Result<bool, DamageError> {
+    fn passes(&self, (at, row): (usize, Row), filter: &Compiled) -> Result<bool, DamageError> {
         crate::subject::passes(&self.state.parts[at], row, filter)
     }
 
@@ -286,10 +289,11 @@ impl Writing {
         condition: Option<&Filter>,
     ) -> Result<(), DamageError> {
         let Some(place) = self.find(id)? else { return Ok(()) };
-        if let Some(condition) = condition
-            && !self.passes(place, &condition.prepared())?
-        {
-            return Ok(());
+        if let Some(condition) = condition {
+            match ready(condition) {
+                Some(condition) if self.passes(place, &condition)? => {}
+                _ => return Ok(()),
+            }
         }
         let vectors = self.fitting(vectors);
         self.rewrite(place, |entry| entry.vectors.extend(vectors))
@@ -324,8 +328,8 @@ impl Writing {
                 Ok(places)
             }
             Selector::Filter(filter) => {
-                let filter = filter.prepared();
                 let mut places = Vec::new();
+                let Some(filter) = ready(filter) else { return Ok(places) };
                 for (at, part) in self.state.parts.iter().enumerate() {
                     let rows = crate::subject::passing(part, &filter)?;
                     places.extend(rows.iter().map(|row| (at, row)));
@@ -350,15 +354,15 @@ impl Writing {
                 }
             }
             Edit::SetPayload { payload, at, of } => {
-                self.payloads(&of, |object| edit::set(object, at.as_ref(), &payload))?;
+                self.payloads(&of, &PayloadEdit::Merge { key: at, payload })?;
             }
             Edit::ReplacePayload { payload, of } => {
-                self.payloads(&of, |object| object.clone_from(&payload))?;
+                self.payloads(&of, &PayloadEdit::Overwrite(payload))?;
             }
             Edit::DeleteKeys { keys, of } => {
-                self.payloads(&of, |object| edit::delete(object, &keys))?;
+                self.payloads(&of, &PayloadEdit::Remove(keys))?;
             }
-            Edit::ClearPayload(of) => self.payloads(&of, Map::clear)?,
+            Edit::ClearPayload(of) => self.payloads(&of, &PayloadEdit::Clear)?,
             Edit::SetField { path, schema } => {
                 Arc::make_mut(&mut self.state.fields).insert(path, schema);
             }
@@ -380,17 +384,11 @@ impl Writing {
         }
     }
 
-    fn payloads(
-        &mut self,
-        of: &Selector,
-        change: impl Fn(&mut Map<String, Value>),
-    ) -> Result<(), DamageError> {
+    fn payloads(&mut self, of: &Selector, change: &PayloadEdit) -> Result<(), DamageError> {
         for place in self.meant(of)? {
             self.rewrite(place, |entry| {
-                let mut payload = Map::clone(&entry.payload);
-                change(&mut payload);
-                // What outgrows the limits stays as it was: the door said so before.
-                if crate::payload::check(&payload).is_ok() {
+                // What outgrows the limits stays as it was.
+                if let Ok(payload) = change.apply(&entry.payload) {
                     entry.payload = Arc::new(payload);
                 }
             })?;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use kvant_index::{Bitmap, Row};
-use kvant_payload::{PointId, Prepared, Subject};
+use kvant_payload::{Compiled, PointId, Subject};
 use serde_json::{Map, Value};
 
 use crate::DamageError;
@@ -31,13 +31,14 @@ impl Subject for Seen<'_> {
 }
 
 /// Whether a row passes.
-pub(crate) fn passes(part: &Part, row: Row, filter: &Prepared) -> Result<bool, DamageError> {
-    let (id, payload) = (part.store.id(row)?, part.store.payload(row)?);
+pub(crate) fn passes(part: &Part, row: Row, filter: &Compiled) -> Result<bool, DamageError> {
+    let id = part.store.id(row)?;
+    let payload = if filter.reads_payload() { part.store.payload(row)? } else { Arc::default() };
     Ok(filter.matches(&Seen { part, row, id, payload }))
 }
 
 /// The live rows of a part that pass.
-pub(crate) fn passing(part: &Part, filter: &Prepared) -> Result<Bitmap, DamageError> {
+pub(crate) fn passing(part: &Part, filter: &Compiled) -> Result<Bitmap, DamageError> {
     let mut passing = Bitmap::new(part.live.len());
     for row in part.live.iter() {
         if passes(part, row, filter)? {

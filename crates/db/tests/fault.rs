@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use kvant_db::{
     CatalogError, Change, Collection, Config, Database, Dense, Edit, Metric, OpenError, Optimizing,
-    Point, PointId, Selector, Tuning, Vector, Vectors, WriteError,
+    Point, PointId, Search, Selector, Tuning, Vector, Vectors, With, WriteError,
 };
 use kvant_storage::{Dir, Fault, FaultDir, MemDir};
 use kvant_testkit::Random;
@@ -42,7 +42,9 @@ fn script() -> Vec<Op> {
             Op::Change(Change::Edit(Edit::SetPayload { payload, at: None, of }))
         }
         _ => Op::Change(Change::upsert(
-            (0..=random.below(5)).map(|_| point(id(&mut random), &random.normals(DIM), at)).collect(),
+            (0..=random.below(5))
+                .map(|_| point(id(&mut random), &random.normals(DIM), at))
+                .collect(),
         )),
     };
     (0..100).map(op).collect()
@@ -157,14 +159,13 @@ fn the_script_runs_and_seals_and_merges() {
     let info = c.info();
     assert!(info.segments.iter().any(|segment| segment.sealed), "{info:?}");
     // All of it searches as a plain scan does.
-    let query = kvant_db::Near {
-        using: String::new(),
-        vector: Vector::Dense(vec![0.1, -0.2]),
-        k: 5,
-        filter: None,
+    c.verify().unwrap();
+    let query = Search {
+        limit: 5,
         effort: kvant_db::Effort::Exact,
+        ..Search::nearest("", Vector::Dense(vec![0.1, -0.2]))
     };
-    let found = c.nearest(&query).unwrap();
+    let found = c.search(&query, &With::default()).unwrap();
     let mut expected: Vec<(f32, PointId)> = left
         .sure
         .iter()

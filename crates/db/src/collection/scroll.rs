@@ -23,7 +23,7 @@ impl Collection {
         filter: Option<&Filter>,
     ) -> Result<(Vec<Found>, Option<PointId>), SearchError> {
         let state = self.state();
-        let filter = filter.map(Filter::prepared);
+        let filter = filter.map(Filter::compile).transpose()?;
         let mut found = Vec::new();
         let mut walk = Walk::new(&state, from)?;
         while let Some((id, at, row)) = walk.next()? {

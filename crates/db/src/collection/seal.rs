@@ -44,7 +44,7 @@ impl Collection {
     pub fn compact(&self) -> Result<(), WriteError> {
         let _one = lock(&self.optimizing);
         self.seal()?;
-        for group in self.groups() {
+        for group in self.merges() {
             self.merge(&group)?;
         }
         Ok(())
@@ -65,6 +65,15 @@ impl Collection {
             Some(group) => Ok(self.merge(&group).map(|()| true)?),
             None => Ok(false),
         }
+    }
+
+    /// Holds every file against its checksums. O(bytes).
+    ///
+    /// # Errors
+    /// [`OpenError::Damage`] with the first place that is not what was written.
+    pub fn verify(&self) -> Result<(), OpenError> {
+        let segments = lock(&self.published).segments.clone();
+        segments.iter().try_for_each(|segment| segment.verify())
     }
 
     fn is_seal_due(&self) -> bool {
@@ -236,7 +245,7 @@ impl Collection {
 
     /// All segments, in groups that fit one each. One with nothing to give back is left out. The
     /// last come first, so that places stay what they are: what is made goes to the end.
-    fn groups(&self) -> Vec<Vec<usize>> {
+    fn merges(&self) -> Vec<Vec<usize>> {
         let (counts, limit) = (self.live_counts(), rows_max(&self.config()));
         let mut groups: Vec<Vec<usize>> = Vec::new();
         let mut filled = 0;

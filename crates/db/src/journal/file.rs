@@ -82,10 +82,7 @@ struct Head {
 
 impl FileJournal {
     /// The log of `dir` and the records in it, or a new one.
-    pub(crate) fn open(
-        dir: Arc<dyn Dir>,
-        clock: Clock,
-    ) -> Result<(Self, Vec<Record>), OpenError> {
+    pub(crate) fn open(dir: Arc<dyn Dir>, clock: Clock) -> Result<(Self, Vec<Record>), OpenError> {
         let heads = numbers(&*dir, HEADS)?;
         let Some(number) = heads.into_iter().max() else {
             let salt = RandomState::new().build_hasher().finish();
@@ -93,8 +90,11 @@ impl FileJournal {
         };
         let name = Name::numbered(HEADS, number);
         let path = dir.place().join(name.as_str());
-        let corrupt =
-            |what: &str| OpenError::Corrupt { path: path.clone(), offset: 0, what: what.to_owned() };
+        let corrupt = |what: &str| OpenError::Corrupt {
+            path: path.clone(),
+            offset: 0,
+            what: what.to_owned(),
+        };
         let opened = Frame::open(dir.read(&name)?, &path, &KIND)?;
         let head: Head = serde_json::from_slice(&opened.section("files")?)
             .map_err(|error| corrupt(&error.to_string()))?;

@@ -37,8 +37,7 @@ pub(crate) fn changed<T>(
 /// The score of a vector by examples.
 pub(crate) fn score(metric: Metric, examples: &Examples<Vector>, vector: &Vector) -> f32 {
     let of = examples.vectors();
-    let near: Vec<f32> =
-        of.iter().map(|example| similarity(metric, example, vector)).collect();
+    let near: Vec<f32> = of.iter().map(|example| similarity(metric, example, vector)).collect();
     examples.score(|at| near[at])
 }
 
@@ -117,8 +116,11 @@ impl State {
             hits.extend(found.into_iter().map(|(row, distance)| (part, row, distance)));
         }
         self.sort(&mut hits, wanted)?;
-        let placed = |(part, row, distance): (usize, Row, f32)| {
-            Placed { part, row, score: 0.0 - distance, order: None }
+        let placed = |(part, row, distance): (usize, Row, f32)| Placed {
+            part,
+            row,
+            score: 0.0 - distance,
+            order: None,
         };
         Ok(hits.into_iter().map(placed).collect())
     }

@@ -39,7 +39,10 @@ impl Collection {
         for (part, rows) in candidates.parts.iter().enumerate() {
             for row in rows.iter().flat_map(|rows| rows.iter()) {
                 let payload = state.parts[part].store.payload(row)?;
-                let values: HashSet<&Value> = facet.path.values(&payload).flat_map(elements)
+                let values: HashSet<&Value> = facet
+                    .path
+                    .values(&payload)
+                    .flat_map(elements)
                     .filter(|value| {
                         value.is_string() || value.is_i64() || value.is_u64() || value.is_boolean()
                     })

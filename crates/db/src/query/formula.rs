@@ -130,8 +130,11 @@ impl State {
         }
         let all = hits.len();
         self.sort(&mut hits, all)?;
-        let placed = |(part, row, distance): (usize, Row, f32)| {
-            Placed { part, row, score: 0.0 - distance, order: None }
+        let placed = |(part, row, distance): (usize, Row, f32)| Placed {
+            part,
+            row,
+            score: 0.0 - distance,
+            order: None,
         };
         Ok(hits.into_iter().map(placed).collect())
     }
@@ -145,7 +148,7 @@ impl Seen<'_> {
             Expression::Variable(variable) => self.variable(variable),
             Expression::Condition(filter) => {
                 let part = &self.state.parts[self.at.0];
-                f64::from(u8::from(passes(part, self.at.1, &filter.prepared())?))
+                f64::from(u8::from(passes(part, self.at.1, &filter.compile()?)?))
             }
             Expression::Distance { origin, to } => {
                 let found = self.found(to).and_then(|value| GeoPoint::from_value(&value));

@@ -31,8 +31,11 @@ impl State {
             fused.into_iter().map(|((part, row), score)| (part, row, 0.0 - score)).collect();
         let all = hits.len();
         self.sort(&mut hits, all)?;
-        let placed = |(part, row, distance): (usize, Row, f32)| {
-            Placed { part, row, score: 0.0 - distance, order: None }
+        let placed = |(part, row, distance): (usize, Row, f32)| Placed {
+            part,
+            row,
+            score: 0.0 - distance,
+            order: None,
         };
         Ok(hits.into_iter().map(placed).collect())
     }

@@ -52,7 +52,8 @@ impl Collection {
             let mut groups: Vec<(Value, Vec<_>)> = Vec::new();
             for at in placed {
                 let payload = state.parts[at.part].store.payload(at.row)?;
-                let mut values: Vec<&Value> = wanted.by.values(&payload).flat_map(elements).collect();
+                let mut values: Vec<&Value> =
+                    wanted.by.values(&payload).flat_map(elements).collect();
                 values.retain(|value| value.is_string() || value.is_i64() || value.is_u64());
                 for value in values {
                     match groups.iter_mut().find(|(of, _)| of == value) {

@@ -1,7 +1,7 @@
 //! Who is near whom among some points.
 
 use kvant_index::Effort;
-use kvant_payload::{Filter, PointId};
+use kvant_payload::{Condition, Filter, PointId};
 
 use super::run::Placed;
 use super::{Input, Query, Search};
@@ -51,15 +51,15 @@ impl Collection {
             let search = Search {
                 query: Some(query),
                 using: matrix.using.clone(),
-                filter: Some(Filter::ids(ids.clone())),
+                filter: Some(Filter::of(Condition::HasId(ids.clone()))),
                 effort: Effort::Exact,
                 limit: matrix.limit,
                 ..Search::default()
             };
             let found = state.run(&search)?;
-            let near = found.into_iter().map(|at| {
-                Ok::<_, SearchError>((state.parts[at.part].store.id(at.row)?, at.score))
-            });
+            let near = found
+                .into_iter()
+                .map(|at| Ok::<_, SearchError>((state.parts[at.part].store.id(at.row)?, at.score)));
             rows.push(MatrixRow { id: id.clone(), near: near.collect::<Result<_, _>>()? });
         }
         Ok(rows)

@@ -110,8 +110,11 @@ impl State {
         }
         keyed.sort_by(|a, b| turn(a.0.order(&b.0)).then_with(|| a.1.cmp(&b.1)));
         keyed.truncate(limit);
-        let placed = |(key, _, part, row): (Key, _, _, _)| {
-            Placed { part, row, score: 0.0, order: Some(key.shown) }
+        let placed = |(key, _, part, row): (Key, _, _, _)| Placed {
+            part,
+            row,
+            score: 0.0,
+            order: Some(key.shown),
         };
         Ok(keyed.into_iter().map(placed).collect())
     }

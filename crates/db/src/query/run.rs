@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use kvant_index::{Bitmap, Effort, Metric, Mmr, Row, mmr_by};
-use kvant_payload::Filter;
+use kvant_index::{Bitmap, Effort, Metric, Mmr, Row, fusion, mmr_by};
+use kvant_payload::{Filter, Path, Step};
 use serde_json::{Map, Value};
 
 use super::{Diversity, Input, Lookup, Payloads, Query, Scored, Search, Strategy, Wish, With};
@@ -98,12 +98,12 @@ impl State {
         let payload = match &with.payload {
             Payloads::None => Arc::new(Map::new()),
             Payloads::All => of.store.payload(row)?,
-            Payloads::Only(paths) => {
-                Arc::new(kvant_payload::edit::only(&*of.store.payload(row)?, paths))
-            }
+            Payloads::Only(paths) => Arc::new(only(&*of.store.payload(row)?, paths)),
             Payloads::Without(paths) => {
                 let mut payload = Map::clone(&*of.store.payload(row)?);
-                kvant_payload::edit::delete(&mut payload, paths);
+                for path in paths {
+                    path.remove(&mut payload);
+                }
                 Arc::new(payload)
             }
         };
@@ -128,7 +128,7 @@ impl State {
 
     /// The live rows that pass.
     pub(super) fn candidates(&self, filter: Option<&Filter>) -> Result<Candidates, SearchError> {
-        let filter = filter.map(Filter::prepared);
+        let filter = filter.map(Filter::compile).transpose()?;
         let mut parts = Vec::with_capacity(self.parts.len());
         for part in &self.parts {
             parts.push(match &filter {
@@ -192,13 +192,15 @@ impl State {
     ) -> Result<Vec<Placed>, SearchError> {
         let first = !search.prefetch.is_empty();
         match &search.query {
-            None if first => Err(SearchError::Question("a query that puts what was prefetched in \
-                order: nearest, fusion, formula, order_by or sample")),
+            None if first => Err(SearchError::Question(
+                "a query that puts what was prefetched in \
+                order: nearest, fusion, formula, order_by or sample",
+            )),
             None => Ok(self.named(&candidates, wanted)?),
-            Some(Query::Rrf { k, weights }) => {
-                self.fused(first, lists, &candidates, |l| kvant_index::rrf(l, *k, weights.as_deref()))
-            }
-            Some(Query::Dbsf) => self.fused(first, lists, &candidates, kvant_index::dbsf),
+            Some(Query::Rrf { k, weights }) => self.fused(first, lists, &candidates, |lists| {
+                fusion::rrf(lists, *k, weights.as_deref())
+            }),
+            Some(Query::Dbsf) => self.fused(first, lists, &candidates, fusion::dbsf),
             Some(Query::OrderBy(by)) => Ok(self.ordered(by, &candidates, wanted)?),
             Some(Query::Sample { seed }) => Ok(self.sampled(*seed, &candidates, wanted)?),
             Some(Query::Formula { formula, defaults }) => {
@@ -233,7 +235,8 @@ impl State {
                 using: search.using.clone(),
             })?,
         };
-        let unknown = |using: &str| SearchError::Unknown { id: id.clone(), using: using.to_owned() };
+        let unknown =
+            |using: &str| SearchError::Unknown { id: id.clone(), using: using.to_owned() };
         match &search.from {
             Some(Lookup { collection, using }) => {
                 let using = using.as_ref().unwrap_or(&search.using);
@@ -263,9 +266,7 @@ impl State {
         };
         self.config.fits(&search.using, &vector)?;
         match vector {
-            Vector::Sparse(sparse) => {
-                self.weighed(search, sparse).map(Vector::Sparse)
-            }
+            Vector::Sparse(sparse) => self.weighed(search, sparse).map(Vector::Sparse),
             vector => Ok(vector),
         }
     }
@@ -301,8 +302,11 @@ impl State {
         if let Some(Diversity { weight, .. }) = diversity {
             hits = self.diverse(search, hits, (weight, wanted))?;
         }
-        let placed = |(part, row, distance)| {
-            Placed { part, row, score: self.score(metric, &vector, distance), order: None }
+        let placed = |(part, row, distance)| Placed {
+            part,
+            row,
+            score: self.score(metric, &vector, distance),
+            order: None,
         };
         Ok(hits.into_iter().map(placed).collect())
     }
@@ -366,9 +370,7 @@ impl State {
     fn score(&self, metric: Metric, query: &Vector, distance: f32) -> f32 {
         match query {
             // A sum over the query's vectors.
-            Vector::Multi(multi) => {
-                metric.similarity(0.0) * multi.rows().len() as f32 - distance
-            }
+            Vector::Multi(multi) => metric.similarity(0.0) * multi.rows().len() as f32 - distance,
             Vector::Dense(_) | Vector::Sparse(_) => metric.score(distance),
         }
     }
@@ -381,5 +383,51 @@ impl State {
         );
         let dense = self.config.dense.get(&search.using);
         distances && plain && dense.is_some_and(|dense| dense.multi == Arity::One)
+    }
+}
+
+/// The parts of a payload that lie at some paths, where they lay.
+fn only(payload: &Map<String, Value>, paths: &[Path]) -> Map<String, Value> {
+    let mut out = Map::new();
+    for path in paths {
+        if let Some(value) = payload.get(path.first())
+            && let Some(kept) = kept(value, path.steps())
+        {
+            join(out.entry(path.first()).or_insert(Value::Null), kept);
+        }
+    }
+    out
+}
+
+/// What of a value lies at the steps.
+fn kept(value: &Value, steps: &[Step]) -> Option<Value> {
+    let Some((step, rest)) = steps.split_first() else { return Some(value.clone()) };
+    match (step, value) {
+        (Step::Key(key), Value::Object(object)) => {
+            let kept = kept(object.get(key)?, rest)?;
+            Some(Value::Object(Map::from_iter([(key.clone(), kept)])))
+        }
+        (Step::Every, Value::Array(values)) => {
+            Some(Value::Array(values.iter().filter_map(|value| kept(value, rest)).collect()))
+        }
+        (Step::Index(at), Value::Array(values)) => {
+            Some(Value::Array(vec![kept(values.get(*at)?, rest)?]))
+        }
+        _ => None,
+    }
+}
+
+/// Puts together what came of one value by several paths.
+fn join(into: &mut Value, more: Value) {
+    match (into, more) {
+        (Value::Object(into), Value::Object(more)) => {
+            for (key, value) in more {
+                join(into.entry(key).or_insert(Value::Null), value);
+            }
+        }
+        (Value::Array(into), Value::Array(more)) if into.len() == more.len() => {
+            into.iter_mut().zip(more).for_each(|(into, more)| join(into, more));
+        }
+        (into, more) => *into = more,
     }
 }

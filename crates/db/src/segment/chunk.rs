@@ -136,9 +136,8 @@ impl Chunk {
         let Some(Column::Sparse { slots, vectors }) = self.columns.get(name) else {
             return vec![0; indices.len()];
         };
-        let counted = |slot: usize| {
-            among.is_none_or(|among| among.contains(slots.row(Row(slot as u32))))
-        };
+        let counted =
+            |slot: usize| among.is_none_or(|among| among.contains(slots.row(Row(slot as u32))));
         let counted: Vec<&Sparse> =
             vectors.iter().enumerate().filter(|(slot, _)| counted(*slot)).map(|(_, v)| v).collect();
         let has = |index: &u32| {
@@ -165,9 +164,8 @@ impl Chunk {
 
 impl Column {
     fn of(name: &str, entries: &[Entry], config: &Config) -> Option<Self> {
-        let slots = Slots::of(entries.len(), |row| {
-            entries[row.position()].vectors.contains_key(name)
-        });
+        let slots =
+            Slots::of(entries.len(), |row| entries[row.position()].vectors.contains_key(name));
         let vectors = || entries.iter().filter_map(|entry| entry.vectors.get(name));
         let Some(dense) = config.dense.get(name) else {
             config.sparse.get(name)?;

@@ -9,8 +9,8 @@ use kvant_index::{
 use kvant_storage::Bytes;
 
 use super::{Wanted, slot::Slots};
-use crate::vector::Multi;
 use crate::query::changed;
+use crate::vector::Multi;
 use crate::{Arity, Config, DamageError, OpenError, Vector, config};
 
 /// An index in a file and which rows it is of.
@@ -125,9 +125,7 @@ impl Column {
         wanted: &Wanted<'_>,
     ) -> Result<Vec<(Row, f32)>, DamageError> {
         self.ask(wanted, |options| match (&self.kind, query) {
-            (Kind::Dense(dense), Vector::Dense(query)) => {
-                Ok(dense.1.search(query, options)?.hits)
-            }
+            (Kind::Dense(dense), Vector::Dense(query)) => Ok(dense.1.search(query, options)?.hits),
             (Kind::Sparse(inverted), Vector::Sparse(query)) => {
                 Ok(inverted.search(query, options)?.hits)
             }
@@ -153,18 +151,22 @@ impl Column {
                     Vector::Dense(values) => values.clone(),
                     Vector::Multi(_) | Vector::Sparse(_) => Vec::new(),
                 });
-                Some(self.ask(wanted, |options| {
-                    Ok(dense.1.search_examples(&examples, options)?.hits)
-                }))
+                Some(
+                    self.ask(wanted, |options| {
+                        Ok(dense.1.search_examples(&examples, options)?.hits)
+                    }),
+                )
             }
             Kind::Multi(multi) => {
                 let examples = changed(examples, |vector| match vector {
                     Vector::Multi(multi) => multi.rows().map(<[f32]>::to_vec).collect(),
                     Vector::Dense(_) | Vector::Sparse(_) => Vec::new(),
                 });
-                Some(self.ask(wanted, |options| {
-                    Ok(multi.1.search_examples(&examples, options)?.hits)
-                }))
+                Some(
+                    self.ask(wanted, |options| {
+                        Ok(multi.1.search_examples(&examples, options)?.hits)
+                    }),
+                )
             }
         }
     }
@@ -205,12 +207,8 @@ impl Column {
     pub(crate) fn vector(&self, row: Row) -> Result<Option<Vector>, DamageError> {
         let Some(slot) = self.slots.slot(row) else { return Ok(None) };
         match &self.kind {
-            Kind::Dense(dense) => {
-                Ok(dense.1.vector(slot).map_err(damage)?.map(Vector::Dense))
-            }
-            Kind::Sparse(inverted) => {
-                Ok(Some(Vector::Sparse(inverted.row(slot).map_err(damage)?)))
-            }
+            Kind::Dense(dense) => Ok(dense.1.vector(slot).map_err(damage)?.map(Vector::Dense)),
+            Kind::Sparse(inverted) => Ok(Some(Vector::Sparse(inverted.row(slot).map_err(damage)?))),
             Kind::Multi(multi) => {
                 let mut data = Vec::new();
                 for at in multi.1.vectors(slot) {

@@ -76,9 +76,8 @@ impl Sealed {
     ) -> Result<Files, OpenError> {
         let mut vectors = BTreeMap::new();
         for name in config.dense.keys().chain(config.sparse.keys()) {
-            let slots = Slots::of(entries.len(), |row| {
-                entries[row.position()].vectors.contains_key(name)
-            });
+            let slots =
+                Slots::of(entries.len(), |row| entries[row.position()].vectors.contains_key(name));
             if slots.count() > 0 {
                 vectors.insert(name.clone(), write_vector(site, (name, &slots), entries, config)?);
             }

@@ -56,11 +56,17 @@ mod tests {
     #[test]
     fn rows_and_slots_go_both_ways() {
         let every = Slots::of(5, |_| true);
-        assert_eq!((every.count(), every.slot(Row(4)), every.slot(Row(5))), (5, Some(Row(4)), None));
+        assert_eq!(
+            (every.count(), every.slot(Row(4)), every.slot(Row(5))),
+            (5, Some(Row(4)), None)
+        );
         assert_eq!(every.allowed(Some(&Bitmap::new(5))), None);
         let some = Slots::of(6, |row| row.0 % 2 == 1);
         assert_eq!(some, Slots::Some(vec![1, 3, 5], 6));
-        assert_eq!((some.slot(Row(3)), some.slot(Row(2)), some.row(Row(2))), (Some(Row(1)), None, Row(5)));
+        assert_eq!(
+            (some.slot(Row(3)), some.slot(Row(2)), some.row(Row(2))),
+            (Some(Row(1)), None, Row(5))
+        );
         let mut rows = Bitmap::new(6);
         rows.insert(Row(5));
         rows.insert(Row(0));

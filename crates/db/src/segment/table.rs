@@ -22,12 +22,13 @@ use serde_json::{Map, Value};
 use super::Entry;
 use super::strip::{self, Strip};
 use crate::codec::{Reader, put_id};
-use crate::limits::{ID_ENTRY_MAX, PAYLOAD_SIZE_MAX};
+use kvant_payload::limits::PAYLOAD_SIZE_MAX;
+
+use crate::limits::ID_ENTRY_MAX;
 use crate::{DamageError, OpenError};
 
 const KIND: Kind = Kind { magic: *b"KVANTPTS", version: 1, features: 0 };
-const SECTIONS: [&str; 7] =
-    ["meta", "versions", "expires", "lookup", "order", "ids", "payloads"];
+const SECTIONS: [&str; 7] = ["meta", "versions", "expires", "lookup", "order", "ids", "payloads"];
 
 /// Names, versions, times and payloads of rows, in a file.
 #[derive(Debug)]
@@ -92,8 +93,8 @@ impl Table {
         else {
             return Err(corrupt("sections are missing"));
         };
-        let meta: Meta = serde_json::from_slice(&meta.whole()?)
-            .map_err(|error| corrupt(&error.to_string()))?;
+        let meta: Meta =
+            serde_json::from_slice(&meta.whole()?).map_err(|error| corrupt(&error.to_string()))?;
         if meta.collection != collection {
             return Err(corrupt("the segment belongs to another collection"));
         }
@@ -133,11 +134,6 @@ impl Table {
         let mut reader = Reader::new(bytes);
         let id = reader.id().filter(|_| reader.left() == 0);
         id.ok_or_else(|| self.ids.damaged(at))
-    }
-
-    /// The JSON as it was written.
-    pub(crate) fn json(&self, row: Row) -> Result<&[u8], DamageError> {
-        Ok(self.blob(&self.payloads, row, PAYLOAD_SIZE_MAX)?.0)
     }
 
     pub(crate) fn payload(&self, row: Row) -> Result<Map<String, Value>, DamageError> {

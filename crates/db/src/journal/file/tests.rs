@@ -25,9 +25,11 @@ fn records_come_back_in_order_and_go_on() {
     for round in 0..4u64 {
         let (journal, records) = open(&dir);
         assert_eq!(records.len() as u64, round * 3);
-        assert!(texts(&records).iter().all(|(seq, of, body)| {
-            *of == seq % 2 && *body == seq.to_le_bytes()
-        }));
+        assert!(
+            texts(&records)
+                .iter()
+                .all(|(seq, of, body)| { *of == seq % 2 && *body == seq.to_le_bytes() })
+        );
         assert!(records.windows(2).all(|pair| pair[0].stamp.time <= pair[1].stamp.time));
         for _ in 0..3 {
             let seq = journal.durable() + 1;
