@@ -6,6 +6,10 @@
 //! where shapes and codes are told apart at run time; [`Index`] holds one of each, named by an
 //! [`IndexSpec`]. Inside, lower is closer; [`Metric::score`] turns a distance round for people.
 //!
+//! Beside dense rows and one query: [`Inverted`] lists sparse rows by dimension, [`Multi`] searches
+//! points of several vectors, [`Examples`] stand for a query; [`fusion`] makes one list of
+//! several, and [`mmr`](fn@mmr) chooses among what was found.
+//!
 //! [`Plan::auto`] tries shapes and codes on a sample of the rows, chooses, and says why.
 //! [`Stored`] is such an index as one file, given as bytes. [`Live`] is one that changes while it
 //! is searched.
