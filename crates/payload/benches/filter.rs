@@ -36,8 +36,9 @@ fn points() -> Vec<Point> {
     let mut below = |n: usize| random.below(n) as u32;
     let mut point = |id: usize| {
         let day = 1 + below(28);
+        let lang = ["en", "de", "fr", "ru"][below(4) as usize];
         let value = json!({
-            "lang": ["en", "de", "fr", "ru"][below(4) as usize],
+            "lang": lang,
             "year": 1990 + below(35),
             "price": f64::from(below(10_000)) / 100.0,
             "open": below(2) == 0,

@@ -11,8 +11,8 @@ pub const PAYLOAD_SIZE_MAX: usize = 1 << 20;
 pub const PAYLOAD_DEPTH_MAX: usize = 64;
 /// Most conditions of a filter, those of nested filters and filters themselves included.
 pub const CONDITIONS_MAX: usize = 10_000;
-/// Deepest nesting of filters in one another, the outermost included. One takes up to five levels of
-/// JSON, so what was read can be written in a log, of which the reader takes 128 levels.
+/// Deepest nesting of filters in one another, the outermost included. One takes up to five levels
+/// of JSON, so what was read can be written in a log, of which the reader takes 128 levels.
 pub const FILTER_DEPTH_MAX: usize = 20;
 /// Most identifiers of all conditions `has_id` of a filter together.
 pub const FILTER_IDS_MAX: usize = 100_000;

@@ -1,3 +1,5 @@
+//! Edits, limits, and what is read back.
+
 use super::*;
 use proptest::prelude::*;
 use serde_json::json;

@@ -1,3 +1,5 @@
+//! Which points pass which conditions, as the reference has it.
+
 use super::*;
 use crate::{Path, PointId};
 use serde_json::{Map, Value, json};

@@ -1,3 +1,5 @@
+//! Distances and areas.
+
 use super::*;
 use proptest::prelude::*;
 use serde_json::json;
@@ -147,7 +149,12 @@ fn rings_are_closed() {
 
 proptest! {
     #[test]
-    fn distance_is_a_distance(a in -180.0..180.0, b in -90.0..90.0, c in -180.0..180.0, d in -90.0..90.0) {
+    fn distance_is_a_distance(
+        a in -180.0..180.0,
+        b in -90.0..90.0,
+        c in -180.0..180.0,
+        d in -90.0..90.0,
+    ) {
         let (x, y) = (at(a, b), at(c, d));
         let far = x.distance(y);
         prop_assert!((0.0..=std::f64::consts::PI * EARTH_RADIUS * 1.000_001).contains(&far));

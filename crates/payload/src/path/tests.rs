@@ -1,3 +1,5 @@
+//! Paths as text, the values at them, and changes there.
+
 use super::*;
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};

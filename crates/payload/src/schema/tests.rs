@@ -1,3 +1,5 @@
+//! Schemas in both forms.
+
 use super::*;
 use crate::ShapeError;
 use crate::limits::{SCHEMA_EXTRA_MAX, SCHEMA_EXTRA_SIZE_MAX, STOPWORD_SIZE_MAX, STOPWORDS_MAX};

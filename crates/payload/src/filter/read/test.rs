@@ -7,9 +7,10 @@ use crate::path::Path;
 use crate::shape::{At, Object, ShapeError, list, text};
 use serde_json::{Map, Number, Value};
 
-const TESTS: &str = "beside key one of match, range, geo_bounding_box, geo_radius, geo_polygon, values_count, \
-     is_empty or is_null";
-const MATCHES: &str = "an object with one of value, text, text_any, phrase, prefix, any, except";
+const TESTS: &str = "beside key one of match, range, geo_bounding_box, geo_radius, geo_polygon, \
+     values_count, is_empty or is_null";
+const MATCHES: &str = "an object with one of value, text, text_any, phrase, prefix, any, \
+     except";
 const BOUNDS: &str = "lt, gt, gte, lte";
 const TEXTS: &str = "texts throughout, as the first value is one";
 const INTEGERS: &str = "whole numbers of 64 bits throughout, as the first value is one";

@@ -185,7 +185,11 @@ proptest! {
     }
 
     #[test]
-    fn an_opposite_passes_what_a_condition_does_not(condition in any_condition(), n: u8, text: String) {
+    fn an_opposite_passes_what_a_condition_does_not(
+        condition in any_condition(),
+        n: u8,
+        text: String,
+    ) {
         let point = point(json!({ "a": [n, { "b": text }], "b": n, "c": text, "d": null }));
         let one = Filter::of(condition.clone()).compile().unwrap();
         let other = Filter { must_not: vec![condition], ..Filter::default() }.compile().unwrap();

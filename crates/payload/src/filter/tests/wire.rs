@@ -4,13 +4,19 @@ use super::*;
 
 #[test]
 fn filters_are_written_as_they_are_read() {
+    let all = |conditions| object("must", conditions);
+    let at = |lon: f64, lat: f64| json!({"lon": lon, "lat": lat});
+    let field = |test: &str, asked: Value| json!({"key": "a", test: asked});
     for value in [
         json!({}),
         json!({"must": [{"key": "a.b[].c", "match": {"value": "x"}}]}),
-        json!({"must": [{"key": "a", "match": {"value": -5}}, {"key": "a", "match": {"value": true}}]}),
-        json!({"should": [{"key": "a", "match": {"text": "x y"}}, {"key": "a", "match": {"text_any": "x"}}]}),
-        json!({"must_not": [{"key": "a", "match": {"phrase": "x"}}, {"key": "a", "match": {"prefix": ""}}]}),
-        json!({"must": [{"key": "a", "match": {"any": ["x", "x"]}}, {"key": "a", "match": {"except": [1, 2]}}]}),
+        all(json!([field("match", json!({"value": -5})), field("match", json!({"value": true}))])),
+        json!({"should": [field("match", json!({"text": "x y"}))]}),
+        json!({"should": [field("match", json!({"text_any": "x"}))]}),
+        json!({"must_not": [field("match", json!({"phrase": "x"}))]}),
+        json!({"must_not": [field("match", json!({"prefix": ""}))]}),
+        all(json!([field("match", json!({"any": ["x", "x"]}))])),
+        all(json!([field("match", json!({"except": [1, 2]}))])),
         json!({"must": [{"key": "a", "match": {"any": []}}]}),
         json!({"must": [{"key": "n", "range": {"gt": 1, "lte": 2.5}}, {"key": "n", "range": {}}]}),
         json!({"must": [{"key": "n", "range": {"gte": 1.0, "lt": u64::MAX}}]}),
@@ -18,19 +24,18 @@ fn filters_are_written_as_they_are_read() {
         json!({"must": [{"key": "g", "geo_bounding_box": {
             "top_left": {"lon": 170.0, "lat": 10.0}, "bottom_right": {"lon": -170.0, "lat": -10.5}
         }}]}),
-        json!({"must": [{"key": "g", "geo_radius": {"center": {"lon": 1.5, "lat": 2.5}, "radius": 1000.0}}]}),
-        json!({"must": [{"key": "g", "geo_polygon": {
-            "exterior": {"points": [
-                {"lon": 0.0, "lat": 0.0}, {"lon": 1.0, "lat": 0.0}, {"lon": 1.0, "lat": 1.0}, {"lon": 0.0, "lat": 0.0}
-            ]},
-            "interiors": [{"points": [
-                {"lon": 0.5, "lat": 0.1}, {"lon": 0.6, "lat": 0.1}, {"lon": 0.6, "lat": 0.2}, {"lon": 0.5, "lat": 0.1}
-            ]}]
-        }}]}),
+        all(json!([field("geo_radius", json!({"center": at(1.5, 2.5), "radius": 1000.0}))])),
+        all(json!([field(
+            "geo_polygon",
+            json!({
+                "exterior": {"points": [at(0.0, 0.0), at(1.0, 0.0), at(1.0, 1.0), at(0.0, 0.0)]},
+                "interiors": [{"points": [at(0.5, 0.1), at(0.6, 0.1), at(0.6, 0.2), at(0.5, 0.1)]}],
+            })
+        )])),
         json!({"must": [{"key": "a", "values_count": {"lt": 1, "gt": 2, "gte": 3, "lte": 4}}]}),
         json!({"must": [{"key": "a", "is_empty": false}, {"key": "a", "is_null": true}]}),
         json!({"must": [{"is_empty": {"key": "a"}}, {"is_null": {"key": "\"a b\""}}]}),
-        json!({"must": [{"has_id": [1, "x", "0123abcd-89ab-cdef-0123-456789abcdef"]}, {"has_id": []}]}),
+        all(json!([{"has_id": [1, "x", "0123abcd-89ab-cdef-0123-456789abcdef"]}, {"has_id": []}])),
         json!({"must": [{"has_vector": "image"}, {"has_vector": ""}]}),
         json!({"must": [{"slice": {"total": 4, "index": 3}}]}),
         json!({"must": [{"nested": {"key": "a", "filter": {"must": [{"has_vector": "v"}]}}}]}),
