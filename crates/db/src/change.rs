@@ -186,7 +186,7 @@ impl Edit {
             Self::Alter(alterations) => {
                 let mut after = config.clone();
                 alterations.iter().for_each(|one| one.apply(&mut after));
-                Ok(after.check()?)
+                Ok(after.check_indexes()?)
             }
             _ => Ok(()),
         }

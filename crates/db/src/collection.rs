@@ -7,7 +7,7 @@ pub(crate) use scroll::Walk;
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
 
 use kvant_payload::PointId;
@@ -43,6 +43,8 @@ pub struct Collection {
     optimizing: Mutex<()>,
     /// Whether somebody else does.
     background: Arc<AtomicBool>,
+    /// Whether it was dropped: it writes no more files then.
+    dropped: AtomicBool,
 }
 
 /// What became of changes that were applied by somebody else.
@@ -64,7 +66,7 @@ struct Published {
 impl Collection {
     /// Makes the first manifest of a collection.
     pub(crate) fn create(dir: &dyn Dir, id: u64, config: &Config) -> Result<(), OpenError> {
-        config.check()?;
+        config.check_indexes()?;
         let manifest = Manifest {
             number: 1,
             collection: id,
@@ -84,7 +86,11 @@ impl Collection {
         journal: Arc<dyn Journal>,
         ((tuning, background), records): ((Tuning, Arc<AtomicBool>), Vec<Record>),
     ) -> Result<Self, OpenError> {
-        let missing = || OpenError::Missing { path: dir.place().join(manifest::folder(id)) };
+        let missing = || OpenError::Corrupt {
+            path: dir.place().join(manifest::folder(id)),
+            offset: 0,
+            what: "the manifest is missing".to_owned(),
+        };
         let found = Manifest::newest(&*dir, id)?.ok_or_else(missing)?;
         let mut state = State::new(found.config.clone());
         state.fields = Arc::new(found.fields.clone());
@@ -119,7 +125,19 @@ impl Collection {
             room: Condvar::new(),
             optimizing: Mutex::default(),
             background,
+            dropped: AtomicBool::new(false),
         })
+    }
+
+    /// Ends the making of files: when this returns none is being made, and none will be.
+    pub(crate) fn retire(&self) {
+        let _one = lock(&self.optimizing);
+        self.dropped.store(true, Ordering::Relaxed);
+        self.room.notify_all();
+    }
+
+    fn is_dropped(&self) -> bool {
+        self.dropped.load(Ordering::Relaxed)
     }
 
     /// The state there is.

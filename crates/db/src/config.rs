@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use kvant_index::{CodeSpec, IndexSpec, Metric, RerankSpec, Spec, SpecError};
+use kvant_index::{
+    BuildOptions, CodeSpec, FloatRows, Index, IndexSpec, Metric, RerankSpec, Spec, SpecError,
+};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -263,6 +265,25 @@ impl Config {
         Ok(())
     }
 
+    /// [`check`](Self::check), and that every index can be built: not every code measures every
+    /// metric or takes any dimension, and a collection whose points cannot be sealed is none.
+    ///
+    /// # Errors
+    /// [`ConfigError`], naming the vector.
+    pub fn check_indexes(&self) -> Result<(), ConfigError> {
+        self.check()?;
+        for (name, dense) in &self.dense {
+            let row = vec![1.0; dense.dim];
+            let rows = FloatRows::new(&row, dense.dim, dense.metric);
+            let options = BuildOptions { threads: 1, ..BuildOptions::default() };
+            let built = self.spec(name, usize::MAX).and_then(|spec| {
+                Index::build(&spec, rows, &options).map(drop).map_err(|error| error.to_string())
+            });
+            built.map_err(|problem| ConfigError::Index { name: name.clone(), problem })?;
+        }
+        Ok(())
+    }
+
     /// The index over `rows` rows of a dense vector.
     pub(crate) fn spec(&self, name: &str, rows: usize) -> Result<IndexSpec, String> {
         let Some(dense) = self.dense.get(name) else { return Ok(IndexSpec::default()) };
@@ -283,8 +304,9 @@ impl Config {
             None => format!("hnsw{}", graph.m).parse().map_err(|e: SpecError| e.to_string())?,
         };
         let code = dense.code.or(self.code).unwrap_or(Code::Int8);
-        // Rotations keep no sum of absolute differences.
-        let code = if dense.metric == Metric::Manhattan { Code::None } else { code };
+        // Rotations keep no sum of absolute differences, and codes have fewer dimensions.
+        let plain = dense.metric == Metric::Manhattan || dense.dim > kvant_index::DIM_MAX;
+        let code = if plain { Code::None } else { code };
         Ok(spec_of(shape, code, dense.storage))
     }
 

@@ -8,7 +8,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use kvant_storage::{Dir, FsDir, Lock, ReadError};
+use kvant_storage::{Dir, FsDir, ReadError};
 
 use crate::catalog::{Catalog, FileCatalog, Listing};
 use crate::collection::{Collection, segment_folder};
@@ -68,12 +68,11 @@ fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_micros() as u64)
 }
 
-/// Collections of points in one directory, which one process has open at a time.
+/// Collections of points in one directory, which one process has open at a time: until this and all
+/// of its collections are dropped.
 pub struct Database {
     shared: Arc<Shared>,
     worker: Option<JoinHandle<()>>,
-    #[expect(dead_code, reason = "held for its effect")]
-    lock: Lock,
 }
 
 struct Shared {
@@ -115,6 +114,7 @@ impl Database {
             Err(ReadError::Missing { path }) => return Err(OpenError::Missing { path }),
             other => other?,
         };
+        refuse_foreign(&dir)?;
         if dir.list("catalog")?.is_empty() {
             return Err(OpenError::Missing { path: path.to_owned() });
         }
@@ -131,7 +131,10 @@ impl Database {
         let lock = dir.lock()?;
         let catalog = FileCatalog { dir: Arc::clone(&dir) };
         let listing = catalog.get()?;
-        let (journal, records) = FileJournal::open(Arc::clone(&dir), Arc::clone(&tuning.clock))?;
+        let clock = Arc::clone(&tuning.clock);
+        let (mut journal, records) = FileJournal::open(Arc::clone(&dir), clock)?;
+        // A collection may outlive the database, and writes to the log as long as it lives.
+        journal.hold(lock);
         let mut waiting: BTreeMap<u64, Vec<Record>> = BTreeMap::new();
         for record in records {
             waiting.entry(record.collection).or_default().push(record);
@@ -156,7 +159,15 @@ impl Database {
             let shared = Arc::clone(&shared);
             std::thread::spawn(move || shared.work_until_stopped())
         });
-        Ok(Self { shared, worker, lock })
+        Ok(Self { shared, worker })
+    }
+
+    /// Whether a collection can be called so: 1 to 255 bytes that people and addresses can carry.
+    ///
+    /// # Errors
+    /// [`CatalogError::Name`].
+    pub fn check_name(name: &str) -> Result<(), CatalogError> {
+        check_name(name)
     }
 
     /// Makes a collection.
@@ -165,7 +176,7 @@ impl Database {
     /// [`CatalogError`]; [`CatalogError::Exists`] where there is one of that name.
     pub fn create(&self, name: &str, config: &Config) -> Result<Arc<Collection>, CatalogError> {
         check_name(name)?;
-        config.check()?;
+        config.check_indexes()?;
         let shared = &self.shared;
         let _changing = lock(&shared.changing);
         let (version, mut listing) = shared.listing();
@@ -219,7 +230,11 @@ impl Database {
         let Some(id) = listing.collections.remove(name) else { return Ok(false) };
         listing.aliases.retain(|_, of| of != name);
         shared.list(version, listing)?;
-        shared.open.write().unwrap_or_else(PoisonError::into_inner).remove(&id);
+        let open = shared.open.write().unwrap_or_else(PoisonError::into_inner).remove(&id);
+        // Whoever still has it may be making files of it.
+        if let Some(collection) = open {
+            collection.retire();
+        }
         lock(&shared.waiting).remove(&id);
         shared.remove_files(id)?;
         Ok(true)
@@ -395,6 +410,11 @@ fn refuse_foreign(dir: &dyn Dir) -> Result<(), OpenError> {
     if dir.list("catalog")?.is_empty() {
         if !dir.list("manifest")?.is_empty() {
             return Err(OpenError::Earlier { path: dir.place() });
+        }
+        // The log begins after the catalog: there was one.
+        if !dir.list("head")?.is_empty() {
+            let (path, what) = (dir.place().join("catalog"), "the catalog is missing".to_owned());
+            return Err(OpenError::Corrupt { path, offset: 0, what });
         }
         if !dir.list("")?.is_empty() {
             return Err(OpenError::Exists { path: dir.place() });

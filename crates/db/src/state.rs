@@ -376,7 +376,13 @@ impl Writing {
     }
 
     fn alter(&mut self, alteration: &Alteration) {
-        alteration.apply(Arc::make_mut(&mut self.state.config));
+        let mut after = Config::clone(&self.state.config);
+        alteration.apply(&mut after);
+        // Two who changed it at once may each have been right and both together wrong.
+        if after.check().is_err() {
+            return;
+        }
+        self.state.config = Arc::new(after);
         if let Alteration::Dense(name, None) | Alteration::Sparse(name, None) = alteration {
             for part in &mut self.state.parts {
                 Arc::make_mut(&mut part.hidden).push(name.clone());

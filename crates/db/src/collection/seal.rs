@@ -32,7 +32,9 @@ impl Collection {
     /// [`WriteError::Seal`]; the points stay in memory and in the log.
     pub fn flush(&self) -> Result<(), WriteError> {
         let _one = lock(&self.optimizing);
-        self.seal()?;
+        if !self.is_dropped() {
+            self.seal()?;
+        }
         Ok(())
     }
 
@@ -43,6 +45,9 @@ impl Collection {
     /// [`WriteError::Seal`]; the collection is then as it was.
     pub fn compact(&self) -> Result<(), WriteError> {
         let _one = lock(&self.optimizing);
+        if self.is_dropped() {
+            return Ok(());
+        }
         self.seal()?;
         for group in self.merges() {
             self.merge(&group)?;
@@ -57,6 +62,9 @@ impl Collection {
     /// [`WriteError::Seal`].
     pub fn optimize(&self) -> Result<bool, WriteError> {
         let _one = lock(&self.optimizing);
+        if self.is_dropped() {
+            return Ok(false);
+        }
         // What died since the manifest is given back once a manifest says so.
         if (self.is_seal_due() || self.is_wasteful()) && self.seal()? {
             return Ok(true);
@@ -79,7 +87,10 @@ impl Collection {
     fn is_seal_due(&self) -> bool {
         let state = self.state();
         let (bytes, rows) = state.growing();
-        let behind = state.stamp.seq.saturating_sub(lock(&self.published).manifest.seq);
+        // One that nobody writes to any more keeps the log of all others too.
+        let sealed = lock(&self.published).manifest.seq;
+        let last = if state.stamp.seq > sealed { self.journal.durable() } else { sealed };
+        let behind = last.saturating_sub(sealed);
         rows >= self.tuning.seal_points.max(1)
             || bytes >= self.tuning.seal_size_bytes
             || behind >= self.tuning.seal_records
@@ -99,7 +110,8 @@ impl Collection {
             while self.is_seal_due() && self.optimize()? {}
             return Ok(());
         }
-        while self.state().chunk_bytes() > self.tuning.seal_size_bytes.saturating_mul(ROOM) {
+        let most = self.tuning.seal_size_bytes.saturating_mul(ROOM);
+        while self.state().chunk_bytes() > most && !self.is_dropped() {
             let published = lock(&self.published);
             drop(self.room.wait_timeout(published, LOOK));
         }

@@ -9,7 +9,7 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use kvant_storage::frame::{Frame, Kind, Section, to_bytes};
-use kvant_storage::{Bytes, Dir, Name};
+use kvant_storage::{Bytes, Dir, Lock, Name};
 use serde::{Deserialize, Serialize};
 
 use super::frame::{self, Extent, Pin, Writer};
@@ -37,6 +37,8 @@ pub(crate) struct FileJournal {
     /// Signalled when a wait for the disk ended.
     done: Condvar,
     disk: Mutex<Disk>,
+    #[expect(dead_code, reason = "held for its effect")]
+    lock: Option<Lock>,
 }
 
 /// What was given a place and is not on the disk.
@@ -85,6 +87,7 @@ impl FileJournal {
     pub(crate) fn open(dir: Arc<dyn Dir>, clock: Clock) -> Result<(Self, Vec<Record>), OpenError> {
         let heads = numbers(&*dir, HEADS)?;
         let Some(number) = heads.into_iter().max() else {
+            refuse_headless(&*dir)?;
             let salt = RandomState::new().build_hasher().finish();
             return Ok((Self::new(dir, clock, salt, Disk::default()), Vec::new()));
         };
@@ -127,7 +130,12 @@ impl FileJournal {
             failed: None,
         };
         let (queue, disk) = (Mutex::new(queue), Mutex::new(disk));
-        Self { dir, clock, salt, queue, done: Condvar::new(), disk }
+        Self { dir, clock, salt, queue, done: Condvar::new(), disk, lock: None }
+    }
+
+    /// Keeps the directory locked as long as there is the log.
+    pub(crate) fn hold(&mut self, lock: Lock) {
+        self.lock = Some(lock);
     }
 
     /// No record before this one will come: what is covered by manifests is not in the log.
@@ -366,6 +374,18 @@ impl Disk {
         }
         Ok(())
     }
+}
+
+/// Refuses files of the log that no head lists though one did: frames come behind the header only
+/// when the first head is durable.
+fn refuse_headless(dir: &dyn Dir) -> Result<(), OpenError> {
+    for number in numbers(dir, frame::FOLDER)? {
+        if dir.read(&Name::numbered(frame::FOLDER, number))?.len() > frame::HEADER {
+            let (path, what) = (dir.place().join(HEADS), "the head of the log is missing");
+            return Err(OpenError::Corrupt { path, offset: 0, what: what.to_owned() });
+        }
+    }
+    Ok(())
 }
 
 /// The records of a frame's body; `None` if it is no such body.

@@ -13,7 +13,7 @@ fn listed(len: usize, deleted: &[u32]) -> Listed {
     for row in deleted {
         live.remove(Row(*row));
     }
-    let table = FileRef { name: "0123456789abcdef".to_owned(), size: 99 };
+    let table = FileRef { name: "0123456789abcdef".to_owned(), size: 99, identity: 7 };
     let files = Files { rows: len, table, vectors: BTreeMap::new() };
     Listed { files, live, hidden: vec!["gone".to_owned()] }
 }

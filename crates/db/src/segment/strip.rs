@@ -23,6 +23,15 @@ pub(crate) struct FileRef {
     pub(crate) name: String,
     /// Its bytes.
     pub(crate) size: u64,
+    /// The checksum of its header, which covers those of its sections: a file exchanged for another
+    /// whole one is told by it without reading all of it.
+    pub(crate) identity: u32,
+}
+
+/// The checksum at the end of the header of a framed file.
+fn identity(bytes: &[u8]) -> Option<u32> {
+    let number = |at: usize| Some(u32::from_le_bytes(bytes.get(at..at + 4)?.try_into().ok()?));
+    number((number(12)? as usize).checked_mul(40)?.checked_add(32)?)
 }
 
 impl FileRef {
@@ -39,7 +48,8 @@ impl FileRef {
     pub(crate) fn publish(dir: &dyn Dir, folder: &str, bytes: &[u8]) -> Result<Self, OpenError> {
         let digest = Sha256::digest(bytes);
         let name: String = digest[..16].iter().map(|byte| format!("{byte:02x}")).collect();
-        let file = Self { name, size: bytes.len() as u64 };
+        let identity = identity(bytes).unwrap_or_default();
+        let file = Self { name, size: bytes.len() as u64, identity };
         match dir.create_new(&file.place(folder)?, bytes) {
             Ok(()) | Err(CreateError::AlreadyExists { .. }) => Ok(file),
             Err(error) => Err(error.into()),
@@ -54,6 +64,10 @@ impl FileRef {
         if bytes.len() as u64 != self.size {
             let what = format!("{} bytes, the manifest says {}", bytes.len(), self.size);
             return Err(OpenError::Corrupt { path, offset: bytes.len() as u64, what });
+        }
+        if identity(&bytes) != Some(self.identity) {
+            let what = "not the file that the manifest lists".to_owned();
+            return Err(OpenError::Corrupt { path, offset: 0, what });
         }
         Ok((bytes, path))
     }
