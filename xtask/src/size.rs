@@ -23,8 +23,8 @@ const BUDGETS: [(&str, usize); 11] = [
     ("index", 20000),
     ("compress", 7000),
     // Filters and an index for every type of field.
-    ("payload", 6000),
-    ("db", 8000),
+    ("payload", 8000),
+    ("db", 12000),
     ("eval", 5500),
     ("server", 3000),
     ("cli", 8000),
