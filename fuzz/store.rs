@@ -123,7 +123,7 @@ fn framed(kind: &Kind, names: &[&str], sections: &[&[u8]]) -> Vec<u8> {
 /// The same of a file of a segment: with the sums of its blocks.
 fn summed(kind: &Kind, names: &[&str], sections: &[&[u8]]) -> Vec<u8> {
     let sums: Vec<u8> = sections.iter().flat_map(|data| block_sums(data)).collect();
-    framed(kind, &[names, &["sums"]].concat(), &[sections, &[&sums]].concat())
+    framed(kind, &[names, &["sums"][..]].concat(), &[sections, &[&sums[..]][..]].concat())
 }
 
 /// Opens the directory and asks everything of every collection.
@@ -166,7 +166,7 @@ pub(crate) fn database(data: &[u8]) {
 pub(crate) fn database_seed() -> Vec<u8> {
     let (log, data) = file("log", "KVANTWAL");
     let choice = files().iter().position(|(name, _)| name == log).expect("it is there");
-    [&[choice as u8], data].concat()
+    [&[choice as u8][..], data].concat()
 }
 
 /// Which collections there are, as JSON.
@@ -203,8 +203,8 @@ pub(crate) fn log(data: &[u8]) {
     let mut bytes = file[..HEADER].to_vec();
     let (salt, number) = (&file[24..32], &file[40..48]);
     let len = (data.len() as u32).to_le_bytes();
-    let crc = crc32c_append(crc32c(&[salt, &len, number].concat()), data);
-    bytes.extend([&len, &crc.to_le_bytes()[..], number, data].concat());
+    let crc = crc32c_append(crc32c(&[salt, &len[..], number].concat()), data);
+    bytes.extend([&len[..], &crc.to_le_bytes()[..], number, data].concat());
     let memory = copy();
     memory.put(name, bytes);
     ask(memory);
@@ -217,7 +217,7 @@ pub(crate) fn log_seed() -> Vec<u8> {
 /// A record behind all there are.
 fn record(change: &[u8]) -> Vec<u8> {
     let numbers = [1000u64, 1, 1].map(u64::to_le_bytes).concat();
-    [&numbers, &(change.len() as u32).to_le_bytes()[..], change].concat()
+    [&numbers[..], &(change.len() as u32).to_le_bytes()[..], change].concat()
 }
 
 /// One change.

@@ -1,7 +1,7 @@
-//! Durable collections in a directory: write, search, change, delete, open again.
+//! Durable collections in a directory: write, search with a filter, change, delete, open again.
 
 use kvant_db::{
-    Change, Config, Database, Dense, Edit, Effort, Metric, Near, Path, Point, PointId, Selector,
+    Change, Config, Database, Dense, Edit, Effort, Filter, Metric, Near, Point, PointId, Selector,
     Vector, Vectors,
 };
 use serde_json::{Map, Value, json};
@@ -30,9 +30,6 @@ fn main() -> anyhow::Result<()> {
     let of = Selector::Ids(vec![PointId::Number(3)]);
     let payload = Map::from_iter([("name".to_owned(), json!("blue"))]);
     colours.write(Change::Edit(Edit::SetPayload { payload, at: None, of }))?;
-    let of = Selector::Ids(vec![PointId::Number(3)]);
-    let keys = vec!["kind".parse::<Path>()?];
-    colours.write(Change::Edit(Edit::DeleteKeys { keys, of }))?;
     drop((colours, database));
 
     let database = Database::open(&path)?;
@@ -44,11 +41,13 @@ fn main() -> anyhow::Result<()> {
         filter: None,
         effort: Effort::Default,
     };
-    let scored = colours.nearest(&near)?;
-    for one in &scored {
+    for one in colours.nearest(&near)? {
         println!("{}  {:.3}  {}", one.found.id, one.score, json!(*one.found.payload));
     }
-    anyhow::ensure!(scored[1].found.payload.get("name") == Some(&json!("blue")), "it is named");
+    let cold = Near { filter: Some(Filter::of("kind=cold".parse()?)), ..near };
+    let cold = colours.nearest(&cold)?;
+    anyhow::ensure!(cold.len() == 1 && cold[0].found.payload["name"] == "blue", "the filter holds");
+    println!("cold: {}", cold[0].found.id);
     let info = colours.info();
     println!("{} points, {} of them not sealed yet", info.points, info.growing_points());
     Ok(())

@@ -154,7 +154,6 @@ impl Database {
             stop: AtomicBool::new(false),
             background: Arc::new(AtomicBool::new(background)),
         });
-        shared.skip_covered()?;
         let worker = background.then(|| {
             let shared = Arc::clone(&shared);
             std::thread::spawn(move || shared.work_until_stopped())
@@ -325,6 +324,9 @@ impl Shared {
         let work = (self.tuning.clone(), Arc::clone(&self.background));
         let collection = Collection::open(id, Arc::clone(&self.dir), journal, (work, records))?;
         let collection = Arc::new(collection);
+        // Numbers go on behind those that only its manifest knows of.
+        let stamp = collection.state().stamp;
+        self.journal.skip_to(stamp.seq, stamp.time);
         lock(&self.waiting).remove(&id);
         self.open
             .write()
@@ -335,20 +337,6 @@ impl Shared {
 
     fn opened_ones(&self) -> Vec<Arc<Collection>> {
         self.open.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
-    }
-
-    /// Numbers of records go on behind those that only manifests know of.
-    fn skip_covered(&self) -> Result<(), OpenError> {
-        // Where the log has records, none that a manifest covers is behind the last of them.
-        if self.journal.durable() > 0 {
-            return Ok(());
-        }
-        for id in self.listing().1.collections.values() {
-            if let Some(manifest) = manifest::Manifest::newest(&*self.dir, *id)? {
-                self.journal.skip_to(manifest.seq, manifest.time);
-            }
-        }
-        Ok(())
     }
 
     fn remove_files(&self, id: u64) -> Result<(), OpenError> {

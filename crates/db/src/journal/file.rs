@@ -138,12 +138,11 @@ impl FileJournal {
         self.lock = Some(lock);
     }
 
-    /// No record before this one will come: what is covered by manifests is not in the log.
+    /// The next record comes behind this one, which a manifest covers and the log may have lost.
     pub(crate) fn skip_to(&self, seq: u64, time: u64) {
         let mut queue = self.queue();
-        queue.next = queue.next.max(seq + 1);
+        queue.next = queue.next.max(seq.saturating_add(1));
         queue.time = queue.time.max(time);
-        queue.durable = queue.durable.max(seq);
     }
 
     /// What was read may not be on the disk yet. Writing it anew makes sure; where that is
@@ -290,7 +289,7 @@ impl Disk {
             };
             for record in parsed(&frame::body(frame)).ok_or_else(senseless)? {
                 let after = records.last().map_or(0, |before: &Record| before.stamp.seq);
-                if record.stamp.seq <= after {
+                if record.stamp.seq <= after || record.stamp.seq == u64::MAX {
                     return Err(senseless());
                 }
                 last.insert(record.collection, record.stamp.seq);
