@@ -4,11 +4,11 @@
 use std::sync::{Arc, OnceLock};
 
 use kvant_db::{
-    Arity, Change, Config, Database, Dense, Edit, Effort, Metric, Multi, Near, Optimizing, Point,
-    PointId, Selector, SparseField, Tuning, Vector, Vectors,
+    Arity, Change, Config, Database, Dense, Edit, Metric, Multi, Optimizing, Payloads, Point,
+    PointId, Search, Selector, SparseField, Tuning, Vector, Vectors, Wish, With,
 };
 use kvant_storage::frame::{self, Frame, Kind, Section};
-use kvant_storage::{Bytes, MemDir, Name, block_sums, crc32c, crc32c_append};
+use kvant_storage::{BLOCK_BYTES, Bytes, MemDir, Name, block_sums, crc32c, crc32c_append};
 use serde_json::{Map, Value};
 
 use crate::seed::DIM;
@@ -19,6 +19,8 @@ const HEADER: usize = 64;
 const SPARSE: &str = "s";
 const MULTI: &str = "m";
 const TABLE: [&str; 7] = ["meta", "versions", "expires", "lookup", "order", "ids", "payloads"];
+const INVERTED: [&str; 4] = ["head", "lists", "postings", "rows"];
+const SEVERAL: [&str; 4] = ["head", "shape", "rows", "points"];
 const MANIFEST: [&str; 3] = ["config", "state", "deleted"];
 
 fn tuning() -> Tuning {
@@ -55,7 +57,9 @@ fn made() -> MemDir {
     config.dense.insert(MULTI.to_owned(), Dense { multi: Arity::Many, ..dense(2) });
     config.sparse.insert(SPARSE.to_owned(), SparseField::default());
     let collection = database.create("c", &config).expect("in memory");
-    let write = |change| drop(collection.write(change).expect("in memory"));
+    let write = |change| {
+        collection.write(change).expect("in memory");
+    };
     write(Change::upsert((0..POINTS).map(point).collect()));
     collection.flush().expect("in memory");
     write(Change::delete(vec![PointId::Number(4)]));
@@ -126,6 +130,11 @@ fn summed(kind: &Kind, names: &[&str], sections: &[&[u8]]) -> Vec<u8> {
     framed(kind, &[names, &["sums"][..]].concat(), &[sections, &[&sums[..]][..]].concat())
 }
 
+/// Whole points.
+fn all() -> With {
+    With { payload: Payloads::All, vectors: Wish::All }
+}
+
 /// Opens the directory and asks everything of every collection.
 fn ask(memory: MemDir) {
     let Ok(database) = Database::open_in(Arc::new(memory), tuning()) else { return };
@@ -137,9 +146,8 @@ fn ask(memory: MemDir) {
         let sparse = Vector::sparse(&[1, 5, 15], &[1.0, 1.0, 1.0]).expect("different indices");
         let sparse = config.sparse.keys().map(|name| (name, sparse.clone()));
         for (using, vector) in dense.chain(sparse) {
-            let using = using.clone();
-            let near = Near { using, vector, k: 3, filter: None, effort: Effort::Default };
-            let found = collection.nearest(&near);
+            let near = Search { limit: 3, ..Search::nearest(using, vector) };
+            let found = collection.search(&near, &all());
             assert!(found.is_err() || found.is_ok_and(|found| found.len() <= 3));
         }
         if let Ok((found, _)) = collection.scroll(None, 100, None) {
@@ -264,13 +272,36 @@ pub(crate) fn table_seed() -> Vec<u8> {
     parts(file("segment", "KVANTPTS").1, &kind("KVANTPTS", 1), &TABLE)
 }
 
-/// Sparse vectors, or several each.
-pub(crate) fn blob(data: &[u8]) {
-    of_segment("KVANTVEC", &["vectors"], data);
+/// Sparse vectors and the lists over them.
+pub(crate) fn inverted(data: &[u8]) {
+    of_index("KVANTINV", &INVERTED, &INVERTED[1..], data);
 }
 
-pub(crate) fn blob_seed() -> Vec<u8> {
-    parts(file("segment", "KVANTVEC").1, &kind("KVANTVEC", 1), &["vectors"])
+pub(crate) fn inverted_seed() -> Vec<u8> {
+    parts(file("segment", "KVANTINV").1, &kind("KVANTINV", 2), &INVERTED)
+}
+
+/// Several vectors of each point, and the index over them.
+pub(crate) fn several(data: &[u8]) {
+    of_index("KVANTMUL", &SEVERAL, &SEVERAL[1..3], data);
+}
+
+pub(crate) fn several_seed() -> Vec<u8> {
+    parts(file("segment", "KVANTMUL").1, &kind("KVANTMUL", 2), &SEVERAL)
+}
+
+/// A file of an index, of whose sections the `large` ones are verified block by block.
+fn of_index(magic: &str, names: &[&str], large: &[&str], data: &[u8]) {
+    let Some(sections) = cut(data, names.len()) else { return };
+    let mut blocks = (BLOCK_BYTES as u64).to_le_bytes().to_vec();
+    for (name, section) in names.iter().zip(&sections) {
+        if large.contains(name) {
+            blocks.extend(block_sums(section));
+        }
+    }
+    let (names, sections) =
+        ([&["blocks"], names].concat(), [&[&blocks[..]], &sections[..]].concat());
+    exchange(magic, framed(&kind(magic, 2), &names, &sections));
 }
 
 /// Which rows have a vector.
@@ -282,11 +313,15 @@ pub(crate) fn slot_seed() -> Vec<u8> {
     parts(file("segment", "KVANTSLT").1, &kind("KVANTSLT", 1), &["rows"])
 }
 
-/// Exchanges a file of the segment, which the manifest then lists with its new size.
+/// A file of the segment with sums of its own.
 fn of_segment(magic: &str, names: &[&str], data: &[u8]) {
     let Some(sections) = cut(data, names.len()) else { return };
+    exchange(magic, summed(&kind(magic, 1), names, &sections));
+}
+
+/// Puts a file in the place of that of its kind, and into the manifest.
+fn exchange(magic: &str, bytes: Vec<u8>) {
     let (name, _) = file("segment", magic);
-    let bytes = summed(&kind(magic, 1), names, &sections);
     let memory = copy();
     let input = manifest_seed();
     let sections = cut(&input, MANIFEST.len()).expect("made of as many");

@@ -22,7 +22,7 @@ use crate::{seed, store};
 pub type Target = fn(&[u8]);
 
 /// Every target: its name, the function, a valid input to start from.
-pub const TARGETS: [(&str, Target, fn() -> Vec<u8>); 31] = [
+pub const TARGETS: [(&str, Target, fn() -> Vec<u8>); 32] = [
     ("frame", frame, seed::frame),
     ("shape", shape, seed::shape),
     ("forest", shape, seed::forest),
@@ -52,7 +52,8 @@ pub const TARGETS: [(&str, Target, fn() -> Vec<u8>); 31] = [
     ("manifest", store::manifest, store::manifest_seed),
     ("change", store::change, store::change_seed),
     ("table", store::table, store::table_seed),
-    ("blob", store::blob, store::blob_seed),
+    ("inverted", store::inverted, store::inverted_seed),
+    ("several", store::several, store::several_seed),
     ("slot", store::slot, store::slot_seed),
 ];
 

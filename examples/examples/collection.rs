@@ -1,8 +1,8 @@
 //! Durable collections in a directory: write, search with a filter, change, delete, open again.
 
 use kvant_db::{
-    Change, Config, Database, Dense, Edit, Effort, Filter, Metric, Near, Point, PointId, Selector,
-    Vector, Vectors,
+    Change, Config, Database, Dense, Edit, Filter, Metric, Payloads, Point, PointId, Search,
+    Selector, Vector, Vectors, With,
 };
 use serde_json::{Map, Value, json};
 
@@ -34,18 +34,12 @@ fn main() -> anyhow::Result<()> {
 
     let database = Database::open(&path)?;
     let colours = database.collection("colours")?;
-    let near = Near {
-        using: String::new(),
-        vector: Vector::Dense(vec![1.0, 0.0, 0.0]),
-        k: 2,
-        filter: None,
-        effort: Effort::Default,
-    };
-    for one in colours.nearest(&near)? {
+    let near = Search { limit: 2, ..Search::nearest("", Vector::Dense(vec![1.0, 0.0, 0.0])) };
+    for one in colours.search(&near, &With { payload: Payloads::All, ..With::default() })? {
         println!("{}  {:.3}  {}", one.found.id, one.score, json!(*one.found.payload));
     }
     let cold = Near { filter: Some(Filter::of("kind=cold".parse()?)), ..near };
-    let cold = colours.nearest(&cold)?;
+    let cold = colours.search(&cold, &With { payload: Payloads::All, ..With::default() })?;
     anyhow::ensure!(cold.len() == 1 && cold[0].found.payload["name"] == "blue", "the filter holds");
     println!("cold: {}", cold[0].found.id);
     let info = colours.info();

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
-use kvant_db::{Collection, Config, Database, Dense, Filter};
+use kvant_db::{Collection, ConditionError, Config, Database, Dense, Filter};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -112,15 +112,8 @@ pub(crate) fn vector(config: &Config) -> anyhow::Result<(&str, &Dense)> {
 /// # Errors
 /// For a text that is no condition.
 pub(crate) fn filter(texts: &[String]) -> Result<Filter, String> {
-    let mut must = Vec::with_capacity(texts.len());
-    for text in texts {
-        let parts = text.split_once('=').filter(|(key, _)| !key.is_empty());
-        let (key, value) = parts.ok_or_else(|| format!("{text:?} is not KEY=VALUE"))?;
-        // A value that is no JSON is a text.
-        let value = serde_json::from_str(value).unwrap_or_else(|_| Value::from(value));
-        must.push((key.to_owned(), value));
-    }
-    Ok(Filter { must })
+    let must = texts.iter().map(|text| text.parse()).collect::<Result<Vec<_>, ConditionError>>();
+    Ok(Filter { must: must.map_err(|error| error.to_string())?, ..Filter::default() })
 }
 
 #[cfg(test)]

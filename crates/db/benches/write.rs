@@ -8,8 +8,8 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use kvant_db::{
-    Change, Collection, Config, Database, Dense, Effort, Metric, Near, Point, PointId, Vector,
-    Vectors,
+    Change, Collection, Config, Database, Dense, Effort, Metric, Payloads, Point, PointId, Search,
+    Vector, Vectors, Wish, With,
 };
 use kvant_testkit::Random;
 use serde_json::json;
@@ -102,15 +102,19 @@ fn seal(c: &Collection) {
     );
 }
 
+/// Whole points.
+fn all() -> With {
+    With { payload: Payloads::All, vectors: Wish::All }
+}
+
 fn search(c: &Collection, (count, dim): (u64, usize)) {
     let queries = points(count, 200, dim).into_iter().filter_map(|mut p| p.vectors.remove(""));
     let queries: Vec<Vector> = queries.collect();
     let run = |effort| {
         let start = Instant::now();
         let ids = queries.iter().map(|vector| {
-            let (using, vector) = (String::new(), vector.clone());
-            let near = Near { using, vector, k: 10, filter: None, effort };
-            c.nearest(&near).unwrap().into_iter().map(|s| s.found.id).collect::<Vec<_>>()
+            let near = Search { effort, ..Search::nearest("", vector.clone()) };
+            c.search(&near, &all()).unwrap().into_iter().map(|s| s.found.id).collect::<Vec<_>>()
         });
         let ids: Vec<Vec<PointId>> = ids.collect();
         (start.elapsed() / ids.len() as u32, ids)

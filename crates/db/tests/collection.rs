@@ -5,9 +5,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use kvant_db::{
-    CatalogError, Change, Collection, Config, Database, Dense, Edit, Effort, Found, Metric, Near,
-    Only, OpenError, Optimizing, Point, PointId, Scored, SearchError, Selector, Tuning, Vector,
-    Vectors, WriteError, limits,
+    CatalogError, Change, Collection, Config, Database, Dense, Edit, Effort, Found, Metric, Only,
+    OpenError, Optimizing, Payloads, Point, PointId, Scored, Search, SearchError, Selector, Tuning,
+    Vector, Vectors, Wish, With, WriteError, limits,
 };
 use kvant_storage::MemDir;
 use kvant_testkit::Random;
@@ -39,9 +39,13 @@ fn open(dir: &MemDir) -> (Database, Arc<Collection>) {
     (database, collection)
 }
 
-fn near(vector: &[f32], k: usize) -> Near {
-    let vector = Vector::Dense(vector.to_vec());
-    Near { using: String::new(), vector, k, filter: None, effort: Effort::Default }
+fn near(vector: &[f32], k: usize) -> Search {
+    Search { limit: k, ..Search::nearest("", Vector::Dense(vector.to_vec())) }
+}
+
+/// Whole points.
+fn all() -> With {
+    With { payload: Payloads::All, vectors: Wish::All }
 }
 
 fn ids(scored: &[Scored]) -> Vec<String> {
@@ -68,7 +72,7 @@ fn the_whole_life_on_disk() {
             point("north", &[0.0, 3.0], &json!({"text": "north"})),
         ]))
         .unwrap();
-    let found = notes.nearest(&near(&[5.0, 0.1], 1)).unwrap();
+    let found = notes.search(&near(&[5.0, 0.1], 1), &all()).unwrap();
     assert_eq!(found[0].found.payload["text"], "east");
     assert!((found[0].score - 0.9998).abs() < 1e-4, "{found:?}");
     drop((notes, database));
@@ -82,7 +86,7 @@ fn the_whole_life_on_disk() {
     drop((notes, database));
     let database = Database::open(&path).unwrap();
     let notes = database.collection("notes").unwrap();
-    assert_eq!(ids(&notes.nearest(&near(&[1.0, 0.0], 9)).unwrap()), ["north"]);
+    assert_eq!(ids(&notes.search(&near(&[1.0, 0.0], 9), &all()).unwrap()), ["north"]);
     let info = notes.info();
     assert_eq!((info.points, info.segments.len(), info.growing_points()), (1, 1, 0));
     assert_eq!(info.bytes_disk, size(&path.join("collection")), "info knows every byte");
@@ -177,9 +181,9 @@ fn compaction_gives_space_back_and_changes_no_answer() {
         c.write(Change::upsert(vec![point(i.to_string(), &[f32::from(i), 1.0], &text)])).unwrap();
     }
     assert_eq!(c.write(Change::delete(numbers(0..30))).unwrap().1.points, 30);
-    let before = (c.nearest(&near(&[35.3, 0.0], 20)).unwrap(), c.info());
+    let before = (c.search(&near(&[35.3, 0.0], 20), &all()).unwrap(), c.info());
     c.compact().unwrap();
-    let after = (c.nearest(&near(&[35.3, 0.0], 20)).unwrap(), c.info());
+    let after = (c.search(&near(&[35.3, 0.0], 20), &all()).unwrap(), c.info());
     assert_eq!(before.0, after.0);
     assert_eq!((after.1.dead_rows(), after.1.segments.len(), after.1.points), (0, 1, 10));
     assert!(after.1.bytes_disk * 2 < before.1.bytes_disk, "{before:?}");
@@ -193,7 +197,7 @@ fn compaction_gives_space_back_and_changes_no_answer() {
     assert_eq!(c.write(Change::delete(numbers(30..40))).unwrap().1.points, 10);
     c.compact().unwrap();
     assert_eq!((c.info().segments.len(), c.len()), (0, 0));
-    assert!(c.nearest(&near(&[0.0, 0.0], 3)).unwrap().is_empty());
+    assert!(c.search(&near(&[0.0, 0.0], 3), &all()).unwrap().is_empty());
 }
 
 #[test]
@@ -212,15 +216,15 @@ fn small_segments_are_merged() {
 #[test]
 fn queries_beyond_their_limits_are_refused() {
     let (_database, c) = open(&MemDir::default());
-    let short = c.nearest(&near(&[1.0], 1)).unwrap_err().to_string();
+    let short = c.search(&near(&[1.0], 1), &all()).unwrap_err().to_string();
     assert_eq!(short, "query: vector \"\": dimension 1, expected 2");
-    let nan = c.nearest(&near(&[1.0, f32::NAN], 1)).unwrap_err().to_string();
+    let nan = c.search(&near(&[1.0, f32::NAN], 1), &all()).unwrap_err().to_string();
     assert_eq!(nan, "query: component 1 is not a finite number");
-    assert!(c.nearest(&near(&[1.0, 0.0], limits::K_MAX)).unwrap().is_empty());
-    let many = c.nearest(&near(&[1.0, 0.0], limits::K_MAX + 1)).unwrap_err();
+    assert!(c.search(&near(&[1.0, 0.0], limits::K_MAX), &all()).unwrap().is_empty());
+    let many = c.search(&near(&[1.0, 0.0], limits::K_MAX + 1), &all()).unwrap_err();
     assert!(matches!(many, SearchError::Limit { .. }), "{many}");
-    let other = Near { using: "image".to_owned(), ..near(&[1.0, 0.0], 1) };
-    let other = c.nearest(&other).unwrap_err().to_string();
+    let other = Search { using: "image".to_owned(), ..near(&[1.0, 0.0], 1) };
+    let other = c.search(&other, &all()).unwrap_err().to_string();
     assert_eq!(other, "query: no vector \"image\" here: the collection has \"\"");
     let many = Change::delete(numbers(0..=limits::BATCH_POINTS_MAX as u64));
     assert!(matches!(c.write(many), Err(WriteError::Batch { unit: "points", .. })));
@@ -261,7 +265,7 @@ fn the_widest_vectors_are_sealed() {
     let points = (0..3).map(|id| point(id.to_string(), &vec![id as f32; dim], &json!({})));
     wide.write(Change::upsert(points.collect())).unwrap();
     wide.flush().unwrap();
-    let found = wide.nearest(&near(&vec![1.0; dim], 1)).unwrap();
+    let found = wide.search(&near(&vec![1.0; dim], 1), &all()).unwrap();
     assert_eq!((ids(&found), wide.info().growing_points()), (vec!["2".to_owned()], 0));
 }
 
@@ -290,8 +294,9 @@ fn graphs_find_what_scans_do() {
     let (mut same, mut all) = (0, 0);
     for _ in 0..50 {
         let near = near(&random.normals(16), 10);
-        let exact = Near { effort: Effort::Exact, ..near.clone() };
-        let (near, exact) = (ids(&c.nearest(&near).unwrap()), ids(&c.nearest(&exact).unwrap()));
+        let exact = Search { effort: Effort::Exact, ..near.clone() };
+        let (near, exact) =
+            (ids(&c.search(&near, &all()).unwrap()), ids(&c.search(&exact, &all()).unwrap()));
         assert_eq!(near.len(), 10);
         same += near.iter().filter(|id| exact.contains(id)).count();
         all += 10;
@@ -386,7 +391,7 @@ fn conditional_writes_leave_the_others() {
     let edit = Edit::DeleteVectors { names: vec![String::new()], of: of.clone() };
     c.write(Change::Edit(edit)).unwrap();
     assert!(one(&c, "a").unwrap().vectors.is_empty());
-    assert!(!ids(&c.nearest(&near(&[9.0, 9.0], 9)).unwrap()).contains(&"a".to_owned()));
+    assert!(!ids(&c.search(&near(&[9.0, 9.0], 9), &all()).unwrap()).contains(&"a".to_owned()));
     c.write(Change::Edit(Edit::ClearPayload(of))).unwrap();
     assert!(one(&c, "a").unwrap().payload.is_empty());
 }
@@ -436,14 +441,14 @@ fn a_dropped_vector_does_not_come_back() {
     check(&c);
     alter(Some(Dense::new(4, Metric::Euclid)));
     check(&c);
-    let image = Near { using: "image".to_owned(), ..near(&[1.0; 4], 5) };
-    assert!(c.nearest(&image).unwrap().is_empty());
+    let image = Search { using: "image".to_owned(), ..near(&[1.0; 4], 5) };
+    assert!(c.search(&image, &all()).unwrap().is_empty());
     drop((c, database));
     let (_database, c) = open(&dir);
     check(&c);
     c.compact().unwrap();
     check(&c);
-    assert!(c.nearest(&image).unwrap().is_empty());
+    assert!(c.search(&image, &all()).unwrap().is_empty());
 }
 
 /// A data directory that lost its catalog or the head of its log still has its points: going on

@@ -6,8 +6,8 @@ use std::error::Error;
 use std::sync::Arc;
 
 use kvant_db::{
-    Arity, Change, Collection, Config, Database, Dense, Effort, Found, Metric, Multi, Near,
-    Optimizing, Point, PointId, SparseField, Tuning, Vector, Vectors,
+    Arity, Change, Collection, Config, Database, Dense, Effort, Found, Metric, Multi, Optimizing,
+    Payloads, Point, PointId, Search, SparseField, Tuning, Vector, Vectors, Wish, With,
 };
 use kvant_storage::{Dir, MemDir, Name};
 use kvant_testkit::Random;
@@ -62,7 +62,9 @@ fn build(seed: u64, batches: &mut Vec<Answer>) -> MemDir {
     let database = Database::open_in(Arc::new(dir.clone()), tuning()).unwrap();
     let c = database.create("c", &config()).unwrap();
     let other = database.create("other", &config()).unwrap();
-    let write = |c: &Collection, change| drop(c.write(change).unwrap());
+    let write = |c: &Collection, change| {
+        c.write(change).unwrap();
+    };
     let mut points = |from: u64, to: u64| (from..to).map(|id| point(id, &mut random)).collect();
     write(&other, Change::upsert(points(0, 20)));
     other.flush().unwrap();
@@ -97,13 +99,18 @@ fn answer(database: &Database) -> Result<Answer, Box<dyn Error>> {
             ("many", Vector::Multi(Multi::new(&[vec![0.5, 0.1]])?), Effort::Default),
             ("sparse", Vector::sparse(&[3, 8], &[1.0, 0.5])?, Effort::Default),
         ] {
-            let near = Near { using: using.to_owned(), vector, k: 9, filter: None, effort };
-            let scored = c.nearest(&near)?;
+            let near = Search { limit: 9, effort, ..Search::nearest(using, vector) };
+            let scored = c.search(&near, &all())?;
             let pairs = scored.into_iter().map(|s| (s.found.id, s.score.to_bits()));
             all.found.push(pairs.collect());
         }
     }
     Ok(all)
+}
+
+/// Whole points.
+fn all() -> With {
+    With { payload: Payloads::All, vectors: Wish::All }
 }
 
 fn copy(of: &MemDir) -> MemDir {
@@ -152,10 +159,8 @@ fn a_flipped_bit_in_any_file_is_harmless_or_named() {
     let dir = build(1, &mut batches);
     let right = batches.pop().unwrap();
     assert!(ask(&dir).unwrap() == right);
-    let expected = [
-        "KVANTCAT", "KVANTHED", "KVANTIDX", "KVANTMAN", "KVANTPTS", "KVANTSLT", "KVANTVEC",
-        "KVANTWAL",
-    ];
+    let kind = |name| format!("KVANT{name}");
+    let expected = ["CAT", "HED", "IDX", "INV", "MAN", "MUL", "PTS", "SLT", "WAL"].map(kind);
     assert_eq!(kinds(&dir), expected);
     let mut random = Random::new(77);
     let mut seen: BTreeMap<String, (usize, usize)> = BTreeMap::new();

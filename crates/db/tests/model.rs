@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use kvant_db::{
     Arity, Change, Collection, Config, Database, Dense, Edit, Effort, Filter, Found, Metric, Multi,
-    Near, Only, Optimizing, Point, PointId, Selector, SparseField, Storage, Tuning, Vector,
-    Vectors,
+    Only, Optimizing, Payloads, Point, PointId, Search, Selector, SparseField, Storage, Tuning,
+    Vector, Vectors, Wish, With,
 };
 use kvant_storage::MemDir;
 use kvant_testkit::Random;
@@ -83,7 +83,7 @@ fn point(random: &mut Random) -> Point {
 
 /// The points of one colour, said as a filter and as a function.
 fn of_colour(colour: &str) -> Filter {
-    Filter { must: vec![("colour".to_owned(), json!(colour))] }
+    Filter::of(format!("colour={colour}").parse().unwrap())
 }
 
 fn has_colour(payload: &Map<String, Value>, colour: &str) -> bool {
@@ -167,7 +167,7 @@ fn set_vectors(random: &mut Random) -> (Change, Told) {
 
 fn edit(random: &mut Random) -> (Change, Told) {
     let of = selector(random);
-    let (kind, payload) = (random.below(6), payload(random));
+    let (kind, payload) = (random.below(7), payload(random));
     let name = VECTORS[random.below(4)].to_owned();
     let at = of.0.clone();
     let change = match kind {
@@ -176,6 +176,10 @@ fn edit(random: &mut Random) -> (Change, Told) {
         2 => Edit::SetPayload { payload: payload.clone(), at: None, of: at },
         3 => Edit::ReplacePayload { payload: payload.clone(), of: at },
         4 => Edit::DeleteKeys { keys: vec!["n".parse().unwrap()], of: at },
+        5 => {
+            let payload = payload.clone();
+            Edit::SetPayload { payload, at: Some("meta".parse().unwrap()), of: at }
+        }
         _ => Edit::ClearPayload(at),
     };
     let told = move |model: &mut Model, seq| {
@@ -192,6 +196,10 @@ fn edit(random: &mut Random) -> (Change, Told) {
                 2 => held.extend(payload.clone()),
                 3 => held.clone_from(&payload),
                 4 => drop(held.remove("n")),
+                5 => {
+                    let meta = held.entry("meta").or_insert_with(|| json!({}));
+                    meta.as_object_mut().unwrap().extend(payload.clone());
+                }
                 _ => held.clear(),
             }
         }
@@ -261,6 +269,11 @@ fn check(c: &Collection, model: &Model, random: &mut Random) {
     }
 }
 
+/// Whole points.
+fn all() -> With {
+    With { payload: Payloads::All, vectors: Wish::All }
+}
+
 /// As people read it, higher or lower being closer; `None` where there is nothing to measure.
 fn score(name: &str, query: &Vector, vector: &Vector) -> Option<f64> {
     let dot = |a: &[f32], b: &[f32]| -> f64 {
@@ -293,7 +306,7 @@ fn nearest(
     (name, filter): (&str, Option<Filter>),
     random: &mut Random,
 ) {
-    let (vector, k) = (vector(name, random), random.below(40));
+    let (vector, k) = (vector(name, random), 1 + random.below(40));
     let of = |held: &Held| score(name, &vector, held.1.get(name)?);
     let mut expected: Vec<f64> = model.values().filter_map(of).collect();
     expected.sort_by(f64::total_cmp);
@@ -301,9 +314,9 @@ fn nearest(
         expected.reverse();
     }
     expected.truncate(k);
-    let using = name.to_owned();
-    let near = Near { using, vector: vector.clone(), k, filter, effort: Effort::Exact };
-    let scored = c.nearest(&near).unwrap();
+    let near =
+        Search { filter, limit: k, effort: Effort::Exact, ..Search::nearest(name, vector.clone()) };
+    let scored = c.search(&near, &all()).unwrap();
     assert_eq!(scored.len(), expected.len(), "{name:?}");
     for (scored, expected) in scored.into_iter().zip(expected) {
         let (id, held) = held(scored.found);

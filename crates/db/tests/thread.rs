@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use kvant_db::{
-    Change, Collection, Config, Database, Dense, Edit, Effort, Metric, Near, Only, Point, PointId,
-    Selector, Tuning, Vector, Vectors,
+    Change, Collection, Config, Database, Dense, Edit, Effort, Metric, Only, Payloads, Point,
+    PointId, Search, Selector, Tuning, Vector, Vectors, Wish, With,
 };
 use kvant_storage::FsDir;
 use kvant_testkit::Random;
@@ -70,6 +70,11 @@ fn write(c: &Collection, writer: u64, stop: &AtomicBool, acked: &AtomicU64) -> u
     round
 }
 
+/// Whole points.
+fn all() -> With {
+    With { payload: Payloads::All, vectors: Wish::All }
+}
+
 fn counter() -> PointId {
     "counter".parse().unwrap()
 }
@@ -96,14 +101,12 @@ fn read(c: &Collection, seed: u64, stop: &AtomicBool, acked: &[AtomicU64]) -> u6
         }
         // Every point of the group is closer to itself than to the others, whatever the round.
         let id = group(writer).start + random.below(GROUP as usize) as u64;
-        let near = Near {
-            using: String::new(),
-            vector: Vector::Dense(Random::new(id).normals(DIM)),
-            k: (WRITERS * GROUP) as usize,
-            filter: None,
+        let near = Search {
+            limit: (WRITERS * GROUP) as usize,
             effort: Effort::Exact,
+            ..Search::nearest("", Vector::Dense(Random::new(id).normals(DIM)))
         };
-        let scored = c.nearest(&near).unwrap();
+        let scored = c.search(&near, &all()).unwrap();
         let numbered = scored.iter().filter(|scored| matches!(scored.found.id, PointId::Number(_)));
         let mut counts = std::collections::BTreeMap::new();
         for scored in numbered {

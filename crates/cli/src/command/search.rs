@@ -1,7 +1,7 @@
 //! `kvant search DATA QUERY`.
 
 use anyhow::{Context, bail};
-use kvant_db::{Config, Effort, Near, PointId, Scored, Vector};
+use kvant_db::{Config, Effort, Payloads, PointId, Scored, Search as Find, Vector, With};
 use kvant_model::EmbedOptions;
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -34,7 +34,7 @@ struct Line<'a> {
 }
 
 impl<'a> Line<'a> {
-    fn of(Scored { found, score }: &'a Scored) -> Self {
+    fn of(Scored { found, score, .. }: &'a Scored) -> Self {
         Self { id: &found.id, score: *score, payload: &found.payload }
     }
 }
@@ -51,15 +51,16 @@ pub(super) fn run(args: &Search) -> anyhow::Result<()> {
         (false, None) => Effort::Default,
     };
     let filter = store::filter(&args.filters).map_err(anyhow::Error::msg)?;
-    let near = Near {
-        using: using.to_owned(),
-        vector: vector(args, &opened, (&config, using), like.as_ref())?,
+    let vector = vector(args, &opened, (&config, using), like.as_ref())?;
+    let near = Find {
         // The point itself is found too, and left out below.
-        k: args.k + usize::from(like.is_some()),
+        limit: args.k + usize::from(like.is_some()),
         filter: (!args.filters.is_empty()).then_some(filter),
         effort,
+        ..Find::nearest(using, vector)
     };
-    let mut scored = collection.nearest(&near).with_context(|| shown.clone())?;
+    let whole = With { payload: Payloads::All, ..With::default() };
+    let mut scored = collection.search(&near, &whole).with_context(|| shown.clone())?;
     if let Some(like) = &like {
         scored.retain(|scored| scored.found.id != *like);
     }
@@ -111,7 +112,7 @@ fn text(scored: &[Scored], text_field: &str) -> String {
     }
     let mut table =
         Table::new(&[("score", Lean::Right), ("id", Lean::Left), (text_field, Lean::Left)]);
-    for Scored { found, score } in scored {
+    for Scored { found, score, .. } in scored {
         let text = match found.payload.get(text_field) {
             Some(Value::String(text)) => text.clone(),
             Some(_) | None if found.payload.is_empty() => String::new(),

@@ -37,7 +37,7 @@ pub(crate) struct FileJournal {
     /// Signalled when a wait for the disk ended.
     done: Condvar,
     disk: Mutex<Disk>,
-    #[expect(dead_code, reason = "held for its effect")]
+    /// Held for its effect.
     lock: Option<Lock>,
 }
 
