@@ -112,7 +112,9 @@ impl Collection {
             })?;
             (state, _) = state.apply(record.stamp, change)?;
         }
-        let published = Published { manifest: found, size: 0, segments };
+        let name = manifest::numbered(&manifest::folder(id), found.number)?;
+        let size = dir.read(&name)?.len() as u64;
+        let published = Published { manifest: found, size, segments };
         Ok(Self {
             id,
             dir,

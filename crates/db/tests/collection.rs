@@ -5,9 +5,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use kvant_db::{
-    CatalogError, Change, Collection, Config, Database, Dense, Edit, Effort, Found, Metric, Only,
-    OpenError, Optimizing, Payloads, Point, PointId, Scored, Search, SearchError, Selector, Tuning,
-    Vector, Vectors, Wish, With, WriteError, limits,
+    CatalogError, Change, Collection, Config, Database, Dense, Edit, Effort, Filter, Found, Metric,
+    Only, OpenError, Optimizing, Payloads, Point, PointId, Scored, Search, SearchError, Selector,
+    Tuning, Vector, Vectors, Wish, With, WriteError, limits,
 };
 use kvant_storage::MemDir;
 use kvant_testkit::Random;
@@ -171,6 +171,35 @@ fn a_number_and_its_digits_are_one_point() {
     assert_eq!(c.write(Change::delete(delete)).unwrap().1.points, 1);
     assert!(c.is_empty() && c.get(&[text("")]).unwrap().is_empty());
     assert!(matches!(c.write(Change::delete(vec![text("")])), Err(WriteError::Id(_))));
+}
+
+#[test]
+fn filters_see_every_segment_and_never_return_too_few() {
+    let (_database, c) = open(&MemDir::default());
+    for i in 0..23u8 {
+        let payload = json!({"even": i % 2 == 0, "tags": [i, "all"]});
+        let points = vec![point(i.to_string(), &[f32::from(i), 0.0], &payload)];
+        c.write(Change::upsert(points)).unwrap();
+    }
+    let info = c.info();
+    assert!(info.segments.len() >= 4 && info.growing_points() > 0, "{info:?}");
+    let search = |text: &str, k| {
+        let filter = Some(Filter::of(text.parse().unwrap()));
+        ids(&c.search(&Search { filter, ..near(&[20.2, 0.0], k) }, &all()).unwrap())
+    };
+    for round in 0..2 {
+        assert_eq!(search("even=true", 4), ["20", "22", "18", "16"]);
+        assert_eq!(search("tags=3", 4), ["3"]);
+        assert_eq!(search("tags=all", 100).len(), 23);
+        assert!(search("even=maybe", 4).is_empty());
+        if round == 0 {
+            c.compact().unwrap();
+            assert_eq!(c.info().segments.len(), 1);
+        }
+    }
+    let even = Selector::Filter(Filter::of("even=true".parse().unwrap()));
+    assert_eq!(c.write(Change::Edit(Edit::Delete(even))).unwrap().1.points, 12);
+    assert_eq!(search("tags=all", 100).len(), 11);
 }
 
 #[test]
