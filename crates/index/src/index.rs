@@ -6,7 +6,8 @@ use crate::guard::Watch;
 use crate::spread::spread;
 use crate::{
     Account, AnyRows, AnyShape, BuildOptions, Certainty, CodeError, Effort, FileError, FloatRows,
-    Hit, IndexSpec, Metric, Row, Rows, SearchError, SearchOptions, SearchResult, Spec, Tuning, flat,
+    Hit, IndexSpec, Metric, Row, Rows, SearchError, SearchOptions, SearchResult, Spec, Tuning,
+    flat,
 };
 
 /// A shape and the rows it was built over, as an [`IndexSpec`] names them. The vectors stay with
