@@ -320,7 +320,7 @@ fn graphs_find_what_scans_do() {
     assert_eq!(c.len(), 5500);
     let index = &c.info().segments[0].vectors[0].1;
     assert!(index.starts_with("hnsw,int8"), "{index}");
-    let (mut same, mut all) = (0, 0);
+    let (mut same, mut wanted) = (0, 0);
     for _ in 0..50 {
         let near = near(&random.normals(16), 10);
         let exact = Search { effort: Effort::Exact, ..near.clone() };
@@ -328,9 +328,9 @@ fn graphs_find_what_scans_do() {
             (ids(&c.search(&near, &all()).unwrap()), ids(&c.search(&exact, &all()).unwrap()));
         assert_eq!(near.len(), 10);
         same += near.iter().filter(|id| exact.contains(id)).count();
-        all += 10;
+        wanted += 10;
     }
-    assert!(same * 100 >= all * 95, "recall {same} of {all}");
+    assert!(same * 100 >= wanted * 95, "recall {same} of {wanted}");
 }
 
 #[test]

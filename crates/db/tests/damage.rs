@@ -84,7 +84,7 @@ fn build(seed: u64, batches: &mut Vec<Answer>) -> MemDir {
 }
 
 fn answer(database: &Database) -> Result<Answer, Box<dyn Error>> {
-    let mut all = Answer { contents: BTreeMap::new(), found: Vec::new() };
+    let mut told = Answer { contents: BTreeMap::new(), found: Vec::new() };
     for name in database.listing().collections.into_keys() {
         let c = database.collection(&name)?;
         let (found, _) = c.scroll(None, usize::MAX, None)?;
@@ -92,7 +92,7 @@ fn answer(database: &Database) -> Result<Answer, Box<dyn Error>> {
         let contents: Contents = found.into_iter().map(|f| (f.id.clone(), f)).collect();
         let ids: Vec<PointId> = contents.keys().cloned().collect();
         assert!(c.get(&ids)?.iter().eq(contents.values()), "{name}: found by name");
-        all.contents.insert(name, contents);
+        told.contents.insert(name, contents);
         for (using, vector, effort) in [
             ("", Vector::Dense(vec![0.3, -1.0, 0.1, 0.7]), Effort::Default),
             ("", Vector::Dense(vec![-0.3, 1.0, 0.1, 0.2]), Effort::Exact),
@@ -102,10 +102,10 @@ fn answer(database: &Database) -> Result<Answer, Box<dyn Error>> {
             let near = Search { limit: 9, effort, ..Search::nearest(using, vector) };
             let scored = c.search(&near, &all())?;
             let pairs = scored.into_iter().map(|s| (s.found.id, s.score.to_bits()));
-            all.found.push(pairs.collect());
+            told.found.push(pairs.collect());
         }
     }
-    Ok(all)
+    Ok(told)
 }
 
 /// Whole points.
@@ -282,7 +282,7 @@ fn files_of_others_are_left_alone() {
     let mut batches = Vec::new();
     let dir = build(7, &mut batches);
     let strange = [
-        "collection/1/segment/notes.txt/x",
+        "collection/1/segment/notes",
         "log/1",
         "collection/1/manifest/99",
         "catalog/x",
