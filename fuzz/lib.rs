@@ -5,6 +5,7 @@
 
 mod place;
 pub mod seed;
+mod store;
 mod target;
 
 pub use target::{TARGETS, Target, target};

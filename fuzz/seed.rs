@@ -1,9 +1,8 @@
 //! A valid input for every target, made here so that no binary file is kept.
 
-use kvant_db::{Collection, Point, PointId, Settings, Tuning};
 use kvant_index::{AnyShape, BuildOptions, FloatRows, Index, Metric, Spec};
+use kvant_storage::Bytes;
 use kvant_storage::frame::{self, Frame, Kind, Section};
-use kvant_storage::{Bytes, MemDir};
 
 /// Magic of the frames of this fuzzer.
 pub const MAGIC: [u8; 8] = *b"KVFUZZ\0\0";
@@ -142,8 +141,7 @@ pub(crate) fn safetensors() -> Vec<u8> {
 
 /// A layer of three packed weights of 16 × 4: f32, int8, and a table of levels in blocks of 16.
 pub(crate) fn packed() -> Vec<u8> {
-    let sizes: [(u8, &[u64]); 3] =
-        [(0, &[64 * 4]), (1, &[64, 64, 64]), (2, &[64 * 2, 32, 0, 64])];
+    let sizes: [(u8, &[u64]); 3] = [(0, &[64 * 4]), (1, &[64, 64, 64]), (2, &[64 * 2, 32, 0, 64])];
     let (mut table, mut at) = (Vec::new(), 0u64);
     table.extend(1u32.to_le_bytes());
     table.extend(1u32.to_le_bytes());
@@ -333,43 +331,4 @@ pub(crate) fn retrieval() -> Vec<u8> {
 
 pub(crate) fn classify() -> Vec<u8> {
     b"text,category\nhello there,greet\n\"bye, now\",part\nhi,greet\nso long,part\n".to_vec()
-}
-
-/// A small collection with a sealed segment, a log and a manifest.
-pub(crate) fn stored() -> MemDir {
-    let memory = MemDir::default();
-    let settings = Settings::new(Metric::Euclid, DIM, Spec::Hnsw { m: 4 });
-    let tuning = Tuning { threads: 1, ..Tuning::default() };
-    let mut collection = Collection::create_in(Box::new(memory.clone()), settings, tuning)
-        .expect("a collection in memory");
-    for (batch, rows) in rows().chunks(10 * DIM).enumerate() {
-        let points = rows
-            .chunks_exact(DIM)
-            .enumerate()
-            .map(|(at, row)| Point {
-                id: PointId::Number((batch * 10 + at) as u64),
-                vector: row.to_vec(),
-                payload: serde_json::Map::from_iter([("batch".to_owned(), batch.into())]),
-            })
-            .collect();
-        collection.upsert(points).expect("room in memory");
-        if batch == 2 {
-            collection.flush().expect("room in memory");
-        }
-    }
-    drop(collection);
-    memory
-}
-
-/// The log of [`stored`], chosen by the first byte.
-pub(crate) fn collection() -> Vec<u8> {
-    let files = stored().files();
-    let (choice, (_, data)) = files
-        .iter()
-        .enumerate()
-        .max_by_key(|(_, (name, _))| name.folder().len())
-        .expect("a collection has files");
-    let mut input = vec![choice as u8];
-    input.extend(data);
-    input
 }

@@ -4,11 +4,8 @@ use std::path::Path;
 
 use kvant_db::source::npy::Whole;
 use kvant_db::source::{Fields, Format, Source};
-use kvant_db::{Collection, Query, Tuning};
 use kvant_eval::task::{Corpus, Labelled, Pairs};
-use kvant_index::{
-    AnyShape, Check, Effort, FloatRows, Metric, SearchError, SearchOptions, Stored,
-};
+use kvant_index::{AnyShape, Check, Effort, FloatRows, Metric, SearchError, SearchOptions, Stored};
 use kvant_model::{Checkpoint, Decoder, PackedStore, Summary};
 use kvant_quant::{
     Absmax, BlockFormat, BlockMatrix, Books, CodeShape, CodebookMatrix, CodebookShape, Coded,
@@ -19,13 +16,13 @@ use kvant_storage::Bytes;
 use kvant_storage::frame::{self, Frame, Kind, Section};
 
 use crate::place::{with_file, with_folder};
-use crate::seed;
+use crate::{seed, store};
 
 /// One parser of foreign bytes.
 pub type Target = fn(&[u8]);
 
 /// Every target: its name, the function, a valid input to start from.
-pub const TARGETS: [(&str, Target, fn() -> Vec<u8>); 23] = [
+pub const TARGETS: [(&str, Target, fn() -> Vec<u8>); 32] = [
     ("frame", frame, seed::frame),
     ("shape", shape, seed::shape),
     ("forest", shape, seed::forest),
@@ -48,7 +45,16 @@ pub const TARGETS: [(&str, Target, fn() -> Vec<u8>); 23] = [
     ("sts", sts, seed::sts),
     ("retrieval", retrieval, seed::retrieval),
     ("classify", classify, seed::classify),
-    ("collection", collection, seed::collection),
+    ("database", store::database, store::database_seed),
+    ("catalog", store::catalog, store::catalog_seed),
+    ("head", store::head, store::head_seed),
+    ("log", store::log, store::log_seed),
+    ("manifest", store::manifest, store::manifest_seed),
+    ("change", store::change, store::change_seed),
+    ("table", store::table, store::table_seed),
+    ("inverted", store::inverted, store::inverted_seed),
+    ("several", store::several, store::several_seed),
+    ("slot", store::slot, store::slot_seed),
 ];
 
 /// The target called `name`.
@@ -329,17 +335,4 @@ fn retrieval(data: &[u8]) {
 fn classify(data: &[u8]) {
     with_file("labels.csv", data, |path| drop(Labelled::read(path, None)));
     with_file("labels.jsonl", data, |path| drop(Labelled::read(path, None)));
-}
-
-/// The first byte chooses a file of a collection, the rest replaces its bytes.
-fn collection(data: &[u8]) {
-    let [choice, bytes @ ..] = data else { return };
-    let memory = seed::stored();
-    let files = memory.files();
-    let (name, _) = &files[usize::from(*choice) % files.len()];
-    memory.put(name, bytes.to_vec());
-    if let Ok(collection) = Collection::open_in(Box::new(memory), Tuning::default()) {
-        let query = Query { vector: vec![0.5; seed::DIM], k: 3, ..Query::default() };
-        let _ = collection.search(&query);
-    }
 }

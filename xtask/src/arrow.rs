@@ -15,7 +15,7 @@ const ALLOWED: [(&str, &[&str]); 13] = [
     ("kvant-quant", &["kernels"]),
     ("kvant-model", &["kernels", "quant", "storage"]),
     ("kvant-index", &["kernels", "quant", "storage"]),
-    ("kvant-payload", &[]),
+    ("kvant-payload", &["storage"]),
     ("kvant-compress", &["kernels", "quant", "storage", "model"]),
     ("kvant-db", &["index", "payload", "storage"]),
     ("kvant-eval", &["kernels", "quant", "storage", "model", "compress", "index", "payload", "db"]),

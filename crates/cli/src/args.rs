@@ -5,6 +5,7 @@ mod cluster;
 mod generate;
 mod index;
 mod score;
+mod store;
 mod thread;
 
 use std::path::PathBuf;
@@ -19,6 +20,7 @@ pub(crate) use index::{
     MeasureIndex, Wanted,
 };
 pub(crate) use score::{Classify, Rerank, Scoring};
+pub(crate) use store::{Delete, Import, Info, Search, Stored};
 pub(crate) use thread::{Placed, Threads};
 
 /// Compress a model, embed texts, store and search the vectors, say what it cost.
@@ -243,109 +245,6 @@ pub(crate) struct Embed {
     pub(crate) json: bool,
 }
 
-/// Put texts or vectors into a collection
-///
-/// The first import creates the collection. A record without an identifier gets its row number,
-/// and a record that is there already is passed over, so a killed import is resumed by repeating
-/// it. Later flags must agree with those of the first import.
-#[derive(Args, Debug)]
-pub(crate) struct Import {
-    /// The collection's directory
-    #[arg(value_name = "COLLECTION")]
-    pub(crate) collection: PathBuf,
-    /// Records: .jsonl, .txt (one text a line), .npy, .fvecs, .parquet, .hdf5
-    #[arg(long, value_name = "FILE")]
-    pub(crate) from: PathBuf,
-    /// The encoder of texts; the collection remembers it
-    #[arg(long)]
-    pub(crate) model: Option<String>,
-    /// cosine (the default), dot, euclid, manhattan
-    #[arg(long)]
-    pub(crate) metric: Option<kvant_index::Metric>,
-    /// hnsw (the default), hnsw with links per node as hnsw32, flat
-    #[arg(long)]
-    pub(crate) index: Option<kvant_index::Spec>,
-    /// Field that holds the identifier [default: id]
-    #[arg(long, value_name = "NAME")]
-    pub(crate) id_field: Option<String>,
-    /// Field that holds the text [default: text]
-    #[arg(long, value_name = "NAME")]
-    pub(crate) text_field: Option<String>,
-    /// Field that holds the vector [default: vector]
-    #[arg(long, value_name = "NAME")]
-    pub(crate) vector_field: Option<String>,
-    /// Records that become durable together
-    #[arg(long, value_name = "N", default_value_t = 1024, value_parser = batch_size)]
-    pub(crate) batch: usize,
-    #[command(flatten)]
-    pub(crate) threads: Threads,
-    /// Print one JSON object
-    #[arg(long)]
-    pub(crate) json: bool,
-}
-
-/// Find the points closest to a text, a vector or another point
-#[derive(Args, Debug)]
-#[command(group = clap::ArgGroup::new("what").required(true))]
-pub(crate) struct Search {
-    /// The collection's directory
-    #[arg(value_name = "COLLECTION")]
-    pub(crate) collection: PathBuf,
-    /// A text, embedded with the collection's model
-    #[arg(value_name = "QUERY", group = "what")]
-    pub(crate) query: Option<String>,
-    /// A vector as a JSON array
-    #[arg(long, value_name = "JSON", group = "what", allow_hyphen_values = true)]
-    pub(crate) vector: Option<String>,
-    /// The identifier of a point, which is itself left out
-    #[arg(long, value_name = "ID", group = "what", allow_hyphen_values = true)]
-    pub(crate) like: Option<String>,
-    /// Only points whose payload has this; give it again for more conditions
-    #[arg(long = "filter", value_name = "KEY=VALUE")]
-    pub(crate) filters: Vec<kvant_db::Condition>,
-    /// How many
-    #[arg(short, default_value_t = 10, value_name = "K", value_parser = at_least_one)]
-    pub(crate) k: usize,
-    /// Measure every point instead of asking the index
-    #[arg(long, conflicts_with = "ef")]
-    pub(crate) exact: bool,
-    /// How hard the index tries: candidates it keeps
-    #[arg(long, value_name = "N", value_parser = at_least_one)]
-    pub(crate) ef: Option<usize>,
-    /// Print one JSON object
-    #[arg(long)]
-    pub(crate) json: bool,
-}
-
-/// Delete points by identifier or payload
-#[derive(Args, Debug)]
-#[command(group = clap::ArgGroup::new("which").required(true).multiple(false))]
-pub(crate) struct Delete {
-    /// The collection's directory
-    #[arg(value_name = "COLLECTION")]
-    pub(crate) collection: PathBuf,
-    /// Identifiers
-    #[arg(value_name = "ID", group = "which")]
-    pub(crate) ids: Vec<String>,
-    /// Every point whose payload has this; give it again for more conditions
-    #[arg(long = "filter", value_name = "KEY=VALUE", group = "which")]
-    pub(crate) filters: Vec<kvant_db::Condition>,
-    /// Print one JSON object
-    #[arg(long)]
-    pub(crate) json: bool,
-}
-
-/// Say what a collection holds
-#[derive(Args, Debug)]
-pub(crate) struct Info {
-    /// The collection's directory
-    #[arg(value_name = "COLLECTION")]
-    pub(crate) collection: PathBuf,
-    /// Print one JSON object
-    #[arg(long)]
-    pub(crate) json: bool,
-}
-
 /// Measure what models are worth and cost against a baseline
 #[derive(Args, Debug)]
 pub(crate) struct Eval {
@@ -462,12 +361,6 @@ fn at_least_one(text: &str) -> Result<usize, String> {
     text.parse().ok().filter(|&n| n > 0).ok_or_else(|| "expected a number from 1".to_owned())
 }
 
-fn batch_size(text: &str) -> Result<usize, String> {
-    let max = kvant_db::limits::BATCH_POINTS_MAX;
-    let size = text.parse().ok().filter(|n| (1..=max).contains(n));
-    size.ok_or_else(|| format!("expected a number from 1 to {max}"))
-}
-
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;
@@ -482,14 +375,15 @@ mod tests {
     #[test]
     fn a_search_needs_exactly_one_thing_to_search_for() {
         let parse = |line: &str| Cli::try_parse_from(line.split(' '));
-        assert!(parse("kvant search db/c query -k 3 --filter a=1 --filter b=c").is_ok());
-        assert!(parse("kvant search db/c --vector [-1]").is_ok());
-        assert!(parse("kvant search db/c").is_err());
-        assert!(parse("kvant search db/c query --like 3").is_err());
-        assert!(parse("kvant search db/c query --exact --ef 10").is_err());
-        assert!(parse("kvant search db/c query -k 0").is_err());
-        assert!(parse("kvant delete db/c").is_err());
-        assert!(parse("kvant delete db/c 1 2").is_ok());
-        assert!(parse("kvant delete db/c 1 --filter a=1").is_err());
+        assert!(parse("kvant search db query -k 3 --filter a=1 --filter b=c").is_ok());
+        assert!(parse("kvant search db --collection c query").is_ok());
+        assert!(parse("kvant search db --vector [-1]").is_ok());
+        assert!(parse("kvant search db").is_err());
+        assert!(parse("kvant search db query --like 3").is_err());
+        assert!(parse("kvant search db query --exact --ef 10").is_err());
+        assert!(parse("kvant search db query -k 0").is_err());
+        assert!(parse("kvant delete db").is_err());
+        assert!(parse("kvant delete db 1 2").is_ok());
+        assert!(parse("kvant delete db 1 --filter a=1").is_err());
     }
 }

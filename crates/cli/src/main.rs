@@ -13,6 +13,7 @@ mod print;
 mod progress;
 mod pull;
 mod reference;
+mod store;
 
 use std::process::ExitCode;
 

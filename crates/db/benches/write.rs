@@ -1,14 +1,20 @@
-//! What durable writing, opening and searching cost on this machine's disk.
+//! What durable writing, sealing, opening and searching cost on this machine's disk.
 //!
-//! `cargo bench -p kvant-db -- [POINTS] [DIM] [DIRECTORY]`
+//! `cargo bench -p kvant-db --bench write -- [POINTS] [DIM] [DIRECTORY]`
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a program for people")]
 
-use kvant_db::{Collection, Filter, Point, PointId, Query, Settings};
-use kvant_index::{Effort, Metric, Spec};
+use std::path::Path;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use kvant_db::{
+    Change, Collection, Config, Database, Dense, Effort, Metric, Payloads, Point, PointId, Search,
+    Vector, Vectors, Wish, With,
+};
 use kvant_testkit::Random;
 use serde_json::json;
-use std::path::Path;
-use std::time::{Duration, Instant};
+
+const BATCH: u64 = 256;
 
 fn points(from: u64, count: u64, dim: usize) -> Vec<Point> {
     let mut random = Random::new(from);
@@ -22,67 +28,129 @@ fn points(from: u64, count: u64, dim: usize) -> Vec<Point> {
     (from..from + count)
         .map(|id| Point {
             id: PointId::Number(id),
-            vector: vector(id),
+            vectors: Vectors::from([(String::new(), Vector::Dense(vector(id)))]),
             payload: payload(id).as_object().unwrap().clone(),
+            ttl: None,
         })
         .collect()
 }
 
-fn commits(path: &Path, dim: usize, batch: u64) {
-    let settings = Settings::new(Metric::Cosine, dim, Spec::Flat);
-    let mut c = Collection::create(&path.join(format!("commit{batch}")), settings).unwrap();
+fn batches(count: u64, dim: usize) -> Vec<Change> {
+    let starts = (0..count).step_by(BATCH as usize);
+    starts.map(|from| Change::upsert(points(from, BATCH.min(count - from), dim))).collect()
+}
+
+/// Wait of one writer for single batches.
+fn commits(c: &Collection, dim: usize, batch: u64) {
     let mut times: Vec<Duration> = (0..200)
         .map(|at| {
-            let points = points(at * batch, batch, dim);
+            let change = Change::upsert(points(at * batch, batch, dim));
             let start = Instant::now();
-            c.upsert(points).unwrap();
+            c.write(change).unwrap();
             start.elapsed()
         })
         .collect();
     times.sort();
     let at = |share: usize| times[times.len() * share / 100];
-    println!("commit of {batch} points: p50 {:.2?}, p99 {:.2?}", at(50), at(99));
+    println!("durable batch of {batch} points: p50 {:.2?}, p99 {:.2?}", at(50), at(99));
 }
 
-fn import(path: &Path, count: u64, dim: usize, spec: Spec) {
-    let path = path.join(spec.to_string());
-    let settings = Settings::new(Metric::Cosine, dim, spec);
-    let batches: Vec<Vec<Point>> = (0..count / 1000).map(|b| points(b * 1000, 1000, dim)).collect();
+fn told(what: &str, count: u64, start: Instant) {
+    let seconds = start.elapsed().as_secs_f64();
+    println!("{what}: {count} points in {seconds:.2} s, {:.0} points/s", count as f64 / seconds);
+}
+
+/// So many writers, each batch durable before the writer's next one.
+fn write(c: &Collection, batches: Vec<Change>, (writers, count): (usize, u64)) {
+    let batches = Mutex::new(batches.into_iter());
     let start = Instant::now();
-    let mut c = Collection::create(&path, settings).unwrap();
+    std::thread::scope(|scope| {
+        for _ in 0..writers {
+            scope.spawn(|| {
+                loop {
+                    let Some(batch) = batches.lock().unwrap().next() else { return };
+                    c.write(batch).unwrap();
+                }
+            });
+        }
+    });
+    told(&format!("batches of {BATCH}, each durable, {writers} writers"), count, start);
+}
+
+/// One wait for the disk at the end.
+fn stream(c: &Collection, batches: Vec<Change>, count: u64) {
+    let start = Instant::now();
+    let mut last = None;
     for batch in batches {
-        c.upsert(batch).unwrap();
+        last = Some(c.submit(batch).unwrap());
     }
-    let written = start.elapsed();
+    c.settle(last.unwrap()).unwrap();
+    told(&format!("batches of {BATCH}, one wait at the end"), count, start);
+    assert_eq!(c.len() as u64, count);
+}
+
+fn seal(c: &Collection) {
+    let start = Instant::now();
     c.flush().unwrap();
-    println!("{spec}: {count} x {dim} durable in {written:.2?}, sealed in {:.2?}", start.elapsed());
-    let start = Instant::now();
-    c.compact().unwrap();
-    println!("{spec}: compacted in {:.2?}", start.elapsed());
-    drop(c);
-    let start = Instant::now();
-    let c = Collection::open(&path).unwrap();
+    while c.optimize().unwrap() {}
     let info = c.info();
-    println!("{spec}: opened in {:.2?}, {} MB", start.elapsed(), info.bytes_disk / 1_000_000);
-    let queries: Vec<Vec<f32>> =
-        points(count, 200, dim).into_iter().map(|point| point.vector).collect();
-    let run = |filter: &Filter, effort| {
+    println!(
+        "sealed and merged {:.2?} after that: {} segments, {} MB",
+        start.elapsed(),
+        info.segments.len(),
+        info.bytes_disk / 1_000_000
+    );
+}
+
+/// Whole points.
+fn all() -> With {
+    With { payload: Payloads::All, vectors: Wish::All }
+}
+
+fn search(c: &Collection, (count, dim): (u64, usize)) {
+    let queries = points(count, 200, dim).into_iter().filter_map(|mut p| p.vectors.remove(""));
+    let queries: Vec<Vector> = queries.collect();
+    let run = |effort| {
         let start = Instant::now();
-        let ids = queries.iter().take(if filter.is_empty() { 200 } else { 5 }).map(|vector| {
-            let vector = vector.clone();
-            let query = Query { vector, k: 10, filter: filter.clone(), effort };
-            c.search(&query).unwrap().into_iter().map(|found| found.id).collect::<Vec<_>>()
+        let ids = queries.iter().map(|vector| {
+            let near = Search { effort, ..Search::nearest("", vector.clone()) };
+            c.search(&near, &all()).unwrap().into_iter().map(|s| s.found.id).collect::<Vec<_>>()
         });
         let ids: Vec<Vec<PointId>> = ids.collect();
         (start.elapsed() / ids.len() as u32, ids)
     };
-    let (near, got) = run(&Filter::default(), Effort::Default);
-    let (exact, expected) = run(&Filter::default(), Effort::Exact);
+    let (near, got) = run(Effort::Default);
+    let (exact, expected) = run(Effort::Exact);
     let same = got.iter().zip(&expected).flat_map(|(a, b)| a.iter().filter(|id| b.contains(id)));
     let recall = same.count() as f64 / (10 * got.len()) as f64;
-    let (filtered, _) = run(&Filter { must: vec!["n=77".parse().unwrap()] }, Effort::Default);
-    println!("{spec}: search {near:.2?}, exact {exact:.2?}, recall@10 {recall:.3}");
-    println!("{spec}: filtered by payload {filtered:.2?}");
+    println!("search {near:.2?}, exact {exact:.2?}, recall@10 {recall:.3}");
+}
+
+fn run(path: &Path, count: u64, dim: usize) {
+    let database = Database::open(path).unwrap();
+    let config = Config::single(Dense::new(dim, Metric::Cosine));
+    let create = |name: &str| database.create(name, &config).unwrap();
+    for batch in [1, 10, 100, 1000] {
+        commits(&create(&format!("commit {batch}")), dim, batch);
+    }
+    for writers in [1, 8] {
+        let c = create(&format!("writers {writers}"));
+        write(&c, batches(count, dim), (writers, count));
+        seal(&c);
+        database.drop_collection(&format!("writers {writers}")).unwrap();
+    }
+    let c = create("stream");
+    stream(&c, batches(count, dim), count);
+    seal(&c);
+    database.flush().unwrap();
+    search(&c, (count, dim));
+    drop((c, database));
+    let start = Instant::now();
+    let database = Database::open(path).unwrap();
+    let c = database.collection("stream").unwrap();
+    let opened = start.elapsed();
+    search(&c, (count, dim));
+    println!("opened in {opened:.2?}, {} MB of log", database.log_bytes() / 1_000_000);
 }
 
 fn main() {
@@ -93,11 +161,5 @@ fn main() {
         Some(path) => tempfile::tempdir_in(path),
         None => tempfile::tempdir(),
     };
-    let place = place.unwrap();
-    for batch in [1, 10, 100, 1000] {
-        commits(place.path(), dim, batch);
-    }
-    for spec in [Spec::Flat, Spec::default()] {
-        import(place.path(), count, dim, spec);
-    }
+    run(place.unwrap().path(), count, dim);
 }

@@ -1,155 +1,256 @@
-//! What a batch does to a collection, as the log holds it.
+//! What a change does to a collection, as the log holds it.
 
-use crate::codec::{Reader, put_id};
-use crate::limits::{BATCH_POINTS_MAX, PAYLOAD_SIZE_MAX};
-use crate::payload::{self, Refusal};
-use crate::{Point, PointId, WriteError};
-use kvant_index::Metric;
-use kvant_storage::bytes_of_f32;
-use std::collections::{HashMap, HashSet};
+pub(crate) mod codec;
 
-const UPSERT: u8 = 1;
-const DELETE: u8 = 2;
+use kvant_payload::{FieldSchema, Filter, Path, PayloadError, PointId, check_payload};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
-/// A change with everything decided, so that applying it is the same now and at every replay:
-/// vectors prepared for the metric, identifiers canonical and each at most once.
+use crate::config::{Code, Dense, Graph, Optimizer, SparseField};
+use crate::limits::BATCH_POINTS_MAX;
+use crate::{Config, Only, Point, Selector, Vectors, WriteError};
+
+/// One change. What it does is a function of the collection before it and of its place in the log,
+/// so it is the same now and at every replay.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Change {
-    Upsert(Rows),
-    Delete(Vec<PointId>),
+pub enum Change {
+    /// Writes points, replacing those of the same names.
+    Upsert {
+        /// Each name once counts: the last one.
+        points: Vec<Point>,
+        /// Which of them.
+        only: Only,
+        /// Points that are there are replaced only where they pass.
+        condition: Option<Filter>,
+    },
+    /// Replaces some vectors of points that are there and leaves the others.
+    SetVectors {
+        /// Name and vectors of each.
+        points: Vec<(PointId, Vectors)>,
+        /// Only points that pass.
+        condition: Option<Filter>,
+    },
+    /// Everything else, which carries no vectors.
+    Edit(Edit),
 }
 
-/// Points by column.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub(crate) struct Rows {
-    pub(crate) ids: Vec<PointId>,
-    pub(crate) payloads: Vec<Box<[u8]>>,
-    /// `ids.len() × dim`, row-major.
-    pub(crate) vectors: Vec<f32>,
+/// A change that carries no vectors.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Edit {
+    /// Deletes points.
+    Delete(Selector),
+    /// Deletes vectors of points.
+    DeleteVectors {
+        /// Their names.
+        names: Vec<String>,
+        /// Of which points.
+        of: Selector,
+    },
+    /// Sets keys of payloads and leaves the others.
+    SetPayload {
+        /// The keys.
+        payload: Map<String, Value>,
+        /// The object whose keys they are; the whole payload where `None`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        at: Option<Path>,
+        /// Of which points.
+        of: Selector,
+    },
+    /// Replaces payloads.
+    ReplacePayload {
+        /// The new one.
+        payload: Map<String, Value>,
+        /// Of which points.
+        of: Selector,
+    },
+    /// Deletes keys of payloads.
+    DeleteKeys {
+        /// The keys.
+        keys: Vec<Path>,
+        /// Of which points.
+        of: Selector,
+    },
+    /// Empties payloads.
+    ClearPayload(Selector),
+    /// Indexes a field of payloads.
+    SetField {
+        /// The field.
+        path: Path,
+        /// How.
+        schema: FieldSchema,
+    },
+    /// Drops the index of a field.
+    DropField {
+        /// The field.
+        path: Path,
+    },
+    /// Changes what the collection is made of.
+    Alter(Vec<Alteration>),
+    /// Deletes points whose time, by that of this record, has come.
+    Expire,
+}
+
+/// One thing about what a collection is made of.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Alteration {
+    /// Adds a dense vector, or says anew how it is kept; dropped where `None`.
+    Dense(String, Option<Box<Dense>>),
+    /// Adds a sparse vector, or says anew how it is weighted; dropped where `None`.
+    Sparse(String, Option<SparseField>),
+    /// Graphs.
+    Graph(Graph),
+    /// Codes.
+    Code(Option<Code>),
+    /// When segments are made and merged.
+    Optimizer(Optimizer),
+    /// When points are deleted.
+    Ttl(Option<u64>),
+    /// What a door wants to find again.
+    Notes(Map<String, Value>),
 }
 
 impl Change {
-    /// Checks and prepares points. Of several with one identifier the last one counts.
-    pub(crate) fn upsert(
-        points: Vec<Point>,
-        dim: usize,
-        metric: Metric,
-    ) -> Result<Self, WriteError> {
-        check_count(points.len())?;
-        let mut checked = Vec::with_capacity(points.len());
-        let mut last = HashMap::with_capacity(points.len());
-        for (at, point) in points.into_iter().enumerate() {
-            let point = Point { id: point.id.canonical()?, ..point };
-            check_vector(&point, dim)?;
-            last.insert(point.id.clone(), at);
-            checked.push(point);
-        }
-        let mut rows = Rows::default();
-        rows.vectors.reserve_exact(last.len() * dim);
-        for (at, mut point) in checked.into_iter().enumerate() {
-            if last.get(&point.id) != Some(&at) {
-                continue;
-            }
-            let bytes =
-                payload::encode(&point.payload).map_err(|refusal| refuse(&point, &refusal))?;
-            metric.prepare(&mut point.vector);
-            rows.vectors.extend_from_slice(&point.vector);
-            rows.payloads.push(bytes);
-            rows.ids.push(point.id);
-        }
-        Ok(Self::Upsert(rows))
+    /// Deletes the points of these names.
+    pub fn delete(ids: Vec<PointId>) -> Self {
+        Self::Edit(Edit::Delete(Selector::Ids(ids)))
     }
 
-    /// Checks identifiers; each counts once.
-    pub(crate) fn delete(ids: &[PointId]) -> Result<Self, WriteError> {
-        check_count(ids.len())?;
-        let mut seen = HashSet::with_capacity(ids.len());
-        let mut unique = Vec::with_capacity(ids.len());
-        for id in ids {
-            let id = id.clone().canonical()?;
-            if seen.insert(id.clone()) {
-                unique.push(id);
-            }
-        }
-        Ok(Self::Delete(unique))
+    /// Writes points, replacing those of the same names.
+    pub fn upsert(points: Vec<Point>) -> Self {
+        Self::Upsert { points, only: Only::All, condition: None }
     }
 
-    /// Whether it does nothing.
-    pub(crate) fn is_empty(&self) -> bool {
+    /// Checks everything that does not depend on what else is written: names, limits, and that
+    /// vectors fit `config`, which it brings into the form they are kept in.
+    pub(crate) fn prepare(&mut self, config: &Config) -> Result<(), WriteError> {
         match self {
-            Self::Upsert(rows) => rows.ids.is_empty(),
-            Self::Delete(ids) => ids.is_empty(),
+            Self::Upsert { points, condition, .. } => {
+                check_count(points.len())?;
+                condition.as_ref().map_or(Ok(()), Filter::check)?;
+                for point in &mut *points {
+                    canonical(&mut point.id)?;
+                    let Point { id, vectors, payload, .. } = point;
+                    config.prepare(vectors).map_err(|cause| WriteError::of(id, cause))?;
+                    check_payload(payload).map_err(|cause| refuse(Some(id), cause))?;
+                }
+                last_of_each(points);
+                Ok(())
+            }
+            Self::SetVectors { points, condition } => {
+                check_count(points.len())?;
+                condition.as_ref().map_or(Ok(()), Filter::check)?;
+                for (id, vectors) in &mut *points {
+                    canonical(id)?;
+                    config.prepare(vectors).map_err(|cause| WriteError::of(id, cause))?;
+                }
+                one_of_each(points);
+                Ok(())
+            }
+            Self::Edit(edit) => edit.prepare(config),
         }
     }
+}
 
-    /// The change as bytes:
-    /// `1u8 · count u32 · dim u32 · count × (id · payload length u32 · payload) · vectors f32` or
-    /// `2u8 · count u32 · count × id`.
-    pub(crate) fn encode(&self, dim: usize) -> Vec<u8> {
-        let mut out = Vec::new();
+impl Edit {
+    fn prepare(&mut self, config: &Config) -> Result<(), WriteError> {
         match self {
-            Self::Upsert(rows) => {
-                assert_eq!(rows.vectors.len(), rows.ids.len() * dim, "whole rows");
-                let payloads: usize = rows.payloads.iter().map(|p| p.len() + 32).sum();
-                out.reserve(16 + payloads + rows.vectors.len() * 4);
-                out.push(UPSERT);
-                out.extend_from_slice(&(rows.ids.len() as u32).to_le_bytes());
-                out.extend_from_slice(&(dim as u32).to_le_bytes());
-                for (id, payload) in rows.ids.iter().zip(&rows.payloads) {
-                    put_id(&mut out, id);
-                    out.extend_from_slice(&(payload.len() as u32).to_le_bytes());
-                    out.extend_from_slice(payload);
+            Self::Delete(of)
+            | Self::ClearPayload(of)
+            | Self::DeleteKeys { of, .. }
+            | Self::DeleteVectors { of, .. }
+            | Self::SetPayload { of, .. }
+            | Self::ReplacePayload { of, .. } => match of {
+                Selector::Ids(ids) => {
+                    check_count(ids.len())?;
+                    ids.iter_mut().try_for_each(canonical)?;
                 }
-                out.extend_from_slice(bytes_of_f32(&rows.vectors));
-            }
-            Self::Delete(ids) => {
-                out.push(DELETE);
-                out.extend_from_slice(&(ids.len() as u32).to_le_bytes());
-                for id in ids {
-                    put_id(&mut out, id);
-                }
-            }
+                Selector::Filter(filter) => filter.check()?,
+            },
+            Self::SetField { .. } | Self::DropField { .. } | Self::Alter(_) | Self::Expire => {}
         }
-        out
+        match self {
+            Self::SetPayload { payload, .. } | Self::ReplacePayload { payload, .. } => {
+                check_payload(payload).map_err(|cause| refuse(None, cause))
+            }
+            Self::DeleteVectors { names, .. } => {
+                let known = |name: &&String| {
+                    config.dense.contains_key(*name) || config.sparse.contains_key(*name)
+                };
+                match names.iter().find(|name| !known(name)) {
+                    Some(name) => Err(config.unknown(name).into()),
+                    None => Ok(()),
+                }
+            }
+            Self::Alter(alterations) => {
+                let mut after = config.clone();
+                alterations.iter().for_each(|one| one.apply(&mut after));
+                Ok(after.check_indexes()?)
+            }
+            _ => Ok(()),
+        }
     }
+}
 
-    /// Reads what [`encode`](Self::encode) wrote; `None` for anything else. Allocates no more than
-    /// a small multiple of the bytes given.
-    pub(crate) fn decode(body: &[u8], dim: usize) -> Option<Self> {
-        let mut reader = Reader::new(body);
-        let kind = reader.u8()?;
-        let count = reader.u32()? as usize;
-        // Every entry takes at least four bytes, so the count cannot promise more than is there.
-        if count > BATCH_POINTS_MAX || count.checked_mul(4)? > reader.left() {
-            return None;
-        }
-        let change = match kind {
-            UPSERT => {
-                if reader.u32()? as usize != dim {
-                    return None;
+impl Alteration {
+    /// Makes it so. A vector keeps its dimension, metric, storage and arity for good.
+    pub(crate) fn apply(&self, config: &mut Config) {
+        match self {
+            Self::Dense(name, Some(dense)) => {
+                let kept = config.dense.get(name).cloned();
+                let mut dense = Dense::clone(dense);
+                if let Some(Dense { dim, metric, storage, multi, .. }) = kept {
+                    dense = Dense { dim, metric, storage, multi, ..dense };
                 }
-                let mut rows = Rows::default();
-                for _ in 0..count {
-                    rows.ids.push(reader.id()?);
-                    let len = reader.u32()? as usize;
-                    if len > PAYLOAD_SIZE_MAX {
-                        return None;
-                    }
-                    rows.payloads.push(reader.take(len)?.into());
-                }
-                let vectors = reader.take(count.checked_mul(dim)?.checked_mul(4)?)?;
-                rows.vectors =
-                    vectors.as_chunks().0.iter().map(|b| f32::from_le_bytes(*b)).collect();
-                if !rows.vectors.iter().all(|x| x.is_finite()) {
-                    return None;
-                }
-                Self::Upsert(rows)
+                config.dense.insert(name.clone(), dense);
             }
-            DELETE => Self::Delete((0..count).map(|_| reader.id()).collect::<Option<_>>()?),
-            _ => return None,
-        };
-        (reader.left() == 0).then_some(change)
+            Self::Dense(name, None) => drop(config.dense.remove(name)),
+            Self::Sparse(name, Some(sparse)) => drop(config.sparse.insert(name.clone(), *sparse)),
+            Self::Sparse(name, None) => drop(config.sparse.remove(name)),
+            Self::Graph(graph) => config.graph = *graph,
+            Self::Code(code) => config.code = *code,
+            Self::Optimizer(optimizer) => config.optimizer = *optimizer,
+            Self::Ttl(ttl) => config.ttl = *ttl,
+            Self::Notes(notes) => config.notes.clone_from(notes),
+        }
     }
+}
+
+/// Of several points of one name the last one counts.
+fn last_of_each(points: &mut Vec<Point>) {
+    let mut last = std::collections::HashMap::with_capacity(points.len());
+    for (at, point) in points.iter().enumerate() {
+        last.insert(point.id.clone(), at);
+    }
+    if last.len() < points.len() {
+        let mut at = 0;
+        points.retain(|point| {
+            at += 1;
+            last.get(&point.id) == Some(&(at - 1))
+        });
+    }
+}
+
+/// Of several entries of one name the vectors are put together, later ones counting.
+fn one_of_each(points: &mut Vec<(PointId, Vectors)>) {
+    let mut first: std::collections::HashMap<PointId, usize> = std::collections::HashMap::new();
+    let mut kept: Vec<(PointId, Vectors)> = Vec::with_capacity(points.len());
+    for (id, vectors) in points.drain(..) {
+        let at = *first.entry(id.clone()).or_insert(kept.len());
+        match kept.get_mut(at) {
+            Some((_, before)) => before.extend(vectors),
+            None => kept.push((id, vectors)),
+        }
+    }
+    *points = kept;
+}
+
+fn canonical(id: &mut PointId) -> Result<(), WriteError> {
+    if matches!(id, PointId::Text(_)) {
+        *id = id.clone().canonical()?;
+    }
+    Ok(())
 }
 
 fn check_count(got: usize) -> Result<(), WriteError> {
@@ -159,28 +260,8 @@ fn check_count(got: usize) -> Result<(), WriteError> {
     Ok(())
 }
 
-fn check_vector(point: &Point, dim: usize) -> Result<(), WriteError> {
-    let got = point.vector.len();
-    if got != dim {
-        return Err(WriteError::Dim { id: point.id.clone(), expected: dim, got });
-    }
-    match point.vector.iter().position(|x| !x.is_finite()) {
-        Some(position) => {
-            let value = point.vector[position];
-            Err(WriteError::NotFinite { id: point.id.clone(), position, value })
-        }
-        None => Ok(()),
-    }
-}
-
-fn refuse(point: &Point, refusal: &Refusal) -> WriteError {
-    let problem = match refusal {
-        Refusal::Size(got) => format!("of {got} bytes, at most {PAYLOAD_SIZE_MAX} are allowed"),
-        Refusal::Depth => {
-            format!("nested deeper than {} is not allowed", crate::limits::PAYLOAD_DEPTH_MAX)
-        }
-    };
-    WriteError::Payload { id: point.id.clone(), problem }
+fn refuse(id: Option<&PointId>, cause: PayloadError) -> WriteError {
+    WriteError::Payload { id: id.cloned(), cause }
 }
 
 #[cfg(test)]

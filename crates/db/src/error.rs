@@ -1,24 +1,51 @@
 //! One error per family of operations.
 
-use crate::{ConditionError, IdError, PointId, SettingsError};
-use kvant_storage::frame::{FrameError, SaveError};
-use kvant_storage::{CreateError, LockError, ReadError};
 use std::path::PathBuf;
 
-/// Why a collection was not created or opened.
+use kvant_index::StoredError;
+use kvant_payload::{IdError, PayloadError, PointId, ShapeError};
+use kvant_storage::frame::{FrameError, SaveError};
+use kvant_storage::{CreateError, LockError, ReadError};
+
+use crate::config::ConfigError;
+use crate::limits::NAME_SIZE_MAX;
+use crate::vector::VectorError;
+
+/// That a file no longer holds what was written.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "{path}: section {section:?}: damaged at byte {offset}; restore the file from a backup",
+    path = path.display()
+)]
+pub struct DamageError {
+    /// The file.
+    pub path: PathBuf,
+    /// The section of it.
+    pub section: &'static str,
+    /// Where in the file.
+    pub offset: u64,
+}
+
+/// Why a data directory or a collection was not created or opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// Creating where something is.
-    #[error(
-        "{path}: already holds a collection or other files; open it, or choose a new directory",
-        path = path.display()
-    )]
+    #[error("{path}: holds other files; choose an empty or a new directory", path = path.display())]
     Exists {
         /// The directory.
         path: PathBuf,
     },
+    /// The layout of a release before the first that keeps its promise of compatibility.
+    #[error(
+        "{path}: a collection of an earlier release; import its points into a new directory",
+        path = path.display()
+    )]
+    Earlier {
+        /// The directory.
+        path: PathBuf,
+    },
     /// Opening where nothing is.
-    #[error("{path}: no collection here; `kvant import` makes one", path = path.display())]
+    #[error("{path}: no data directory here; `kvant import` makes one", path = path.display())]
     Missing {
         /// The directory.
         path: PathBuf,
@@ -26,9 +53,9 @@ pub enum OpenError {
     /// Somebody else has it open, or it cannot be locked.
     #[error(transparent)]
     Lock(#[from] LockError),
-    /// The settings are out of range.
+    /// The make-up of a collection is out of range.
     #[error(transparent)]
-    Settings(#[from] SettingsError),
+    Config(#[from] ConfigError),
     /// A file could not be read.
     #[error(transparent)]
     Read(#[from] ReadError),
@@ -38,6 +65,20 @@ pub enum OpenError {
     /// A framed file is damaged or of another program.
     #[error(transparent)]
     Frame(#[from] FrameError),
+    /// An index is damaged or of another program.
+    #[error(transparent)]
+    Stored(#[from] StoredError),
+    /// A block is damaged.
+    #[error(transparent)]
+    Damage(#[from] DamageError),
+    /// The index of a vector cannot be built.
+    #[error("vector {name:?}: {problem}")]
+    Index {
+        /// The vector.
+        name: String,
+        /// What is wrong.
+        problem: String,
+    },
     /// A file contradicts itself or another one.
     #[error(
         "{path}: {what} (at byte {offset}); the file is damaged, restore it from a backup",
@@ -59,41 +100,101 @@ impl From<CreateError> for OpenError {
     }
 }
 
-/// Why a batch was not written. Nothing of it is in the collection, unless it is
+/// Why the log takes nothing.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LogError {
+    /// One change is too large.
+    #[error("a change of {got} bytes, at most {max} are allowed; split it")]
+    Size {
+        /// Its bytes.
+        got: usize,
+        /// Those allowed.
+        max: usize,
+    },
+    /// Writing failed, so that what the disk holds is in doubt until it is read again.
+    #[error("{cause}; nothing is written until the data directory is opened again")]
+    Failed {
+        /// Why.
+        cause: String,
+    },
+}
+
+impl From<&OpenError> for LogError {
+    fn from(error: &OpenError) -> Self {
+        Self::Failed { cause: error.to_string() }
+    }
+}
+
+/// Why a collection was not made, found or changed.
+#[derive(Debug, thiserror::Error)]
+pub enum CatalogError {
+    /// A name that is none.
+    #[error(
+        "{name:?} is no name of a collection: 1 to {NAME_SIZE_MAX} bytes without control \
+         characters and / \\ < > : \" | ? *"
+    )]
+    Name {
+        /// How it starts.
+        name: String,
+    },
+    /// A name in use.
+    #[error("collection {name:?} already exists")]
+    Exists {
+        /// The name.
+        name: String,
+    },
+    /// A name not in use.
+    #[error("no collection {name:?}")]
+    Unknown {
+        /// The name.
+        name: String,
+    },
+    /// There are too many.
+    #[error("there are {max} collections, the most a data directory can have")]
+    TooMany {
+        /// Most there can be.
+        max: usize,
+    },
+    /// Somebody else changed the catalog.
+    #[error("the catalog was changed meanwhile; try again")]
+    Raced,
+    /// The make-up is out of range.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// It cannot be opened or written.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+}
+
+/// Why a change was not made. Nothing of it is in the collection, unless it is
 /// [`Log`](Self::Log): then it may turn out to be there, whole, when opened again.
 #[derive(Debug, thiserror::Error)]
 pub enum WriteError {
-    /// A vector of another dimension.
-    #[error("point {id}: vector of dimension {got}, the collection has {expected}")]
-    Dim {
+    /// Vectors that do not fit.
+    #[error("point {id}: {cause}")]
+    Point {
         /// The point.
         id: PointId,
-        /// The collection's dimension.
-        expected: usize,
-        /// The vector's.
-        got: usize,
+        /// What does not fit.
+        cause: ConfigError,
     },
-    /// NaN or infinite.
-    #[error("point {id}: component {position} is {value}, every component must be finite")]
-    NotFinite {
-        /// The point.
-        id: PointId,
-        /// The component, from 0.
-        position: usize,
-        /// What it is.
-        value: f32,
-    },
+    /// What a collection is to be made of is out of range.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
     /// An identifier that is none.
     #[error(transparent)]
     Id(#[from] IdError),
     /// A payload beyond its limits.
-    #[error("point {id}: payload {problem}")]
+    #[error("{}{cause}", id.as_ref().map(|id| format!("point {id}: ")).unwrap_or_default())]
     Payload {
-        /// The point.
-        id: PointId,
+        /// The point, where there is one.
+        id: Option<PointId>,
         /// Which limit, and how far beyond.
-        problem: String,
+        cause: PayloadError,
     },
+    /// A filter beyond its limits.
+    #[error(transparent)]
+    Filter(#[from] ShapeError),
     /// A batch beyond its limits.
     #[error("batch of {got} {unit}, at most {max} are allowed; split it")]
     Batch {
@@ -104,18 +205,24 @@ pub enum WriteError {
         /// How many there were.
         got: usize,
     },
-    /// The log could not be written or synced; the collection must be opened again.
+    /// The log takes nothing.
     #[error(transparent)]
-    Log(kvant_storage::WriteError),
-    /// Sealing, or starting a new log, failed.
+    Log(#[from] LogError),
+    /// Sealing or merging failed.
     #[error("cannot seal: {0}")]
     Seal(Box<OpenError>),
-    /// An earlier write failed, so that no later one may follow it.
-    #[error("{path}: closed for writing after an error; open it again", path = path.display())]
+    /// A file that a change needs is damaged.
+    #[error("{cause}; the collection is closed for writing until it is opened again")]
     Stopped {
-        /// The directory.
-        path: PathBuf,
+        /// What is damaged.
+        cause: String,
     },
+}
+
+impl WriteError {
+    pub(crate) fn of(id: &PointId, cause: ConfigError) -> Self {
+        Self::Point { id: id.clone(), cause }
+    }
 }
 
 impl From<OpenError> for WriteError {
@@ -127,22 +234,12 @@ impl From<OpenError> for WriteError {
 /// Why a search or a read was not answered.
 #[derive(Debug, thiserror::Error)]
 pub enum SearchError {
-    /// A query of another dimension.
-    #[error("query of dimension {got}, the collection has {expected}")]
-    Dim {
-        /// The collection's dimension.
-        expected: usize,
-        /// The query's.
-        got: usize,
-    },
-    /// NaN or infinite.
-    #[error("query component {position} is {value}, every component must be finite")]
-    NotFinite {
-        /// The component, from 0.
-        position: usize,
-        /// What it is.
-        value: f32,
-    },
+    /// A query of another kind or dimension, or by a vector there is none of.
+    #[error("query: {0}")]
+    Config(#[from] ConfigError),
+    /// A query that is no vector.
+    #[error("query: {0}")]
+    Vector(VectorError),
     /// More results than allowed.
     #[error("{got} results asked for, at most {max} are allowed")]
     Limit {
@@ -151,18 +248,27 @@ pub enum SearchError {
         /// How many were asked for.
         got: usize,
     },
-    /// The filter is beyond its limits.
-    #[error(transparent)]
-    Filter(#[from] ConditionError),
-    /// A payload on disk is no longer what was written.
-    #[error(
-        "{path}: the payload of row {row} is damaged; restore the file from a backup",
-        path = path.display()
-    )]
-    Damaged {
-        /// The file.
-        path: PathBuf,
-        /// The row.
-        row: u32,
+    /// A filter beyond its limits.
+    #[error("query: {0}")]
+    Filter(#[from] ShapeError),
+    /// A query that lacks something.
+    #[error("query: needs {0}")]
+    Question(&'static str),
+    /// A point, or a vector of one, that is not there.
+    #[error("query: no point {id} with a vector {using:?}")]
+    Unknown {
+        /// The point.
+        id: PointId,
+        /// The vector.
+        using: String,
     },
+    /// A formula that gives no number.
+    #[error("query: the formula gives {got} for a point; use by_zero_default or other bounds")]
+    Formula {
+        /// What it gives.
+        got: f64,
+    },
+    /// A file no longer holds what was written.
+    #[error(transparent)]
+    Damage(#[from] DamageError),
 }

@@ -1,126 +1,159 @@
-//! Manifests: the numbered files that say what the collection consists of.
+//! Manifests: the numbered files that say what a collection consists of, and up to which record.
 //!
-//! Framed, sections `settings` and `state` (JSON) and `deleted` (see [`put_rows`]). A manifest is
-//! only ever created; the one with the highest number is the state. Since its name appears only
-//! when all of it is on the disk, a damaged one is damage and never an unfinished write: it is an
-//! error, and no older one is taken in its place.
+//! Framed, sections `config`, `state` (JSON) and `deleted` (see [`put_rows`]). A manifest is only
+//! ever created; the one with the highest number is the state. Since its name appears only when all
+//! of it is on the disk, a damaged one is damage and never an unfinished write: it is an error, and
+//! no older one is taken in its place.
 
-use crate::codec::Reader;
-use crate::limits::{ROWS_MAX, SEGMENTS_MAX};
-use crate::wal::Pin;
-use crate::{OpenError, Settings};
+use std::collections::BTreeMap;
+use std::path::Path;
+
 use kvant_index::{Bitmap, Row};
+use kvant_payload::FieldSchema;
 use kvant_storage::frame::{Frame, Kind, Section, to_bytes};
 use kvant_storage::{Dir, Name, ReadError};
 use serde::{Deserialize, Serialize};
-use std::path::Path;
 
-/// Where manifests are.
-pub(crate) const FOLDER: &str = "manifest";
-const KIND: Kind = Kind { magic: *b"KVANTMAN", version: 1, features: 0 };
+use crate::codec::Reader;
+use crate::limits::{ROWS_MAX, SEGMENTS_MAX};
+use crate::segment::sealed::Files;
+use crate::{Config, OpenError};
 
-/// A state of the collection.
-#[derive(Debug)]
+const KIND: Kind = Kind { magic: *b"KVANTMAN", version: 2, features: 0 };
+
+/// A state of a collection.
+#[derive(Clone, Debug)]
 pub(crate) struct Manifest {
     pub(crate) number: u64,
-    pub(crate) settings: Settings,
-    /// A number no other collection has.
     pub(crate) collection: u64,
-    pub(crate) wal: Pin,
+    pub(crate) config: Config,
+    pub(crate) fields: BTreeMap<kvant_payload::Path, FieldSchema>,
+    /// The last record that is in it, and its time.
+    pub(crate) seq: u64,
+    pub(crate) time: u64,
     pub(crate) segments: Vec<Listed>,
 }
 
-/// A segment and what is deleted from it.
+/// A segment, and what of it was alive when that record had been applied.
 #[derive(Clone, Debug)]
 pub(crate) struct Listed {
-    pub(crate) number: u64,
-    pub(crate) identity: u32,
+    pub(crate) files: Files,
     pub(crate) live: Bitmap,
+    /// Vectors in it that were dropped by then.
+    pub(crate) hidden: Vec<String>,
 }
 
 #[derive(Serialize, Deserialize)]
-struct State {
+struct Head {
     collection: u64,
-    wal: Pin,
-    segments: Vec<Entry>,
+    seq: u64,
+    time: u64,
+    segments: Vec<Segment>,
 }
 
 #[derive(Serialize, Deserialize)]
-struct Entry {
-    number: u64,
-    identity: u32,
-    rows: u32,
+struct Segment {
+    files: Files,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    hidden: Vec<String>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Makeup {
+    config: Config,
+    fields: Vec<(kvant_payload::Path, FieldSchema)>,
+}
+
+/// The folder of manifests of a collection.
+pub(crate) fn folder(collection: u64) -> String {
+    format!("collection/{collection}/manifest")
 }
 
 impl Manifest {
     /// Creates the file and returns its bytes in size. Afterwards this is the state.
     pub(crate) fn publish(&self, dir: &dyn Dir) -> Result<u64, OpenError> {
         assert!(self.segments.len() <= SEGMENTS_MAX, "{} segments", self.segments.len());
-        let entry = |listed: &Listed| Entry {
-            number: listed.number,
-            identity: listed.identity,
-            rows: listed.live.len() as u32,
+        let segment = |Listed { files, hidden, .. }: &Listed| {
+            let (files, hidden) = (files.clone(), hidden.clone());
+            Segment { files, hidden }
         };
-        let state = State {
+        let head = Head {
             collection: self.collection,
-            wal: self.wal.clone(),
-            segments: self.segments.iter().map(entry).collect(),
+            seq: self.seq,
+            time: self.time,
+            segments: self.segments.iter().map(segment).collect(),
         };
+        let fields = self.fields.iter().map(|(path, of)| (path.clone(), of.clone())).collect();
+        let makeup = Makeup { config: self.config.clone(), fields };
         let mut deleted = Vec::new();
         for listed in &self.segments {
             put_rows(&mut deleted, &listed.live);
         }
-        // Plain structs of numbers and strings into memory: there is no way to fail.
-        let settings = serde_json::to_vec(&self.settings).unwrap_or_default();
-        let state = serde_json::to_vec(&state).unwrap_or_default();
-        assert!(!settings.is_empty() && !state.is_empty(), "written as JSON");
-        let bytes = to_bytes(
-            &KIND,
-            0,
-            &[
-                Section { name: "settings", data: &settings },
-                Section { name: "state", data: &state },
-                Section { name: "deleted", data: &deleted },
-            ],
-        );
-        dir.create_new(&Name::numbered(FOLDER, self.number), &bytes)?;
+        // Plain structs of numbers and texts into memory: there is no way to fail.
+        let makeup = serde_json::to_vec(&makeup).unwrap_or_default();
+        let head = serde_json::to_vec(&head).unwrap_or_default();
+        assert!(!makeup.is_empty() && !head.is_empty(), "written as JSON");
+        let sections = [
+            Section { name: "config", data: &makeup },
+            Section { name: "state", data: &head },
+            Section { name: "deleted", data: &deleted },
+        ];
+        let bytes = to_bytes(&KIND, 0, &sections);
+        dir.create_new(&numbered(&folder(self.collection), self.number)?, &bytes)?;
         Ok(bytes.len() as u64)
     }
 
-    /// The manifest with the highest number and its size; `None` where there is none.
-    pub(crate) fn newest(dir: &dyn Dir) -> Result<Option<(Self, u64)>, OpenError> {
-        let Some(number) = numbers(dir, FOLDER)?.into_iter().max() else { return Ok(None) };
-        let name = Name::numbered(FOLDER, number);
+    /// The manifest of `collection` with the highest number; `None` where there is none.
+    pub(crate) fn newest(dir: &dyn Dir, collection: u64) -> Result<Option<Self>, OpenError> {
+        let folder = folder(collection);
+        let Some(number) = numbers(dir, &folder)?.into_iter().max() else { return Ok(None) };
+        let name = numbered(&folder, number)?;
         let path = dir.place().join(name.as_str());
-        let bytes = dir.read(&name)?;
-        let size = bytes.len() as u64;
-        let frame = Frame::open(bytes, &path, &KIND)?;
-        let settings: Settings = json(&frame, "settings")?;
-        settings.check().map_err(|e| corrupt(&path, &e.to_string()))?;
-        let state: State = json(&frame, "state")?;
-        let rows: usize = state.segments.iter().map(|entry| entry.rows as usize).sum();
-        if state.segments.len() > SEGMENTS_MAX || rows > ROWS_MAX || state.wal.first == 0 {
-            return Err(corrupt(&path, "too many segments or rows, or a log that starts at 0"));
+        let frame = Frame::open(dir.read(&name)?, &path, &KIND)?;
+        if frame.version() < KIND.version {
+            return Err(corrupt(&path, "made by an earlier release: import the points again"));
+        }
+        let makeup: Makeup = json(&frame, "config")?;
+        makeup.config.check().map_err(|e| corrupt(&path, &e.to_string()))?;
+        let Head { collection: of, seq, time, segments: named } = json(&frame, "state")?;
+        let rows = named.iter().map(|segment| segment.files.rows);
+        let rows = rows.into_iter().try_fold(0usize, usize::checked_add);
+        if of != collection {
+            return Err(corrupt(&path, "the manifest belongs to another collection"));
+        }
+        if named.len() > SEGMENTS_MAX || rows.is_none_or(|rows| rows > ROWS_MAX) {
+            return Err(corrupt(&path, "too many segments or rows"));
         }
         let deleted = frame.section("deleted")?;
         let mut reader = Reader::new(&deleted);
         let mut segments = Vec::new();
-        for Entry { number, identity, rows } in state.segments {
-            let live = rows_of(&mut reader, rows)
+        for Segment { files, hidden } in named {
+            let live = rows_of(&mut reader, files.rows as u32)
                 .ok_or_else(|| corrupt(&path, "the deleted rows are senseless"))?;
-            segments.push(Listed { number, identity, live });
+            segments.push(Listed { files, live, hidden });
         }
         if reader.left() != 0 {
             return Err(corrupt(&path, "deleted rows of no segment"));
         }
-        let State { collection, wal, .. } = state;
-        Ok(Some((Self { number, settings, collection, wal, segments }, size)))
+        let Makeup { config, fields } = makeup;
+        let fields = fields.into_iter().collect();
+        Ok(Some(Self { number, collection, config, fields, seq, time, segments }))
     }
+}
+
+/// `folder/` and a number in ten digits.
+pub(crate) fn numbered(folder: &str, number: u64) -> Result<Name, OpenError> {
+    Name::new(&format!("{folder}/{number:010}"))
+        .map_err(|error| corrupt(Path::new(folder), &error.to_string()))
 }
 
 /// The numbers of the files in `folder`; other files are none of ours.
 pub(crate) fn numbers(dir: &dyn Dir, folder: &str) -> Result<Vec<u64>, ReadError> {
-    Ok(dir.list(folder)?.iter().filter_map(Name::number).collect())
+    let number = |name: &Name| {
+        let leaf = name.leaf();
+        leaf.parse().ok().filter(|number: &u64| format!("{number:010}") == leaf)
+    };
+    Ok(dir.list(folder)?.iter().filter_map(number).collect())
 }
 
 fn json<T: for<'de> Deserialize<'de>>(frame: &Frame, section: &str) -> Result<T, OpenError> {

@@ -88,6 +88,22 @@ impl Bitmap {
         present
     }
 
+    /// Adds the rows `rows`, which must be below [`len`](Self::len).
+    pub(crate) fn insert_all(&mut self, rows: std::ops::Range<usize>) {
+        assert!(rows.end <= self.len, "rows {rows:?} of {}", self.len);
+        let mut from = rows.start;
+        while from < rows.end {
+            let to = rows.end.min((from / BITS + 1) * BITS);
+            self.words[from / BITS] |= (u64::MAX >> (BITS - (to - from))) << (from % BITS);
+            from = to;
+        }
+    }
+
+    /// Which of the 64 rows from `at · 64` on are in the set, the first in the lowest bit.
+    pub(crate) fn word(&self, at: usize) -> u64 {
+        self.words.get(at).copied().unwrap_or(0)
+    }
+
     /// Adds `more` rows behind the last, all of them in the set.
     pub(crate) fn extend(&mut self, more: usize) {
         let from = self.len;
@@ -168,6 +184,13 @@ mod tests {
             assert_eq!(rest.count() + odd.len(), len);
             rest.intersect(&set);
             assert_eq!(rest, Bitmap::new(len));
+            for from in 0..=len {
+                let to = from + (len - from) / 2;
+                let mut some = Bitmap::new(len);
+                some.insert_all(from..to);
+                assert!(some.iter().eq((from as u32..to as u32).map(Row)), "{from}..{to}");
+                assert_eq!(some.word(0) & 1 == 1, from == 0 && to > 0);
+            }
             for more in [0, 1, 64, 100] {
                 let mut longer = set.clone();
                 longer.extend(more);

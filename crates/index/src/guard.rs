@@ -103,6 +103,11 @@ impl<R> Guarded<R> {
         Self { rows, guard }
     }
 
+    /// Verifies one row.
+    pub(crate) fn touch(&self, row: Row) {
+        self.guard.touch(std::iter::once(row.0));
+    }
+
     /// The rows.
     pub fn inner(&self) -> &R {
         &self.rows

@@ -2,7 +2,7 @@
 
 use crate::file::Reader;
 use crate::number::Part;
-use crate::{Account, BuildOptions, FileError, Hit, Rows, SearchOptions, flat};
+use crate::{Account, BuildOptions, FileError, Hit, Row, Rows, SearchOptions, flat};
 
 mod allowed;
 mod beside;
@@ -104,6 +104,19 @@ impl Hnsw {
         assert_eq!(rows.len(), self.len(), "rows of another index");
         flat::assert_fits(options.allowed, self.len());
         self.idle.search(&self.graph, (rows, query), options, account)
+    }
+
+    /// The same, where the walk begins at `seeds` too.
+    pub(crate) fn search_from<R: Rows>(
+        &self,
+        rows: &R,
+        query: &R::Query,
+        (options, seeds): (&SearchOptions<'_>, &[Row]),
+        account: &Account<'_>,
+    ) -> Vec<Hit> {
+        assert_eq!(rows.len(), self.len(), "rows of another index");
+        flat::assert_fits(options.allowed, self.len());
+        self.idle.search_from(&self.graph, (rows, query), (options, seeds), account)
     }
 
     /// Appends the graph to `bytes`.

@@ -6,7 +6,8 @@ use crate::guard::Watch;
 use crate::spread::spread;
 use crate::{
     Account, AnyRows, AnyShape, BuildOptions, Certainty, CodeError, Effort, FileError, FloatRows,
-    Hit, IndexSpec, Metric, Rows, SearchError, SearchOptions, SearchResult, Spec, Tuning, flat,
+    Hit, IndexSpec, Metric, Row, Rows, SearchError, SearchOptions, SearchResult, Spec, Tuning,
+    flat,
 };
 
 /// A shape and the rows it was built over, as an [`IndexSpec`] names them. The vectors stay with
@@ -202,6 +203,21 @@ impl<'a, B: AsRef<[u8]> + Sync> Index<'a, B> {
         Ok(SearchResult { hits, certainty: self.certainty(options, account.is_cut()) })
     }
 
+    /// The values of a row as they were given, but for the rounding of halves; `None` where no code
+    /// holds them.
+    ///
+    /// # Errors
+    /// [`SearchError::Damaged`] if that is not what was written.
+    ///
+    /// # Panics
+    /// If there is no such row.
+    pub fn vector(&self, row: Row) -> Result<Option<Vec<f32>>, SearchError> {
+        let met = self.watch.met();
+        let vector = self.rows.vector(row);
+        self.watch.since(met)?;
+        Ok(vector)
+    }
+
     /// [`search`](Self::search) for each of `queries`, one after the other in memory, on `threads`
     /// threads (0 counts as 1): the same answers for any number of them.
     ///
@@ -250,7 +266,7 @@ impl<'a, B: AsRef<[u8]> + Sync> Index<'a, B> {
     }
 
     /// How sure an answer is that was `cut` short or not.
-    fn certainty(&self, options: &SearchOptions<'_>, cut: bool) -> Certainty {
+    pub(crate) fn certainty(&self, options: &SearchOptions<'_>, cut: bool) -> Certainty {
         match cut {
             true => Certainty::Truncated,
             false if self.is_exact(options.effort) => Certainty::Exact,
@@ -266,7 +282,12 @@ impl<'a, B: AsRef<[u8]> + Sync> Index<'a, B> {
         }
     }
 
-    fn check(&self, query: &[f32], options: &SearchOptions<'_>) -> Result<(), SearchError> {
+    /// Refuses a query or options that do not fit.
+    pub(crate) fn check(
+        &self,
+        query: &[f32],
+        options: &SearchOptions<'_>,
+    ) -> Result<(), SearchError> {
         let (expected, got) = (self.dim, query.len());
         if expected != got {
             return Err(SearchError::Dimension { expected, got });

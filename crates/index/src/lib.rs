@@ -6,6 +6,10 @@
 //! where shapes and codes are told apart at run time; [`Index`] holds one of each, named by an
 //! [`IndexSpec`]. Inside, lower is closer; [`Metric::score`] turns a distance round for people.
 //!
+//! Beside dense rows and one query: [`Inverted`] lists sparse rows by dimension, [`Multi`] searches
+//! points of several vectors, [`Examples`] stand for a query; [`fusion`] makes one list of
+//! several, and [`mmr`](fn@mmr) chooses among what was found.
+//!
 //! [`Plan::auto`] tries shapes and codes on a sample of the rows, chooses, and says why.
 //! [`Stored`] is such an index as one file, given as bytes. [`Live`] is one that changes while it
 //! is searched.
@@ -22,12 +26,15 @@ mod budget;
 mod build;
 mod choice;
 mod code;
+mod example;
 mod file;
 mod flat;
 mod forest;
+pub mod fusion;
 mod guard;
 mod hnsw;
 mod index;
+mod inverted;
 mod ivf;
 mod key;
 mod kmeans;
@@ -35,6 +42,8 @@ mod limit;
 mod live;
 mod lsh;
 mod metric;
+mod mmr;
+mod multi;
 mod number;
 mod order;
 mod plan;
@@ -72,6 +81,7 @@ pub use code::rerank::{Reranked, RerankedScorer};
 pub use code::rotated::block::{BlockScorer, RotatedBlocks};
 pub use code::rotated::{RotatedRows, RotatedScorer, Width};
 pub use code::sparse::{Sparse, SparseRows, SparseScorer};
+pub use example::{ExampleRows, ExampleScorer, Examples};
 pub use file::FileError;
 pub use flat::Flat;
 pub use forest::Forest;
@@ -79,6 +89,7 @@ pub use guard::{Guarded, GuardedScorer, ReadAhead};
 pub use hnsw::Hnsw;
 pub use hnsw::quick::Qg;
 pub use index::Index;
+pub use inverted::{Inverted, idf};
 pub use ivf::{Ivf, IvfOptions, Spill};
 pub use kmeans::{
     Clusters, Iteration, KmeansError, KmeansOptions, Precision, Start, Watch, kmeans, silhouette,
@@ -93,6 +104,8 @@ pub use live::{
 };
 pub use lsh::{Family, Lsh, LshOptions};
 pub use metric::{Metric, MetricError};
+pub use mmr::{Mmr, mmr, mmr_by};
+pub use multi::{Multi, MultiStored};
 pub use order::{Order, Ordered, OrderedScorer};
 pub use plan::{Memory, Plan, PlanError, PlanOptions, Reason, Step, Tried};
 pub use resume::Resumed;

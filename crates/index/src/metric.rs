@@ -64,6 +64,18 @@ impl Metric {
         }
     }
 
+    /// How alike two vectors at a distance are, as searches by examples count it: cosine
+    /// similarity, inner product, else the distance with a minus (squared for
+    /// [`Metric::Euclid`]). Higher is closer.
+    pub fn similarity(self, distance: f32) -> f32 {
+        self.alike() - distance
+    }
+
+    /// The similarity at no distance.
+    pub(crate) fn alike(self) -> f32 {
+        if self == Self::Cosine { 1.0 } else { 0.0 }
+    }
+
     /// What people expect to read for a distance: cosine similarity, inner product, Euclidean
     /// distance (the root of ours), Manhattan distance.
     pub fn score(self, distance: f32) -> f32 {

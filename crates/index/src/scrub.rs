@@ -7,6 +7,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use crate::Stored;
+use crate::guard::Large;
 
 /// How a file is scrubbed.
 #[derive(Clone, Copy, Default)]
@@ -55,43 +56,53 @@ impl Stored {
     /// allow; searches go on meanwhile, and what was found whole costs them nothing anymore. Damage
     /// is reported and stops nothing: a search fails only where it reads it. O(bytes), once.
     pub fn scrub(&self, options: &ScrubOptions<'_>) -> Scrubbed {
-        let (began, mut found) = (Instant::now(), Scrubbed::default());
-        for (section, start, blocks) in self.sections() {
-            let mut from = 0;
-            while let Some(range) = blocks.unknown(from) {
-                if options.cancel.is_some_and(|cancel| cancel.load(Ordering::Relaxed)) {
-                    return found;
-                }
-                from = range.end;
-                let len = range.len() as u64;
-                if blocks.check(&range).is_some() {
-                    let offset = start + range.start as u64;
-                    found.damaged.push(Damage { section, offset, len });
-                }
-                found.bytes += len;
-                options.progress.iter().for_each(|progress| progress(len));
-                if let Some(rate) = options.bytes_per_second {
-                    let due = found.bytes as f64 / rate.get() as f64;
-                    let due = Duration::try_from_secs_f64(due).unwrap_or(Duration::MAX);
-                    sleep(due.saturating_sub(began.elapsed()));
-                }
-            }
-        }
-        found.finished = true;
-        found
+        scrub(self.sections(), options)
     }
 
     /// Bytes that a scrub would look at now.
     pub fn unverified_bytes(&self) -> u64 {
-        let left = self.sections().iter().map(|(_, _, blocks)| {
-            let mut next = blocks.unknown(0);
-            let mut sum = 0;
-            while let Some(range) = next {
-                sum += range.len() as u64;
-                next = blocks.unknown(range.end);
-            }
-            sum
-        });
-        left.sum()
+        unverified(self.sections())
     }
+}
+
+/// Verifies what of `sections` was not read yet.
+pub(crate) fn scrub(sections: &[Large], options: &ScrubOptions<'_>) -> Scrubbed {
+    let (began, mut found) = (Instant::now(), Scrubbed::default());
+    for (section, start, blocks) in sections {
+        let mut from = 0;
+        while let Some(range) = blocks.unknown(from) {
+            if options.cancel.is_some_and(|cancel| cancel.load(Ordering::Relaxed)) {
+                return found;
+            }
+            from = range.end;
+            let len = range.len() as u64;
+            if blocks.check(&range).is_some() {
+                let offset = start + range.start as u64;
+                found.damaged.push(Damage { section, offset, len });
+            }
+            found.bytes += len;
+            options.progress.iter().for_each(|progress| progress(len));
+            if let Some(rate) = options.bytes_per_second {
+                let due = found.bytes as f64 / rate.get() as f64;
+                let due = Duration::try_from_secs_f64(due).unwrap_or(Duration::MAX);
+                sleep(due.saturating_sub(began.elapsed()));
+            }
+        }
+    }
+    found.finished = true;
+    found
+}
+
+/// Bytes of `sections` that were not read yet.
+pub(crate) fn unverified(sections: &[Large]) -> u64 {
+    let left = sections.iter().map(|(_, _, blocks)| {
+        let mut next = blocks.unknown(0);
+        let mut sum = 0;
+        while let Some(range) = next {
+            sum += range.len() as u64;
+            next = blocks.unknown(range.end);
+        }
+        sum
+    });
+    left.sum()
 }

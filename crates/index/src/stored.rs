@@ -21,7 +21,7 @@ use crate::{
 
 const KIND: Kind = Kind { magic: *b"KVANTIDX", version: 2, features: 0 };
 const HEAD: &str = "head";
-const BLOCKS: &str = "blocks";
+pub(crate) const BLOCKS: &str = "blocks";
 const SHAPE: &str = "shape";
 const CODE: &str = "code";
 const RERANK: &str = "rerank";
@@ -129,7 +129,7 @@ impl<B: AsRef<[u8]> + Sync> Index<'_, B> {
 }
 
 /// The sections of a file.
-struct Parts<'a> {
+pub(crate) struct Parts<'a> {
     head: Vec<u8>,
     blocks: Vec<u8>,
     shape: Vec<u8>,
@@ -140,27 +140,31 @@ struct Parts<'a> {
 }
 
 impl<'a> Parts<'a> {
-    fn of<B: AsRef<[u8]> + Sync>(index: &'a Index<'_, B>) -> Self {
+    pub(crate) fn of<B: AsRef<[u8]> + Sync>(index: &'a Index<'_, B>) -> Self {
         let rows = index.rows();
         let (code, rerank) = rows.sections();
         let head =
             Head { spec: index.spec(), metric: index.metric(), dim: index.dim(), len: index.len() };
         let (rows, shape) = (rows.floats().map(bytes_of_f32), index.shape().to_bytes());
         let tuning = index.tuning().map(Tuning::to_bytes);
-        let mut blocks = (BLOCK_BYTES as u64).to_le_bytes().to_vec();
-        for part in [Some(&shape[..]), code, rerank, rows].into_iter().flatten() {
-            blocks.extend(block_sums(part));
-        }
+        let blocks = table_of([Some(&shape[..]), code, rerank, rows].into_iter().flatten());
         Self { head: head.to_bytes(), blocks, shape, code, rerank, rows, tuning }
     }
 
-    fn sections(&self) -> impl Iterator<Item = (&'static str, &[u8])> {
+    pub(crate) fn sections(&self) -> impl Iterator<Item = (&'static str, &[u8])> {
         let own = [(HEAD, Some(&self.head[..])), (BLOCKS, Some(&self.blocks[..]))];
         let parts = [Some(&self.shape[..]), self.code, self.rerank, self.rows];
         let tuning = [(TUNING, self.tuning.as_deref())];
         let all = own.into_iter().chain(LARGE.into_iter().zip(parts)).chain(tuning);
         all.filter_map(|(name, data)| Some((name, data?)))
     }
+}
+
+/// The table of the blocks of sections, in their order.
+pub(crate) fn table_of<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> Vec<u8> {
+    let mut blocks = (BLOCK_BYTES as u64).to_le_bytes().to_vec();
+    parts.into_iter().for_each(|part| blocks.extend(block_sums(part)));
+    blocks
 }
 
 /// The sizes of an index whose sections have the lengths that `size` says.
@@ -264,11 +268,17 @@ impl Stored {
     /// # Errors
     /// [`StoredError`], naming the file and the remedy.
     pub fn open(bytes: Bytes, path: &Path, check: Check) -> Result<Self, StoredError> {
-        let frame = Frame::open(bytes, path, &KIND)?;
+        Self::of_frame(Frame::open(bytes, path, &KIND)?, check)
+    }
+
+    /// The same of a file of which an index is a part.
+    pub(crate) fn of_frame(frame: Frame, check: Check) -> Result<Self, StoredError> {
+        let path = frame.path().to_owned();
+        let path = path.as_path();
         let Head { spec, metric, dim, len } = Head::read(&frame.section(HEAD)?, path)?;
         let part = |name| frame.has(name).then(|| frame.unverified(name)).transpose();
         let (code, rows) = (part(CODE)?, part(ROWS)?);
-        let tables = tables(&frame)?;
+        let tables = tables(&frame, &LARGE)?;
         let blocks = |name| tables.iter().find(|(of, ..)| *of == name).map(|table| table.2.clone());
         let guards = Guards {
             code: blocks(CODE),
@@ -280,10 +290,7 @@ impl Stored {
         let stored =
             Self { frame, spec, metric, dim, len, check, code, rows, shape, guards, watch };
         if check == Check::Everything {
-            LARGE.into_iter().try_for_each(|name| stored.verify(name))?;
-            if stored.frame.has(TUNING) {
-                stored.frame.section(TUNING)?;
-            }
+            stored.verify_everything()?;
         }
         if let Some(rows) = &stored.rows {
             let expected = (len as u64).saturating_mul(dim as u64).saturating_mul(4);
@@ -293,6 +300,18 @@ impl Stored {
             }
         }
         Ok(stored)
+    }
+
+    /// Holds everything against its checksums. O(bytes).
+    ///
+    /// # Errors
+    /// [`StoredError`], naming the first block that is damaged.
+    pub fn verify_everything(&self) -> Result<(), StoredError> {
+        LARGE.into_iter().try_for_each(|name| self.verify(name))?;
+        if self.frame.has(TUNING) {
+            self.frame.section(TUNING)?;
+        }
+        Ok(())
     }
 
     /// Copies what searches go through, codes or rows, to memory and holds it against its checksums
@@ -323,7 +342,7 @@ impl Stored {
     ///
     /// # Errors
     /// [`StoredError`], naming the file and the remedy.
-    pub fn index(&self) -> Result<Index<'_, Bytes>, StoredError> {
+    pub fn index(&self) -> Result<Index<'static, Bytes>, StoredError> {
         let met = self.watch.met();
         let index = self.assemble();
         // What is damaged explains what does not fit.
@@ -347,7 +366,7 @@ impl Stored {
         AnyShape::open(&part, self.len).map_err(|cause| self.wrong(SHAPE, cause))
     }
 
-    fn assemble(&self) -> Result<Index<'_, Bytes>, StoredError> {
+    fn assemble(&self) -> Result<Index<'static, Bytes>, StoredError> {
         let shape = self.shape()?;
         if self.check == Check::Everything {
             shape.check().map_err(|cause| self.wrong(SHAPE, cause))?;
@@ -363,8 +382,7 @@ impl Stored {
         }
         let rerank = self.frame.has(RERANK).then(|| self.frame.unverified(RERANK)).transpose()?;
         let (dim, metric) = (self.dim, self.metric);
-        let data = self.rows.as_ref().and_then(Bytes::as_f32);
-        let rows = data.map(|data| FloatRows::new(data, dim, metric));
+        let rows = self.rows.clone().and_then(|rows| FloatRows::shared(rows, dim, metric));
         let ground = Ground { dim, len: self.len, metric, rows, guards: self.guards.clone() };
         if !shape.serves(dim, metric) {
             return Err(
@@ -452,7 +470,7 @@ impl Stored {
 }
 
 /// The large sections of a file with the checksums of their blocks; of version 1 each is one block.
-fn tables(frame: &Frame) -> Result<Vec<Large>, StoredError> {
+pub(crate) fn tables(frame: &Frame, names: &[&'static str]) -> Result<Vec<Large>, StoredError> {
     let wrong = |got| {
         let (path, section) = (frame.path().to_owned(), BLOCKS);
         StoredError::Section { path, section, cause: FileError::Header { name: "blocks", got } }
@@ -465,7 +483,7 @@ fn tables(frame: &Frame) -> Result<Vec<Large>, StoredError> {
         None => 1,
     };
     let (mut found, mut at) = (Vec::new(), 8);
-    for name in LARGE.into_iter().filter(|name| frame.has(name)) {
+    for &name in names.iter().filter(|name| frame.has(name)) {
         let count = frame.size(name).unwrap_or(0).div_ceil(size) as usize;
         let sums = table.as_ref().map(|table| {
             let end = at + count.saturating_mul(4).min(table.len().saturating_sub(at));

@@ -1,11 +1,13 @@
-//! `kvant delete COLLECTION ID…` and `kvant delete COLLECTION --filter KEY=VALUE`.
+//! `kvant delete DATA ID…` and `kvant delete DATA --filter KEY=VALUE`.
 
+use anyhow::Context;
 use kvant_db::limits::BATCH_POINTS_MAX;
-use kvant_db::{Collection, Filter, PointId};
+use kvant_db::{Change, Edit, PointId, Selector};
 use serde::Serialize;
 
 use crate::args::Delete;
 use crate::print;
+use crate::store::{self, Opened};
 
 /// What `--json` prints.
 #[derive(Serialize)]
@@ -17,32 +19,22 @@ struct Deleted {
 }
 
 pub(super) fn run(args: &Delete) -> anyhow::Result<()> {
-    let given: Vec<PointId> = args.ids.iter().map(|id| id.parse()).collect::<Result<_, _>>()?;
-    let mut collection = Collection::open(&args.collection)?;
-    let ids = if args.filters.is_empty() {
-        given
+    let ids: Vec<PointId> = args.ids.iter().map(|id| id.parse()).collect::<Result<_, _>>()?;
+    let filter = store::filter(&args.filters).map_err(anyhow::Error::msg)?;
+    let opened = store::open(&args.stored)?;
+    let Opened { collection, shown, .. } = &opened;
+    let changes: Vec<Change> = if args.filters.is_empty() {
+        ids.chunks(BATCH_POINTS_MAX).map(|ids| Change::delete(ids.to_vec())).collect()
     } else {
-        matching(&collection, &Filter { must: args.filters.clone() })?
+        vec![Change::Edit(Edit::Delete(Selector::Filter(filter)))]
     };
     let mut deleted = 0;
-    for batch in ids.chunks(BATCH_POINTS_MAX) {
-        deleted += collection.delete(batch)?;
+    for change in changes {
+        deleted += collection.write(change).with_context(|| shown.clone())?.1.points;
     }
     let result = Deleted { deleted, points: collection.len() };
     if args.json {
         return print::json(&result);
     }
     print::line(&format!("{} deleted, {} left", result.deleted, result.points))
-}
-
-/// The points whose payload passes, in a fixed order.
-fn matching(collection: &Collection, filter: &Filter) -> anyhow::Result<Vec<PointId>> {
-    let mut found = Vec::new();
-    for id in collection.ids() {
-        if collection.get(id)?.is_some_and(|point| filter.matches(&point.payload)) {
-            found.push(id.clone());
-        }
-    }
-    found.sort_unstable();
-    Ok(found)
 }

@@ -1,17 +1,17 @@
-//! `kvant search COLLECTION QUERY`.
+//! `kvant search DATA QUERY`.
 
 use anyhow::{Context, bail};
-use kvant_db::{Collection, Filter, Found, PointId, Query};
-use kvant_index::Effort;
+use kvant_db::{Config, Effort, Payloads, PointId, Scored, Search as Find, Vector, With};
 use kvant_model::EmbedOptions;
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::encoder;
 use crate::args::Search;
 use crate::print::{self, Lean, Table};
 use crate::progress::Audience;
 use crate::pull;
+use crate::store::{self, Notes, Opened};
 
 /// Characters of a text shown on the terminal.
 const TEXT_CHARS: usize = 100;
@@ -22,52 +22,74 @@ struct Answer<'a> {
     /// How to read the scores.
     metric: String,
     /// Closest first.
-    results: &'a [Found],
+    results: Vec<Line<'a>>,
+}
+
+/// One point found.
+#[derive(Serialize)]
+struct Line<'a> {
+    id: &'a PointId,
+    score: f32,
+    payload: &'a Map<String, Value>,
+}
+
+impl<'a> Line<'a> {
+    fn of(Scored { found, score, .. }: &'a Scored) -> Self {
+        Self { id: &found.id, score: *score, payload: &found.payload }
+    }
 }
 
 pub(super) fn run(args: &Search) -> anyhow::Result<()> {
-    let collection = Collection::open(&args.collection)?;
+    let opened = store::open(&args.stored)?;
+    let Opened { collection, shown, .. } = &opened;
+    let config = collection.config();
+    let (using, dense) = store::vector(&config).with_context(|| shown.clone())?;
     let like: Option<PointId> = args.like.as_deref().map(str::parse).transpose()?;
     let effort = match (args.exact, args.ef) {
         (true, _) => Effort::Exact,
         (false, Some(ef)) => Effort::Ef(ef),
         (false, None) => Effort::Default,
     };
-    let query = Query {
-        vector: vector(args, &collection, like.as_ref())?,
+    let filter = store::filter(&args.filters).map_err(anyhow::Error::msg)?;
+    let vector = vector(args, &opened, (&config, using), like.as_ref())?;
+    let near = Find {
         // The point itself is found too, and left out below.
-        k: args.k + usize::from(like.is_some()),
-        filter: Filter { must: args.filters.clone() },
+        limit: args.k + usize::from(like.is_some()),
+        filter: (!args.filters.is_empty()).then_some(filter),
         effort,
+        ..Find::nearest(using, vector)
     };
-    let found = collection.search(&query);
-    let mut found = found.with_context(|| args.collection.display().to_string())?;
+    let whole = With { payload: Payloads::All, ..With::default() };
+    let mut scored = collection.search(&near, &whole).with_context(|| shown.clone())?;
     if let Some(like) = &like {
-        found.retain(|point| point.id != *like);
+        scored.retain(|scored| scored.found.id != *like);
     }
-    found.truncate(args.k);
-    let settings = collection.settings();
+    scored.truncate(args.k);
     if args.json {
-        return print::json(&Answer { metric: settings.metric.to_string(), results: &found });
+        let results = scored.iter().map(Line::of).collect();
+        return print::json(&Answer { metric: dense.metric.to_string(), results });
     }
-    print::all(&text(&found, settings.text_field.as_deref().unwrap_or("text")))
+    print::all(&text(&scored, Notes::of(&config).text_field.as_deref().unwrap_or("text")))
 }
 
 /// What to search for: given, taken from a point, or embedded.
 fn vector(
     args: &Search,
-    collection: &Collection,
+    Opened { collection, shown, .. }: &Opened,
+    (config, using): (&Config, &str),
     like: Option<&PointId>,
-) -> anyhow::Result<Vec<f32>> {
-    let shown = args.collection.display();
+) -> anyhow::Result<Vector> {
     if let Some(json) = &args.vector {
-        return serde_json::from_str(json).context("--vector must be a JSON array of numbers");
+        let values = serde_json::from_str(json);
+        return values.map(Vector::Dense).context("--vector must be a JSON array of numbers");
     }
     if let Some(id) = like {
-        let point = collection.get(id)?;
-        return Ok(point.with_context(|| format!("{shown}: no point {id}"))?.vector);
+        let found = collection.get(std::slice::from_ref(id))?.pop();
+        let mut found = found.with_context(|| format!("{shown}: no point {id}"))?;
+        let vector = found.vectors.remove(using);
+        return vector.with_context(|| format!("{shown}: point {id} has no such vector"));
     }
-    let Some(model) = &collection.settings().model else {
+    let Some(model) = Notes::of(config).model else {
         bail!(
             "{shown}: holds vectors without a model, so a text cannot be searched for; use \
              --vector or --like"
@@ -77,27 +99,28 @@ fn vector(
     if query.trim().is_empty() {
         bail!("the query is empty");
     }
-    let checkpoint = pull::open(model, Audience::of(args.json))
+    let checkpoint = pull::open(&model, Audience::of(args.json))
         .with_context(|| format!("{shown}: its model is not to be had"))?;
-    Ok(encoder::open(&checkpoint)?.embed(&[query], &EmbedOptions::default())?)
+    let encoder = encoder::open(&checkpoint)?;
+    Ok(Vector::Dense(encoder.embed(&[query], &EmbedOptions::default())?))
 }
 
 /// Score, identifier and text, or what else the payload holds.
-fn text(found: &[Found], text_field: &str) -> String {
-    if found.is_empty() {
+fn text(scored: &[Scored], text_field: &str) -> String {
+    if scored.is_empty() {
         return "nothing found\n".into();
     }
     let mut table =
         Table::new(&[("score", Lean::Right), ("id", Lean::Left), (text_field, Lean::Left)]);
-    for point in found {
-        let text = match point.payload.get(text_field) {
+    for Scored { found, score, .. } in scored {
+        let text = match found.payload.get(text_field) {
             Some(Value::String(text)) => text.clone(),
-            Some(_) | None if point.payload.is_empty() => String::new(),
-            Some(_) | None => Value::Object(point.payload.clone()).to_string(),
+            Some(_) | None if found.payload.is_empty() => String::new(),
+            Some(_) | None => Value::Object(Map::clone(&found.payload)).to_string(),
         };
         table.row(vec![
-            format!("{:.4}", point.score),
-            print::snippet(&point.id.to_string(), 40),
+            format!("{score:.4}"),
+            print::snippet(&found.id.to_string(), 40),
             print::snippet(&text, TEXT_CHARS),
         ]);
     }

@@ -134,11 +134,11 @@ fn collections_that_disagree() {
     let house = House::new();
     house.write("a.npy", npy::encode(&[1.0, 2.0, 3.0, 4.0], 2));
     house.write("b.npy", npy::encode(&[1.0, 2.0, 3.0], 3));
-    house.run("import db/c --from a.npy --metric dot");
+    house.run("import db/c --from a.npy --metric dot --index hnsw8");
     let import =
         |rest: &[&str]| house.fail(&[&["import", "db/c", "--from", "a.npy"], rest].concat());
-    says(&import(&["--metric", "cosine"]), &["db/c", "dot", "cosine", "--metric"]);
-    says(&import(&["--index", "flat"]), &["db/c", "hnsw", "flat", "--index"]);
+    says(&import(&["--metric", "cosine"]), &["db/c", "default", "dot", "cosine", "--metric"]);
+    says(&import(&["--index", "flat"]), &["db/c", "hnsw8", "flat", "--index"]);
     says(&import(&["--id-field", "key"]), &["db/c", "id", "key", "--id-field"]);
     house.write("model/config.json", BERT);
     says(&import(&["--model", "model"]), &["db/c", "no model", "model", "--model"]);
@@ -146,11 +146,30 @@ fn collections_that_disagree() {
     says(&line, &["b.npy: row 0", "dimension 3", "has 2"]);
     says(&house.fail(&["search", "db/c", "--vector", "[1,2,3]"]), &["db/c", "dimension 3"]);
     says(&house.fail(&["search", "db/c", "--vector", "[1,"]), &["--vector must be a JSON array"]);
-    says(&house.fail(&["search", "db/c", "--like", "77"]), &["db/c: no point 77"]);
+    let like = house.fail(&["search", "db/c", "--like", "77"]);
+    says(&like, &["db/c", "default", "no point 77"]);
     says(&house.fail(&["search", "db/c", "words"]), &["db/c", "--vector or --like"]);
     says(&house.fail(&["info", "db/absent"]), &["db/absent"]);
-    says(&house.fail(&["search", "db", "--vector", "[1]"]), &["db: no collection"]);
-    assert_eq!(house.run("import db/c --from a.npy --metric dot --index hnsw").lines().count(), 1);
+    says(&house.fail(&["search", "db", "--vector", "[1]"]), &["db: no data directory"]);
+    let line = house.run("import db/c --from a.npy --metric dot --index hnsw8");
+    assert_eq!(line.lines().count(), 1);
+}
+
+#[test]
+fn collections_that_cannot_be() {
+    let house = House::new();
+    house.write("a.npy", npy::encode(&[1.0, 2.0, 3.0, 4.0], 2));
+    let import = |rest: &[&str]| {
+        let line = house.fail(&[&["import", "db", "--from", "a.npy"], rest].concat());
+        assert!(!house.path("db").exists(), "{rest:?}");
+        line
+    };
+    says(&import(&["--collection", "a/b"]), &["a/b", "no name of a collection"]);
+    says(&import(&["--collection", ""]), &["no name of a collection"]);
+    says(&import(&["--index", "hnsw,pq"]), &["hnsw,pq", "keeps no vectors", "rerank32"]);
+    says(&import(&["--index", "flat,rq4,rerank32", "--metric", "l1"]), &["rq4", "manhattan"]);
+    house.write("mine/notes.txt", "mine");
+    says(&house.fail(&["import", "mine", "--from", "a.npy"]), &["mine: holds other files"]);
 }
 
 #[test]
@@ -165,6 +184,7 @@ fn flags_that_make_no_sense_are_usage_errors() {
         "import db/c --from x --batch 0",
         "search db/c",
         "search db/c q --filter nonsense",
+        "delete db/c --filter nonsense",
         "embed --model m a --from b",
         "eval m --against m --task guess --data x",
     ] {

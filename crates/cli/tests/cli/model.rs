@@ -48,7 +48,9 @@ fn compress_import_search() {
 
     let import = [
         "import",
-        "shop/books",
+        "shop",
+        "--collection",
+        "books",
         "--from",
         "books.jsonl",
         "--model",
@@ -59,27 +61,33 @@ fn compress_import_search() {
         "summary",
     ];
     assert_eq!(house.json(&import)["written"], 4);
-    assert_eq!(house.json(&["import", "shop/books", "--from", "books.jsonl"])["skipped"], 4);
-    let info = house.json(&["info", "shop/books"]);
-    assert_eq!((&info["dim"], &info["text_field"]), (&json!(384), &json!("summary")));
-    let stored = info["model"].as_str().expect("remembered");
+    let again = ["import", "shop", "--collection", "books", "--from", "books.jsonl"];
+    assert_eq!(house.json(&again)["skipped"], 4);
+    let info = &house.json(&["info", "shop"])["collections"][0];
+    let notes = &info["notes"]["kvant"];
+    assert_eq!(
+        (&info["vectors"][0]["dim"], &notes["text_field"]),
+        (&json!(384), &json!("summary"))
+    );
+    let stored = notes["model"].as_str().expect("remembered");
     assert_eq!(stored, text(&house.path("small").canonicalize().expect("there")));
 
-    let found = house.json(&["search", "shop/books", "hunting at sea", "-k", "2"]);
+    let found = house.json(&["search", "shop", "hunting at sea", "-k", "2"]);
     assert_eq!(ids(&found), ["whale", "island"]);
     assert_eq!(found["results"][0]["payload"]["summary"], BOOKS[0].2);
-    let filter = ["search", "shop/books", "hunting at sea", "--filter", "lang=fr"];
+    let filter = ["search", "shop", "hunting at sea", "--filter", "lang=fr"];
     assert_eq!(ids(&house.json(&filter)), ["jardin"]);
-    let like = house.json(&["search", "shop/books", "--like", "whale", "-k", "1"]);
+    let like = house.json(&["search", "shop", "--like", "whale", "-k", "1"]);
     assert_eq!(ids(&like), ["island"]);
-    let table = house.succeed(&["search", "shop/books", "mathematics", "-k", "1"]);
+    let table = house.succeed(&["search", "shop", "mathematics", "-k", "1"]);
     assert!(table.contains("proof") && table.contains("prime numbers"), "{table}");
 
     // An edited text is embedded anew.
     let edited = json!({"key": "proof", "summary": "A recipe for onion soup.", "lang": "en"});
     house.write("edit.jsonl", edited.to_string());
-    assert_eq!(house.json(&["import", "shop/books", "--from", "edit.jsonl"])["written"], 1);
-    let found = house.json(&["search", "shop/books", "cooking", "-k", "1"]);
+    let edit = ["import", "shop", "--collection", "books", "--from", "edit.jsonl"];
+    assert_eq!(house.json(&edit)["written"], 1);
+    let found = house.json(&["search", "shop", "cooking", "-k", "1"]);
     assert_eq!(found["results"][0]["payload"]["summary"], "A recipe for onion soup.");
 }
 
@@ -125,8 +133,8 @@ fn embed_in_every_form() {
 
     // What embed writes, import reads.
     house.run("import shop/plain --from v.jsonl --id-field key --text-field summary");
-    let info = house.json(&["info", "shop/plain"]);
-    assert_eq!((&info["points"], &info["model"]), (&json!(4), &Value::Null));
+    let info = &house.json(&["info", "shop/plain"])["collections"][0];
+    assert_eq!((&info["points"], &info["notes"]["kvant"]["model"]), (&json!(4), &Value::Null));
 }
 
 #[test]

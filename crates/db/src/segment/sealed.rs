@@ -1,208 +1,207 @@
-//! A sealed segment: one framed file, mapped, never changed.
-//!
-//! Sections: `meta` (JSON), `vectors` (f32, row-major), `ids` and `payloads` (offsets and bytes),
-//! `index` (the shape, as `index` writes it). All are verified when the file is opened.
+//! A segment in files: which points it has, and an index of each of their vectors. Never changed.
 
-use super::Columns;
-use super::blob::Blobs;
-use crate::change::Rows;
-use crate::codec::{Reader, put_id};
-use crate::manifest::Listed;
-use crate::{OpenError, PointId, SearchError, Settings};
-use kvant_index::{AnyShape, BuildOptions, FloatRows, Hit, Metric, Row, SearchOptions, Spec};
-use kvant_storage::frame::{Frame, Kind, Section, save};
-use kvant_storage::{Bytes, Dir, Name, bytes_of_f32};
+use std::collections::BTreeMap;
+
+use kvant_index::Row;
+use kvant_payload::PointId;
+use kvant_storage::Dir;
+use kvant_storage::frame::Kind;
 use serde::{Deserialize, Serialize};
-use std::path::{Path, PathBuf};
+use serde_json::{Map, Value};
 
-/// Where segments are.
-pub(crate) const FOLDER: &str = "segment";
-const KIND: Kind = Kind { magic: *b"KVANTSEG", version: 1, features: 0 };
-/// Below this many rows measuring all of them takes no longer than walking a graph.
-const FLAT_ROWS: usize = 2048;
+use super::Entry;
+use super::column::Column;
+use super::slot::Slots;
+use super::strip::{self, FileRef, Strip};
+use super::table::Table;
+use crate::{Config, DamageError, OpenError};
 
-/// A segment on disk, opened.
-#[derive(Debug)]
-pub(crate) struct Sealed {
-    number: u64,
-    identity: u32,
-    path: PathBuf,
-    size_bytes: u64,
-    len: usize,
-    dim: usize,
-    metric: Metric,
-    vectors: Bytes,
-    ids: Blobs,
-    payloads: Blobs,
-    shape: AnyShape,
+const SLOTS: Kind = Kind { magic: *b"KVANTSLT", version: 1, features: 0 };
+
+/// The files of a segment, as a manifest lists them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Files {
+    pub(crate) rows: usize,
+    /// Names, versions, times, payloads.
+    pub(crate) table: FileRef,
+    pub(crate) vectors: BTreeMap<String, VectorFiles>,
 }
 
-/// What the file says about itself; must agree with the manifest.
-#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Meta {
-    collection: u64,
-    number: u64,
-    rows: u32,
-    dim: usize,
-    metric: String,
+/// The files of one vector.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct VectorFiles {
+    pub(crate) data: FileRef,
+    /// Which rows have it; all where there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) slots: Option<FileRef>,
 }
 
-/// Whose segment it is and how to build it.
+impl Files {
+    /// All of them.
+    pub(crate) fn all(&self) -> impl Iterator<Item = &FileRef> {
+        let vectors = self.vectors.values();
+        let vectors = vectors.flat_map(|files| files.slots.iter().chain([&files.data]));
+        vectors.chain([&self.table])
+    }
+
+    pub(crate) fn size_bytes(&self) -> u64 {
+        self.all().map(|file| file.size).sum()
+    }
+}
+
+/// Where segments of a collection are written, and how.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Plan<'a> {
-    pub(crate) settings: &'a Settings,
+pub(crate) struct Site<'a> {
+    pub(crate) dir: &'a dyn Dir,
+    /// The folder of segments.
+    pub(crate) folder: &'a str,
     pub(crate) collection: u64,
     pub(crate) threads: usize,
 }
 
-impl Plan<'_> {
-    fn meta(&self, number: u64, rows: usize) -> Meta {
-        Meta {
-            collection: self.collection,
-            number,
-            rows: rows as u32,
-            dim: self.settings.dim,
-            metric: self.settings.metric.to_string(),
-        }
-    }
+/// A segment.
+#[derive(Debug)]
+pub(crate) struct Sealed {
+    files: Files,
+    table: Table,
+    vectors: BTreeMap<String, Column>,
 }
 
 impl Sealed {
-    /// Builds the index over `rows` and writes all of it durably as segment `number`.
+    /// Writes the files of these rows.
     pub(crate) fn write(
-        dir: &dyn Dir,
-        number: u64,
-        rows: &Rows,
-        plan: &Plan<'_>,
-    ) -> Result<Listed, OpenError> {
-        let Plan { settings, threads, .. } = *plan;
-        let len = rows.ids.len();
-        assert_eq!(rows.vectors.len(), len * settings.dim, "whole rows");
-        let spec = if len < FLAT_ROWS { Spec::Flat } else { settings.spec };
-        let floats = FloatRows::new(&rows.vectors, settings.dim, settings.metric);
-        let options = BuildOptions { threads, ..BuildOptions::default() };
-        let index = AnyShape::build(&spec, &floats, &options).to_bytes();
-        let encoded = |id| {
-            let mut out = Vec::new();
-            put_id(&mut out, id);
-            out
-        };
-        let ids: Vec<Vec<u8>> = rows.ids.iter().map(encoded).collect();
-        let ids = Blobs::encode(ids.iter().map(Vec::as_slice));
-        let payloads = Blobs::encode(rows.payloads.iter().map(|p| &**p));
-        // Numbers and strings into memory: there is no way to fail.
-        let meta = serde_json::to_vec(&plan.meta(number, len)).unwrap_or_default();
-        assert!(!meta.is_empty(), "written as JSON");
-        let sections = [
-            Section { name: "meta", data: &meta },
-            Section { name: "vectors", data: bytes_of_f32(&rows.vectors) },
-            Section { name: "ids", data: &ids },
-            Section { name: "payloads", data: &payloads },
-            Section { name: "index", data: &index },
-        ];
-        let identity = save(dir, &Name::numbered(FOLDER, number), &KIND, 0, &sections)?;
-        Ok(Listed { number, identity, live: kvant_index::Bitmap::full(len) })
+        site: &Site<'_>,
+        entries: &[Entry],
+        config: &Config,
+    ) -> Result<Files, OpenError> {
+        let mut vectors = BTreeMap::new();
+        for name in config.dense.keys().chain(config.sparse.keys()) {
+            let slots =
+                Slots::of(entries.len(), |row| entries[row.position()].vectors.contains_key(name));
+            if slots.count() > 0 {
+                vectors.insert(name.clone(), write_vector(site, (name, &slots), entries, config)?);
+            }
+        }
+        let bytes = Table::encode(site.collection, entries);
+        let table = FileRef::publish(site.dir, site.folder, &bytes)?;
+        Ok(Files { rows: entries.len(), table, vectors })
     }
 
-    /// Opens and verifies the segment that `listed` names. O(bytes of the file).
-    pub(crate) fn open(dir: &dyn Dir, listed: &Listed, plan: &Plan<'_>) -> Result<Self, OpenError> {
-        let name = Name::numbered(FOLDER, listed.number);
-        let path = dir.place().join(name.as_str());
-        let bytes = dir.read(&name)?;
-        let size_bytes = bytes.len() as u64;
-        let frame = Frame::open(bytes, &path, &KIND)?;
-        let corrupt = |what: &str| corrupt(&path, what);
-        if frame.identity() != listed.identity {
-            return Err(corrupt("the file is not the one the manifest lists"));
+    /// Opens the files, but for those of hidden vectors. Reads a few pages of each.
+    pub(crate) fn open(
+        site: &Site<'_>,
+        (files, hidden): (&Files, &[String]),
+        config: &Config,
+    ) -> Result<Self, OpenError> {
+        let (bytes, path) = files.table.read(site.dir, site.folder)?;
+        let table = Table::open(bytes, &path, site.collection)?;
+        if table.len() != files.rows {
+            let what = format!("{} rows, the manifest says {}", table.len(), files.rows);
+            return Err(OpenError::Corrupt { path, offset: 0, what });
         }
-        let (len, dim) = (listed.live.len(), plan.settings.dim);
-        let meta: Option<Meta> = serde_json::from_slice(&frame.section("meta")?).ok();
-        if meta != Some(plan.meta(listed.number, len)) {
-            return Err(corrupt("the segment belongs to another collection or manifest"));
+        let mut vectors = BTreeMap::new();
+        for (name, of) in files.vectors.iter().filter(|(name, _)| !hidden.contains(name)) {
+            let (bytes, path) = of.data.read(site.dir, site.folder)?;
+            let slots = match &of.slots {
+                None => Slots::All(files.rows),
+                Some(file) => read_slots(site, file, files.rows)?,
+            };
+            let dense = config.dense.get(name);
+            vectors.insert(name.clone(), Column::open((bytes, &path), slots, dense)?);
         }
-        let vectors = frame.section("vectors")?;
-        if vectors.as_f32().map(<[f32]>::len) != len.checked_mul(dim) {
-            return Err(corrupt("the vectors are not rows × dimension"));
-        }
-        let blobs = |name: &str| {
-            let bytes = frame.section(name)?;
-            Blobs::open(bytes, len).ok_or_else(|| corrupt("offsets do not rise to the end"))
-        };
-        let (ids, payloads) = (blobs("ids")?, blobs("payloads")?);
-        let shape = AnyShape::from_bytes(&frame.section("index")?, len)
-            .map_err(|e| corrupt(&e.to_string()))?;
-        let metric = plan.settings.metric;
-        if !shape.serves(dim, metric) {
-            return Err(corrupt("the index is of other vectors"));
-        }
-        let (number, identity) = (listed.number, listed.identity);
-        Ok(Self {
-            number,
-            identity,
-            path,
-            size_bytes,
-            len,
-            dim,
-            metric,
-            vectors,
-            ids,
-            payloads,
-            shape,
-        })
+        Ok(Self { files: files.clone(), table, vectors })
     }
 
-    pub(crate) fn number(&self) -> u64 {
-        self.number
-    }
-
-    pub(crate) fn identity(&self) -> u32 {
-        self.identity
-    }
-
-    pub(crate) fn size_bytes(&self) -> u64 {
-        self.size_bytes
+    pub(crate) fn files(&self) -> &Files {
+        &self.files
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.len
+        self.table.len()
     }
 
-    /// Where it is.
-    pub(crate) fn path(&self) -> &Path {
-        &self.path
+    pub(crate) fn id(&self, row: Row) -> Result<PointId, DamageError> {
+        self.table.id(row)
     }
 
-    pub(crate) fn search(&self, query: &[f32], options: &SearchOptions<'_>) -> Vec<Hit> {
-        let rows = FloatRows::new(self.floats(), self.dim, self.metric);
-        self.shape.search(&rows, query, options)
+    pub(crate) fn version(&self, row: Row) -> Result<u64, DamageError> {
+        self.table.version(row)
     }
 
-    fn floats(&self) -> &[f32] {
-        let floats = self.vectors.as_f32().unwrap_or_default();
-        assert_eq!(floats.len(), self.len * self.dim, "checked when opened");
-        floats
+    pub(crate) fn expires(&self, row: Row) -> Result<u64, DamageError> {
+        self.table.expires(row)
+    }
+
+    pub(crate) fn earliest(&self) -> u64 {
+        self.table.earliest()
+    }
+
+    pub(crate) fn payload(&self, row: Row) -> Result<Map<String, Value>, DamageError> {
+        self.table.payload(row)
+    }
+
+    pub(crate) fn find(&self, id: &PointId) -> Result<Option<Row>, DamageError> {
+        self.table.find(id)
+    }
+
+    /// The row at a place in the order of names.
+    pub(crate) fn ordered(&self, place: usize) -> Result<Row, DamageError> {
+        self.table.ordered(place)
+    }
+
+    pub(crate) fn names(&self) -> Vec<String> {
+        self.vectors.keys().cloned().collect()
+    }
+
+    /// What each vector is indexed by, and how many rows have it.
+    pub(crate) fn indexes(&self) -> impl Iterator<Item = (&str, String, usize)> {
+        self.vectors.iter().map(|(name, of)| (name.as_str(), of.spec(), of.slots().count()))
+    }
+
+    /// One of the vectors.
+    pub(crate) fn column(&self, name: &str) -> Option<&Column> {
+        self.vectors.get(name)
+    }
+
+    /// Holds every file against its checksums. O(bytes).
+    pub(crate) fn verify(&self) -> Result<(), OpenError> {
+        self.table.verify()?;
+        self.vectors.values().try_for_each(Column::verify)?;
+        Ok(())
     }
 }
 
-impl Columns for Sealed {
-    fn id(&self, row: Row) -> Option<PointId> {
-        let mut reader = Reader::new(self.ids.get(row));
-        reader.id().filter(|_| reader.left() == 0)
-    }
-
-    fn vector(&self, row: Row) -> &[f32] {
-        &self.floats()[row.position() * self.dim..(row.position() + 1) * self.dim]
-    }
-
-    fn payload(&self, row: Row) -> &[u8] {
-        self.payloads.get(row)
-    }
-
-    fn damaged(&self, row: Row) -> SearchError {
-        SearchError::Damaged { path: self.path.clone(), row: row.0 }
-    }
+fn write_vector(
+    site: &Site<'_>,
+    (name, slots): (&str, &Slots),
+    entries: &[Entry],
+    config: &Config,
+) -> Result<VectorFiles, OpenError> {
+    let vectors = entries.iter().filter_map(|entry| entry.vectors.get(name));
+    let bytes = Column::encode(config, name, vectors, site.threads)
+        .map_err(|problem| OpenError::Index { name: name.to_owned(), problem })?;
+    let data = FileRef::publish(site.dir, site.folder, &bytes)?;
+    let slots = match slots {
+        Slots::All(_) => None,
+        Slots::Some(rows, _) => {
+            let rows = rows.iter().flat_map(|row| row.to_le_bytes()).collect();
+            let bytes = strip::encode(&SLOTS, &[("rows", rows)]);
+            Some(FileRef::publish(site.dir, site.folder, &bytes)?)
+        }
+    };
+    Ok(VectorFiles { data, slots })
 }
 
-pub(crate) fn corrupt(path: &Path, what: &str) -> OpenError {
-    OpenError::Corrupt { path: path.to_owned(), offset: 0, what: what.to_owned() }
+fn read_slots(site: &Site<'_>, file: &FileRef, rows: usize) -> Result<Slots, OpenError> {
+    let (bytes, path) = file.read(site.dir, site.folder)?;
+    let strips = strip::open(bytes, &path, &SLOTS, &["rows"])?;
+    let data = strips.first().map(Strip::whole).transpose()?.unwrap_or_default();
+    let of: Vec<u32> = data.as_chunks().0.iter().map(|raw| u32::from_le_bytes(*raw)).collect();
+    let rising = of.is_sorted_by(|a, b| a < b);
+    let inside = of.last().is_none_or(|last| (*last as usize) < rows);
+    if !rising || !inside || data.len() % 4 != 0 {
+        let what = "rows do not rise, or go beyond the segment".to_owned();
+        return Err(OpenError::Corrupt { path, offset: 0, what });
+    }
+    Ok(Slots::Some(of, rows))
 }

@@ -296,6 +296,14 @@ impl<'a, B: AsRef<[u8]> + Sync> ProvenRows<'a, B> {
         &self.bounds
     }
 
+    /// The values of a row, verified.
+    pub(crate) fn vector(&self, row: Row) -> &[f32] {
+        if let Some((_, rows)) = &self.guards {
+            rows.touch(std::iter::once(row.0));
+        }
+        self.rows.vector(row)
+    }
+
     /// All values of the rows.
     pub(crate) fn data(&self) -> &[f32] {
         self.rows.data()

@@ -70,6 +70,15 @@ impl<B: AsRef<[u8]>> HalfRows<B> {
         Ok(Self { coded, half, metric, lift: Lift::default() })
     }
 
+    /// The values of a row, as they were rounded.
+    pub(crate) fn vector(&self, row: Row) -> Vec<f32> {
+        let pairs = self.coded.row(row.0).as_chunks().0.iter();
+        match self.half {
+            Half::F16 => pairs.map(|pair| f16::from_le_bytes(*pair).to_f32()).collect(),
+            Half::Bf16 => pairs.map(|pair| bf16::from_le_bytes(*pair).to_f32()).collect(),
+        }
+    }
+
     /// Values of a row.
     pub fn dim(&self) -> usize {
         self.coded.head.dim

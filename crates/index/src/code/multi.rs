@@ -1,5 +1,7 @@
 //! Rows of several vectors each, compared by their best pairs.
 
+use std::sync::Arc;
+
 use crate::{Row, Rows, Scorer};
 
 /// Rows that are several vectors each, as late-interaction models make of a text (`ColBERT`:
@@ -16,13 +18,12 @@ use crate::{Row, Rows, Scorer};
 pub struct MultiRows<R> {
     vectors: R,
     /// `starts[row]..starts[row + 1]` are the vectors of a row.
-    starts: Vec<u32>,
+    starts: Arc<[u32]>,
 }
 
-impl<R: Rows<Query = [f32]>> MultiRows<R> {
-    /// Rows of `counts` vectors each, one after the other in `vectors`. `None` if these are more or
-    /// fewer than all of them together.
-    pub fn new(vectors: R, counts: &[u32]) -> Option<Self> {
+impl MultiRows<()> {
+    /// Where rows of so many vectors begin, and the last one ends; `None` past 2^32.
+    pub(crate) fn starts(counts: &[u32]) -> Option<Vec<u32>> {
         let mut starts = Vec::with_capacity(counts.len() + 1);
         let mut end = 0u32;
         starts.push(end);
@@ -30,7 +31,22 @@ impl<R: Rows<Query = [f32]>> MultiRows<R> {
             end = end.checked_add(count)?;
             starts.push(end);
         }
-        (end as usize == vectors.len()).then_some(Self { vectors, starts })
+        Some(starts)
+    }
+}
+
+impl<R: Rows<Query = [f32]>> MultiRows<R> {
+    /// Rows of `counts` vectors each, one after the other in `vectors`. `None` if these are more or
+    /// fewer than all of them together.
+    pub fn new(vectors: R, counts: &[u32]) -> Option<Self> {
+        let starts = MultiRows::starts(counts)?;
+        let whole = starts.last().map(|&end| end as usize) == Some(vectors.len());
+        whole.then(|| Self::over(vectors, starts.into()))
+    }
+
+    /// Rows that begin at `starts`, the last of which is the number of vectors.
+    pub(crate) fn over(vectors: R, starts: Arc<[u32]>) -> Self {
+        Self { vectors, starts }
     }
 
     /// The vectors.
@@ -57,12 +73,12 @@ impl<R: Rows<Query = [f32]>> Rows for MultiRows<R> {
 
     fn scorer<'q>(&'q self, query: &'q [Vec<f32>]) -> MultiScorer<'q, R> {
         let scorers = query.iter().map(|vector| self.vectors.scorer(vector)).collect();
-        MultiScorer { rows: self, scorers, pairs: Pairs::Query, distances: Vec::new() }
+        MultiScorer::new(self, scorers, Pairs::Query)
     }
 
     fn scorer_of(&self, row: Row) -> MultiScorer<'_, R> {
         let scorers = self.of(row).map(|vector| self.vectors.scorer_of(vector)).collect();
-        MultiScorer { rows: self, scorers, pairs: Pairs::Both, distances: Vec::new() }
+        MultiScorer::new(self, scorers, Pairs::Both)
     }
 
     fn is_exact(&self) -> bool {
@@ -84,30 +100,42 @@ pub struct MultiScorer<'q, R: Rows + 'q> {
     rows: &'q MultiRows<R>,
     scorers: Vec<R::Scorer<'q>>,
     pairs: Pairs,
-    /// Of a vector of the query to those of a row.
+    /// The vectors of a row, how far each is from one of the query, and from the nearest.
+    vectors: Vec<Row>,
     distances: Vec<f32>,
+    nearest: Vec<f32>,
 }
 
-impl<R: Rows<Query = [f32]>> MultiScorer<'_, R> {
+impl<'q, R: Rows<Query = [f32]>> MultiScorer<'q, R> {
+    fn new(rows: &'q MultiRows<R>, scorers: Vec<R::Scorer<'q>>, pairs: Pairs) -> Self {
+        let (vectors, distances, nearest) = (Vec::new(), Vec::new(), Vec::new());
+        Self { rows, scorers, pairs, vectors, distances, nearest }
+    }
+
     fn measure(&mut self, row: Row) -> f32 {
-        let vectors: Vec<Row> = self.rows.of(row).collect();
-        if vectors.is_empty() || self.scorers.is_empty() {
+        self.vectors.clear();
+        self.vectors.extend(self.rows.of(row));
+        if self.vectors.is_empty() || self.scorers.is_empty() {
             return f32::INFINITY;
         }
-        self.distances.resize(vectors.len(), 0.0);
-        let (mut sum, mut nearest) = (0.0, vec![f32::INFINITY; vectors.len()]);
+        self.distances.resize(self.vectors.len(), 0.0);
+        self.nearest.clear();
+        self.nearest.resize(self.vectors.len(), f32::INFINITY);
+        let mut sum = 0.0;
         for scorer in &mut self.scorers {
-            scorer.score(&vectors, &mut self.distances);
+            scorer.score(&self.vectors, &mut self.distances);
             sum += self.distances.iter().copied().fold(f32::INFINITY, f32::min);
-            for (nearest, distance) in nearest.iter_mut().zip(&self.distances) {
-                *nearest = nearest.min(*distance);
+            if self.pairs == Pairs::Both {
+                for (nearest, distance) in self.nearest.iter_mut().zip(&self.distances) {
+                    *nearest = nearest.min(*distance);
+                }
             }
         }
         match self.pairs {
             Pairs::Query => sum,
             Pairs::Both => {
-                let back = nearest.iter().sum::<f32>();
-                sum / self.scorers.len() as f32 + back / vectors.len() as f32
+                let back = self.nearest.iter().sum::<f32>();
+                sum / self.scorers.len() as f32 + back / self.vectors.len() as f32
             }
         }
     }

@@ -27,7 +27,8 @@ impl Scratch {
     ) -> bool {
         self.begin(walk.ef);
         let seeds = (0..SEEDS).filter_map(|seed| allowed.next(seed * allowed.len() / SEEDS));
-        for row in seeds.chain([walk.start].into_iter().filter(|&row| allowed.contains(row))) {
+        let near = [walk.start].into_iter().chain(self.seeds.drain(..));
+        for row in seeds.chain(near.filter(|&row| allowed.contains(row))) {
             if self.visited.insert(row) {
                 self.batch.push(row);
             }

@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 use super::net::Net;
 use super::search::{Gate, Scratch};
 use crate::choice::Field;
-use crate::{Account, Bitmap, Effort, Hit, Rows, SearchOptions, flat};
+use crate::{Account, Bitmap, Effort, Hit, Row, Rows, SearchOptions, flat};
 
 /// Least candidates of a default search, whatever `k` is: with 64, words looking for their
 /// definitions (MiniLM, 25,000 `WordNet` glosses) found 0.963 of the ten nearest, with 128 0.986.
@@ -34,13 +34,27 @@ impl Idle {
         options: &SearchOptions<'_>,
         account: &Account<'_>,
     ) -> Vec<Hit> {
+        self.search_from(graph, (rows, query), (options, &[]), account)
+    }
+
+    /// The same, where the walk on the lowest level begins at `seeds` too.
+    pub(super) fn search_from<R: Rows>(
+        &self,
+        graph: &impl Net,
+        (rows, query): (&R, &R::Query),
+        (options, seeds): (&SearchOptions<'_>, &[Row]),
+        account: &Account<'_>,
+    ) -> Vec<Hit> {
         let eligible = options.allowed.map_or(graph.len(), Bitmap::count);
         let k = options.k.min(eligible);
         let field = Field { options, account, eligible };
         let hits = (k > 0).then(|| {
             field.choose(rows, query, |found| {
                 let mut scratch = self.checkout(graph.len());
+                scratch.seeds.extend_from_slice(seeds);
                 let hits = walk(graph, (rows, query), (&field, found), &mut scratch);
+                // A search that ended before its walk left them.
+                scratch.seeds.clear();
                 self.checkin(scratch);
                 hits
             })

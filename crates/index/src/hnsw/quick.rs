@@ -52,6 +52,11 @@ impl Qg {
         Self { hnsw, beside, idle: Mutex::new(Vec::new()) }
     }
 
+    /// The graph alone.
+    pub(crate) fn graph(&self) -> &Hnsw {
+        &self.hnsw
+    }
+
     /// Links per row on the lowest level.
     pub fn links(&self) -> usize {
         2 * self.hnsw.m()

@@ -43,6 +43,8 @@ pub(super) struct Scratch {
     pub(super) batch: Vec<Row>,
     /// Rows that are not allowed, whose links may be followed.
     pub(super) passed: Vec<Row>,
+    /// Where the next walk begins, beside where the upper levels lead.
+    pub(super) seeds: Vec<Row>,
     distances: Vec<f32>,
     measured: usize,
 }
@@ -55,6 +57,7 @@ impl Scratch {
             pool: Pool::default(),
             batch: Vec::new(),
             passed: Vec::new(),
+            seeds: Vec::new(),
             distances: Vec::new(),
             measured: 0,
         }
@@ -128,6 +131,8 @@ impl Scratch {
         self.begin(walk.ef);
         self.visited.insert(walk.start);
         self.batch.push(walk.start);
+        let (visited, seeds) = (&mut self.visited, self.seeds.drain(..));
+        self.batch.extend(seeds.filter(|&row| visited.insert(row)));
         let mut done = self.met(scorer, walk);
         while let Some(row) = self.pool.next().filter(|_| done.is_none()) {
             self.batch.clear();

@@ -1,0 +1,3 @@
+//! Fuzzes the target `inverted`.
+#![no_main]
+libfuzzer_sys::fuzz_target!(|data: &[u8]| kvant_fuzz::target("inverted").unwrap()(data));
