@@ -72,9 +72,9 @@ pub enum OpenError {
     #[error(transparent)]
     Damage(#[from] DamageError),
     /// The index of a vector cannot be built.
-    #[error("vector {name:?}: {problem}")]
+    #[error("index of {name:?}: {problem}")]
     Index {
-        /// The vector.
+        /// The vector or the field.
         name: String,
         /// What is wrong.
         problem: String,

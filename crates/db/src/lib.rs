@@ -22,6 +22,7 @@ mod info;
 mod journal;
 pub mod limits;
 mod manifest;
+mod plan;
 mod point;
 mod query;
 mod segment;

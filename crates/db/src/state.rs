@@ -1,10 +1,10 @@
 //! What a collection holds, as a value: a function of its manifest and the records behind it.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use kvant_index::{Bitmap, Examples, Row};
-use kvant_payload::{Compiled, FieldSchema, Filter, Path, PointId};
+use kvant_payload::{FieldSchema, Filter, Path, PointId};
 
 use kvant_payload::Edit as PayloadEdit;
 
@@ -13,6 +13,7 @@ use crate::journal::Stamp;
 use crate::segment::chunk::Chunk;
 use crate::segment::sealed::Sealed;
 use crate::segment::{Entry, Store, Wanted};
+use crate::subject::Ready;
 use crate::{Config, DamageError, Only, Point, Selector, Vector, Vectors};
 
 /// A chunk is not put together with others beyond so many rows.
@@ -24,7 +25,7 @@ const MICROS: u64 = 1_000_000;
 pub(crate) struct State {
     pub(crate) config: Arc<Config>,
     /// Indexed fields.
-    pub(crate) fields: Arc<std::collections::BTreeMap<Path, FieldSchema>>,
+    pub(crate) fields: Arc<BTreeMap<Path, FieldSchema>>,
     /// Segments first, then chunks, the newest last.
     pub(crate) parts: Vec<Part>,
     /// The record applied last.
@@ -188,8 +189,8 @@ impl State {
 }
 
 /// A filter made ready; of one beyond the limits, which the door refused, nothing passes.
-fn ready(filter: &Filter) -> Option<Compiled> {
-    filter.compile().ok()
+fn ready<'f>(filter: &'f Filter, fields: &BTreeMap<Path, FieldSchema>) -> Option<Ready<'f>> {
+    Ready::new(filter, fields).ok()
 }
 
 /// A state being made of another one.
@@ -243,7 +244,8 @@ impl Writing {
         only: Only,
         condition: Option<&Filter>,
     ) -> Result<(), DamageError> {
-        let condition = condition.map(ready);
+        let fields = Arc::clone(&self.state.fields);
+        let condition = condition.map(|filter| ready(filter, &fields));
         for Point { id, vectors, payload, ttl } in points {
             let place = self.find(&id)?;
             let wanted = match (only, place) {
@@ -278,7 +280,7 @@ impl Writing {
         vectors.into_iter().filter(|(name, vector)| config.fits(name, vector).is_ok()).collect()
     }
 
-    fn passes(&self, (at, row): (usize, Row), filter: &Compiled) -> Result<bool, DamageError> {
+    fn passes(&self, (at, row): (usize, Row), filter: &Ready<'_>) -> Result<bool, DamageError> {
         crate::subject::passes(&self.state.parts[at], row, filter)
     }
 
@@ -290,7 +292,7 @@ impl Writing {
     ) -> Result<(), DamageError> {
         let Some(place) = self.find(id)? else { return Ok(()) };
         if let Some(condition) = condition {
-            match ready(condition) {
+            match ready(condition, &self.state.fields) {
                 Some(condition) if self.passes(place, &condition)? => {}
                 _ => return Ok(()),
             }
@@ -329,7 +331,7 @@ impl Writing {
             }
             Selector::Filter(filter) => {
                 let mut places = Vec::new();
-                let Some(filter) = ready(filter) else { return Ok(places) };
+                let Some(filter) = ready(filter, &self.state.fields) else { return Ok(places) };
                 for (at, part) in self.state.parts.iter().enumerate() {
                     let rows = crate::subject::passing(part, &filter)?;
                     places.extend(rows.iter().map(|row| (at, row)));

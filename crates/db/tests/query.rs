@@ -437,3 +437,60 @@ fn parts_of_points_are_shown_and_changed() {
     c.compact().unwrap();
     assert_eq!((c.len(), c.info().dead_rows()), (model.len() - done.points, 0));
 }
+
+#[test]
+fn indexes_of_fields_change_no_answer() {
+    let (_database, c, model) = filled();
+    let filters = [
+        json!({ "must": [{ "key": "city", "match": { "any": ["Oslo", "Lima"] } }] }),
+        json!({ "must_not": [{ "key": "city", "match": { "value": "Rome" } }] }),
+        json!({ "must": [{ "key": "n", "range": { "gte": 50, "lt": 120.5 } }] }),
+        json!({ "should": [{ "key": "n", "match": { "value": 7 } },
+                           { "key": "tags", "match": { "value": "Lima" } }] }),
+        json!({ "must": [{ "key": "price", "range": { "gt": 10.25 } },
+                         { "key": "deep.x", "match": { "value": 2 } }] }),
+        json!({ "must": [{ "key": "at", "range": { "lt": "2024-01-09T00:00:00Z" } }],
+                "must_not": [{ "has_id": [100, 101, 102] }] }),
+        json!({ "must": [{ "key": "place", "geo_radius":
+                    { "center": { "lon": 20.0, "lat": 10.0 }, "radius": 900_000.0 } }] }),
+        json!({ "must": [{ "key": "tags", "values_count": { "gte": 2 } },
+                         { "has_vector": "words" }] }),
+        json!({ "min_should": { "min_count": 2, "conditions": [
+            { "key": "n", "range": { "lt": 90 } }, { "key": "city", "match": { "value": "Oslo" } },
+            { "key": "deep.x", "match": { "value": 3 } }] } }),
+        json!({ "must": [{ "is_empty": { "key": "nothing" } },
+                         { "key": "city", "match": { "except": ["Oslo"] } }] }),
+    ];
+    let answers = || -> Vec<Vec<PointId>> {
+        let ids = |found: Vec<kvant_db::Found>| found.into_iter().map(|f| f.id).collect();
+        let all = |one: &Value| c.scroll(None, 1000, Some(&filter(one.clone()))).unwrap().0;
+        filters.iter().map(|one| ids(all(one))).collect()
+    };
+    let before = answers();
+    assert!(before.iter().all(|ids| !ids.is_empty() && ids.len() < model.len()));
+    let fields = [
+        ("city", json!("keyword")),
+        ("tags", json!("keyword")),
+        ("n", json!("integer")),
+        ("price", json!("float")),
+        ("at", json!("datetime")),
+        ("place", json!("geo")),
+        ("nothing", json!("bool")),
+    ];
+    for (path, schema) in fields {
+        let (path, schema) = (path.parse().unwrap(), serde_json::from_value(schema).unwrap());
+        c.write(Change::Edit(Edit::SetField { path, schema })).unwrap();
+    }
+    assert_eq!(answers(), before, "named, not built");
+    while c.optimize().unwrap() {}
+    c.flush().unwrap();
+    assert_eq!(answers(), before, "built");
+    c.verify().unwrap();
+    c.compact().unwrap();
+    assert_eq!(answers(), before, "merged");
+    let path = "city".parse().unwrap();
+    c.write(Change::Edit(Edit::DropField { path })).unwrap();
+    c.flush().unwrap();
+    assert_eq!(answers(), before, "dropped");
+    assert_eq!(c.info().fields.len(), 6);
+}

@@ -5,6 +5,7 @@
 //! verified when it is first asked; whatever its bytes are, an answer is right or an error.
 
 mod answer;
+mod ask;
 mod build;
 mod column;
 mod dictionary;
@@ -17,6 +18,7 @@ mod posting;
 mod question;
 mod word;
 
+pub use ask::text_test;
 pub use build::FieldBuilder;
 pub use error::{BuildError, FieldError};
 pub use place::Area;

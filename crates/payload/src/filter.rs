@@ -1,7 +1,7 @@
 //! Which points are meant.
 
 mod check;
-mod compile;
+pub(crate) mod compile;
 mod condition;
 mod count;
 mod read;

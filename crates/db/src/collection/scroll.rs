@@ -7,7 +7,7 @@ use kvant_payload::{Filter, PointId};
 
 use super::Collection;
 use crate::state::State;
-use crate::subject::passes;
+use crate::subject::{Ready, passes};
 use crate::{DamageError, Found, SearchError};
 
 impl Collection {
@@ -23,7 +23,7 @@ impl Collection {
         filter: Option<&Filter>,
     ) -> Result<(Vec<Found>, Option<PointId>), SearchError> {
         let state = self.state();
-        let filter = filter.map(Filter::compile).transpose()?;
+        let filter = filter.map(|filter| Ready::new(filter, &state.fields)).transpose()?;
         let mut found = Vec::new();
         let mut walk = Walk::new(&state, from)?;
         while let Some((id, at, row)) = walk.next()? {

@@ -34,6 +34,7 @@ impl Collection {
         let _one = lock(&self.optimizing);
         if !self.is_dropped() {
             self.seal()?;
+            while self.index()? {}
         }
         Ok(())
     }
@@ -71,7 +72,7 @@ impl Collection {
         }
         match self.due() {
             Some(group) => Ok(self.merge(&group).map(|()| true)?),
-            None => Ok(false),
+            None => Ok(self.index()?),
         }
     }
 
@@ -132,7 +133,7 @@ impl Collection {
         };
         let is_chunk = |part: &&Part| matches!(part.store, Store::Chunk(_));
         let source: Vec<Part> = moment.parts.iter().filter(is_chunk).cloned().collect();
-        let made = self.make(&source, &moment.config)?;
+        let made = self.make(&source, &moment)?;
         let kept = moment.parts.iter().filter(|part| !is_chunk(part)).cloned();
         let parts = kept.chain(made.iter().cloned()).collect();
         self.publish(&moment, parts)?;
@@ -153,7 +154,7 @@ impl Collection {
             Part { hidden, ..part }
         };
         let source: Vec<Part> = group.iter().map(shown).collect();
-        let made = self.make(&source, &now.config)?;
+        let made = self.make(&source, &now)?;
         let kept = (0..parts.len()).filter(|at| !group.contains(at)).map(|at| parts[at].clone());
         let parts = kept.chain(made.iter().cloned()).collect();
         self.publish(&moment, parts)?;
@@ -175,7 +176,7 @@ impl Collection {
     }
 
     /// Writes the rows of some parts as a segment and opens it. `None` for no rows.
-    fn make(&self, source: &[Part], config: &Config) -> Result<Option<Part>, OpenError> {
+    fn make(&self, source: &[Part], state: &State) -> Result<Option<Part>, OpenError> {
         let mut entries: Vec<Entry> = Vec::new();
         for part in source {
             entries.extend(part.entries()?);
@@ -184,12 +185,47 @@ impl Collection {
             return Ok(None);
         }
         let folder = segment_folder(self.id);
-        let (dir, collection, threads) = (&*self.dir, self.id, self.tuning.threads);
-        let site = Site { dir, folder: &folder, collection, threads };
-        let files = Sealed::write(&site, &entries, config)?;
+        let site = self.site(&folder);
+        let files = Sealed::write(&site, &entries, (&state.config, &state.fields))?;
         drop(entries);
-        let sealed = Arc::new(Sealed::open(&site, (&files, &[]), config)?);
+        let sealed = Arc::new(Sealed::open(&site, (&files, &[]), &state.config)?);
         Ok(Some(Part::sealed(sealed, Bitmap::full(files.rows), Vec::new())))
+    }
+
+    fn site<'a>(&'a self, folder: &'a str) -> Site<'a> {
+        let (dir, collection, threads) = (&*self.dir, self.id, self.tuning.threads);
+        Site { dir, folder, collection, threads }
+    }
+
+    /// Gives one segment the indexes of fields that the collection has by now, in files of their
+    /// own. Whether there was one that lacked some.
+    fn index(&self) -> Result<bool, OpenError> {
+        let now = self.state();
+        let (moment, mut parts) = self.published_state();
+        let lacks = |part: &Part| match &part.store {
+            Store::Sealed(sealed) => !sealed.is_indexed(&now.fields),
+            Store::Chunk(_) => false,
+        };
+        let Some(at) = parts.iter().position(lacks) else { return Ok(false) };
+        let old = parts[at].store.clone();
+        let Store::Sealed(sealed) = &old else { return Ok(false) };
+        let folder = segment_folder(self.id);
+        let site = self.site(&folder);
+        let files = sealed.indexed(&site, &now.fields)?;
+        let hidden = parts[at].hidden.to_vec();
+        let new = Store::Sealed(Arc::new(Sealed::open(&site, (&files, &hidden), &now.config)?));
+        parts[at].store = new.clone();
+        self.publish(&moment, parts)?;
+        {
+            let _applying = lock(&self.applying);
+            let mut state = State::clone(&self.state());
+            if let Some(part) = state.parts.iter_mut().find(|part| part.store.is(&old)) {
+                part.store = new;
+            }
+            self.replace(state);
+        }
+        self.clean()?;
+        Ok(true)
     }
 
     /// Makes a manifest of a moment and these segments; after that it is the state on disk.

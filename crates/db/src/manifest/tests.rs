@@ -14,7 +14,7 @@ fn listed(len: usize, deleted: &[u32]) -> Listed {
         live.remove(Row(*row));
     }
     let table = FileRef { name: "0123456789abcdef".to_owned(), size: 99, identity: 7 };
-    let files = Files { rows: len, table, vectors: BTreeMap::new() };
+    let files = Files { rows: len, table, vectors: BTreeMap::new(), fields: Vec::new() };
     Listed { files, live, hidden: vec!["gone".to_owned()] }
 }
 

@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use super::run::{Candidates, Placed};
 use crate::SearchError;
 use crate::state::State;
-use crate::subject::passes;
+use crate::subject::{Ready, passes};
 
 /// A number, made of others.
 #[derive(Clone, Debug, PartialEq)]
@@ -148,7 +148,11 @@ impl Seen<'_> {
             Expression::Variable(variable) => self.variable(variable),
             Expression::Condition(filter) => {
                 let part = &self.state.parts[self.at.0];
-                f64::from(u8::from(passes(part, self.at.1, &filter.compile()?)?))
+                f64::from(u8::from(passes(
+                    part,
+                    self.at.1,
+                    &Ready::new(filter, &self.state.fields)?,
+                )?))
             }
             Expression::Distance { origin, to } => {
                 let found = self.found(to).and_then(|value| GeoPoint::from_value(&value));

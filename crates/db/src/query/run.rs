@@ -10,7 +10,7 @@ use super::{Diversity, Input, Lookup, Payloads, Query, Scored, Search, Strategy,
 use crate::limits::{K_MAX, PREFETCH_MAX};
 use crate::segment::Wanted;
 use crate::state::State;
-use crate::subject::passing;
+use crate::subject::{Ready, passing};
 use crate::{Arity, Collection, Found, Multi, SearchError, Vector, Vectors};
 
 /// Where a row stands.
@@ -128,7 +128,7 @@ impl State {
 
     /// The live rows that pass.
     pub(super) fn candidates(&self, filter: Option<&Filter>) -> Result<Candidates, SearchError> {
-        let filter = filter.map(Filter::compile).transpose()?;
+        let filter = filter.map(|filter| Ready::new(filter, &self.fields)).transpose()?;
         let mut parts = Vec::with_capacity(self.parts.len());
         for part in &self.parts {
             parts.push(match &filter {

@@ -1,9 +1,11 @@
 //! A segment in files: which points it has, and an index of each of their vectors. Never changed.
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
 use kvant_index::Row;
-use kvant_payload::PointId;
+use kvant_payload::field::{FieldBuilder, FieldError, FieldIndex};
+use kvant_payload::{FieldSchema, Path as PayloadPath, PointId};
 use kvant_storage::Dir;
 use kvant_storage::frame::Kind;
 use serde::{Deserialize, Serialize};
@@ -25,6 +27,9 @@ pub(crate) struct Files {
     /// Names, versions, times, payloads.
     pub(crate) table: FileRef,
     pub(crate) vectors: BTreeMap<String, VectorFiles>,
+    /// Indexes of fields of payloads.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) fields: Vec<(PayloadPath, FileRef)>,
 }
 
 /// The files of one vector.
@@ -41,7 +46,7 @@ impl Files {
     pub(crate) fn all(&self) -> impl Iterator<Item = &FileRef> {
         let vectors = self.vectors.values();
         let vectors = vectors.flat_map(|files| files.slots.iter().chain([&files.data]));
-        vectors.chain([&self.table])
+        vectors.chain([&self.table]).chain(self.fields.iter().map(|(_, file)| file))
     }
 
     pub(crate) fn size_bytes(&self) -> u64 {
@@ -65,6 +70,7 @@ pub(crate) struct Sealed {
     files: Files,
     table: Table,
     vectors: BTreeMap<String, Column>,
+    fields: BTreeMap<PayloadPath, (PathBuf, FieldIndex)>,
 }
 
 impl Sealed {
@@ -72,7 +78,7 @@ impl Sealed {
     pub(crate) fn write(
         site: &Site<'_>,
         entries: &[Entry],
-        config: &Config,
+        (config, schemas): (&Config, &BTreeMap<PayloadPath, FieldSchema>),
     ) -> Result<Files, OpenError> {
         let mut vectors = BTreeMap::new();
         for name in config.dense.keys().chain(config.sparse.keys()) {
@@ -84,7 +90,13 @@ impl Sealed {
         }
         let bytes = Table::encode(site.collection, entries);
         let table = FileRef::publish(site.dir, site.folder, &bytes)?;
-        Ok(Files { rows: entries.len(), table, vectors })
+        let mut fields = Vec::new();
+        for (path, schema) in schemas {
+            let mut builder = FieldBuilder::new(schema);
+            entries.iter().for_each(|entry| builder.push(path.values(&entry.payload)));
+            fields.push((path.clone(), write_field(site, path, builder)?));
+        }
+        Ok(Files { rows: entries.len(), table, vectors, fields })
     }
 
     /// Opens the files, but for those of hidden vectors. Reads a few pages of each.
@@ -109,7 +121,18 @@ impl Sealed {
             let dense = config.dense.get(name);
             vectors.insert(name.clone(), Column::open((bytes, &path), slots, dense)?);
         }
-        Ok(Self { files: files.clone(), table, vectors })
+        let mut fields = BTreeMap::new();
+        for (path, file) in &files.fields {
+            let (bytes, place) = file.read(site.dir, site.folder)?;
+            let index =
+                FieldIndex::open(bytes, &place).map_err(|error| senseless(&place, &error))?;
+            if index.len() as usize != files.rows {
+                let what = format!("an index of {} rows of {}", index.len(), files.rows);
+                return Err(OpenError::Corrupt { path: place, offset: 0, what });
+            }
+            fields.insert(path.clone(), (place, index));
+        }
+        Ok(Self { files: files.clone(), table, vectors, fields })
     }
 
     pub(crate) fn files(&self) -> &Files {
@@ -158,6 +181,43 @@ impl Sealed {
         self.vectors.iter().map(|(name, of)| (name.as_str(), of.spec(), of.slots().count()))
     }
 
+    /// The same files with indexes of just these fields: those that are missing are made.
+    pub(crate) fn indexed(
+        &self,
+        site: &Site<'_>,
+        schemas: &BTreeMap<PayloadPath, FieldSchema>,
+    ) -> Result<Files, OpenError> {
+        let mut fields = Vec::new();
+        for (path, schema) in schemas {
+            let there = self.fields.get(path).filter(|(_, index)| index.schema() == schema);
+            let named = self.files.fields.iter().find(|(of, _)| of == path);
+            if let (Some(_), Some(same)) = (there, named) {
+                fields.push(same.clone());
+                continue;
+            }
+            let mut builder = FieldBuilder::new(schema);
+            for row in 0..self.len() as u32 {
+                let payload = self.payload(Row(row))?;
+                builder.push(path.values(&payload));
+            }
+            fields.push((path.clone(), write_field(site, path, builder)?));
+        }
+        Ok(Files { fields, ..self.files.clone() })
+    }
+
+    /// Whether it has indexes of just these fields.
+    pub(crate) fn is_indexed(&self, schemas: &BTreeMap<PayloadPath, FieldSchema>) -> bool {
+        let same = |(path, schema): (&PayloadPath, &FieldSchema)| {
+            self.fields.get(path).is_some_and(|(_, index)| index.schema() == schema)
+        };
+        schemas.len() == self.fields.len() && schemas.iter().all(same)
+    }
+
+    /// The index of a field, and where it is.
+    pub(crate) fn field(&self, path: &PayloadPath) -> Option<&(PathBuf, FieldIndex)> {
+        self.fields.get(path)
+    }
+
     /// One of the vectors.
     pub(crate) fn column(&self, name: &str) -> Option<&Column> {
         self.vectors.get(name)
@@ -167,7 +227,8 @@ impl Sealed {
     pub(crate) fn verify(&self) -> Result<(), OpenError> {
         self.table.verify()?;
         self.vectors.values().try_for_each(Column::verify)?;
-        Ok(())
+        let fields = &mut self.fields.values();
+        fields.try_for_each(|(path, index)| index.verify().map_err(|e| senseless(path, &e)))
     }
 }
 
@@ -204,4 +265,19 @@ fn read_slots(site: &Site<'_>, file: &FileRef, rows: usize) -> Result<Slots, Ope
         return Err(OpenError::Corrupt { path, offset: 0, what });
     }
     Ok(Slots::Some(of, rows))
+}
+
+fn write_field(
+    site: &Site<'_>,
+    path: &PayloadPath,
+    builder: FieldBuilder,
+) -> Result<FileRef, OpenError> {
+    let bytes = builder
+        .finish()
+        .map_err(|error| OpenError::Index { name: path.to_string(), problem: error.to_string() })?;
+    FileRef::publish(site.dir, site.folder, &bytes)
+}
+
+fn senseless(path: &Path, error: &FieldError) -> OpenError {
+    OpenError::Corrupt { path: path.to_owned(), offset: 0, what: error.to_string() }
 }

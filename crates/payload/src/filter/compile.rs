@@ -157,17 +157,28 @@ fn sorted(list: &[i64]) -> Box<[i64]> {
 }
 
 fn moments(bounds: &Bounds<Datetime>) -> Within {
+    let (from, to) = moments_within(bounds);
+    Within::Moments(from..=to)
+}
+
+/// The first and the last microsecond within bounds.
+pub(crate) fn moments_within(bounds: &Bounds<Datetime>) -> (i64, i64) {
     let bound = |bound: &Option<Datetime>| bound.map(Datetime::micros);
     // Moments are far from the ends of their numbers.
     let from = bound(&bounds.gte).max(bound(&bounds.gt).map(|micros| micros + 1));
     let to = [bound(&bounds.lte), bound(&bounds.lt).map(|micros| micros - 1)];
     let to = to.into_iter().flatten().min();
-    Within::Moments(from.unwrap_or(i64::MIN)..=to.unwrap_or(i64::MAX))
+    (from.unwrap_or(i64::MIN), to.unwrap_or(i64::MAX))
+}
+
+fn numbers(bounds: &Bounds<Number>) -> Within {
+    let (whole, float) = numbers_within(bounds);
+    Within::Numbers { whole, float }
 }
 
 /// The bounds as closed ranges of whole numbers and of floats, so that a payload's number is
 /// compared with its own kind and never rounded.
-fn numbers(bounds: &Bounds<Number>) -> Within {
+pub(crate) fn numbers_within(bounds: &Bounds<Number>) -> ((i128, i128), (f64, f64)) {
     let (mut whole, mut float) = ((i128::MIN, i128::MAX), (f64::NEG_INFINITY, f64::INFINITY));
     for (bound, open) in [(&bounds.gte, false), (&bounds.gt, true)] {
         let Some(bound) = bound else { continue };
@@ -185,7 +196,7 @@ fn numbers(bounds: &Bounds<Number>) -> Within {
         whole = (whole.0, whole.1.min(ints.saturating_neg()));
         float = (float.0, float.1.min(-floats));
     }
-    Within::Numbers { whole, float }
+    (whole, float)
 }
 
 /// A number, whole ones without rounding.
