@@ -27,7 +27,7 @@ const BUDGETS: [(&str, usize); 11] = [
     ("db", 12000),
     ("eval", 5500),
     ("server", 3000),
-    ("cli", 8000),
+    ("cli", 8500),
 ];
 
 /// Whether the file holds only tests, benches or examples.

@@ -185,10 +185,17 @@ impl Edit {
             }
             Self::Alter(alterations) => {
                 let mut after = config.clone();
-                alterations.iter().for_each(|one| one.apply(&mut after));
+                for one in alterations {
+                    one.apply(&mut after);
+                }
                 Ok(after.check_indexes()?)
             }
-            _ => Ok(()),
+            Self::Delete(_)
+            | Self::DeleteKeys { .. }
+            | Self::ClearPayload(_)
+            | Self::SetField { .. }
+            | Self::DropField { .. }
+            | Self::Expire => Ok(()),
         }
     }
 }

@@ -201,7 +201,7 @@ impl Collection {
                 Ok((next, outcome)) => {
                     self.replace(next);
                     applied.outcomes.insert(stamp.seq, outcome);
-                    self.forget(applied, stamp.seq);
+                    Self::forget(applied, stamp.seq);
                 }
                 Err(damage) => {
                     applied.failed = Some(damage.to_string().into());
@@ -212,7 +212,7 @@ impl Collection {
     }
 
     /// Outcomes that nobody asked for are not kept for ever.
-    fn forget(&self, applied: &mut MutexGuard<'_, Applied>, seq: u64) {
+    fn forget(applied: &mut MutexGuard<'_, Applied>, seq: u64) {
         const KEPT: u64 = 10_000;
         if applied.outcomes.len() as u64 > 2 * KEPT {
             applied.outcomes.retain(|of, _| of + KEPT > seq);

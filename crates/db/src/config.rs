@@ -226,7 +226,9 @@ impl Dense {
     pub(crate) fn prepare(&self, vector: &mut [f32]) {
         self.metric.prepare(vector);
         if self.storage != Storage::F32 {
-            vector.iter_mut().for_each(|x| *x = half::f16::from_f32(*x).to_f32());
+            for x in vector {
+                *x = half::f16::from_f32(*x).to_f32();
+            }
         }
     }
 }

@@ -43,7 +43,8 @@ pub use info::{Info, SegmentInfo};
 pub use journal::{Journal, Stamp};
 pub use kvant_index::{Effort, Metric, Sparse};
 pub use kvant_payload::{
-    Condition, FieldSchema, Filter, IdError, Path, PayloadError, PointId, ShapeError,
+    Condition, ConditionError, FieldSchema, Filter, IdError, Path, PayloadError, PointId,
+    ShapeError,
 };
 pub use point::{Found, Only, Point, Selector};
 pub use query::{

@@ -62,7 +62,7 @@ pub(crate) fn named(sealed: &Sealed, filter: &Filter) -> Result<Option<Named>, D
     for condition in &filter.must_not {
         match of(sealed, condition)?.filter(|named| named.exact) {
             Some(named) => {
-                let mut others = RoaringBitmap::from_iter(0..sealed.len() as u32);
+                let mut others: RoaringBitmap = (0..sealed.len() as u32).collect();
                 others -= named.rows;
                 narrow(others);
             }

@@ -346,7 +346,9 @@ impl Writing {
             Edit::Delete(of) => {
                 let places = self.meant(&of)?;
                 self.points += places.len();
-                places.into_iter().for_each(|place| self.bury(place));
+                for place in places {
+                    self.bury(place);
+                }
             }
             Edit::DeleteVectors { names, of } => {
                 for place in self.meant(&of)? {

@@ -100,7 +100,8 @@ impl Multi {
 
     /// `data` is row-major; `None` unless it is whole rows, at least one.
     pub(crate) fn of(dim: usize, data: Vec<f32>) -> Option<Self> {
-        let whole = (1..=DIM_MAX).contains(&dim) && !data.is_empty() && data.len() % dim == 0;
+        let whole =
+            (1..=DIM_MAX).contains(&dim) && !data.is_empty() && data.len().is_multiple_of(dim);
         whole.then_some(Self { dim, data })
     }
 

@@ -306,8 +306,8 @@ fn files_of_others_are_left_alone() {
     assert!(unused.iter().all(|name| dir.read(name).is_err()));
 }
 
-/// What is written after a log lost its end to damage once had numbers that the manifest covered, and
-/// was passed over when it was opened again.
+/// What is written after a log lost its end to damage once had numbers that the manifest covered,
+/// and was passed over when it was opened again.
 #[test]
 fn what_is_written_after_the_log_was_cut_is_there() {
     let dir = build(8, &mut Vec::new());
@@ -318,9 +318,9 @@ fn what_is_written_after_the_log_was_cut_is_there() {
         let database = Database::open_in(Arc::new(dir.clone()), tuning()).unwrap();
         let c = database.collection("c").unwrap();
         if round == 0 {
-            assert!(c.get(&[id.clone()]).unwrap().is_empty());
+            assert!(c.get(std::slice::from_ref(&id)).unwrap().is_empty());
             c.write(Change::upsert(vec![point(77_777, &mut Random::new(1))])).unwrap();
         }
-        assert_eq!(c.get(&[id.clone()]).unwrap().len(), 1, "round {round}");
+        assert_eq!(c.get(std::slice::from_ref(&id)).unwrap().len(), 1, "round {round}");
     }
 }

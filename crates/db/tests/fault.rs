@@ -19,6 +19,7 @@ const DIM: usize = 2;
 type Model = BTreeMap<PointId, (Vectors, Map<String, Value>)>;
 
 #[derive(Clone, Debug)]
+#[expect(clippy::large_enum_variant, reason = "a hundred of them")]
 enum Op {
     Change(Change),
     Flush,
@@ -86,7 +87,9 @@ fn applied(model: &Model, op: &Op) -> Model {
             after.extend(points.map(|p| (p.id, (p.vectors, p.payload))));
         }
         Op::Change(Change::Edit(Edit::Delete(Selector::Ids(ids)))) => {
-            ids.iter().for_each(|id| drop(after.remove(id)));
+            for id in ids {
+                after.remove(id);
+            }
         }
         Op::Change(Change::Edit(Edit::SetPayload { payload, of: Selector::Ids(ids), .. })) => {
             for id in ids {

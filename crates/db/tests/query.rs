@@ -29,11 +29,11 @@ fn point(id: u64, random: &mut Random) -> Point {
     let mut vectors = Vectors::new();
     vectors.insert(String::new(), Vector::Dense(random.normals(DIM)));
     vectors.insert("l2".into(), Vector::Dense(random.normals(DIM)));
-    if id % 3 != 0 {
+    if !id.is_multiple_of(3) {
         let rows: Vec<Vec<f32>> = (0..=random.below(3)).map(|_| random.normals(4)).collect();
         vectors.insert("many".into(), Vector::Multi(Multi::new(&rows).unwrap()));
     }
-    if id % 2 == 0 {
+    if id.is_multiple_of(2) {
         let indices: BTreeSet<u32> = (0..5).map(|_| random.below(30) as u32).collect();
         let indices: Vec<u32> = indices.into_iter().collect();
         let values: Vec<f32> = indices.iter().map(|_| random.normals(1)[0].abs() + 0.1).collect();
@@ -238,7 +238,7 @@ fn examples_pairs_and_points_by_name() {
     let found = ask(recommend(Strategy::Sum));
     let by_sum = |point: &Point| similar(point, 5) + similar(point, 70) - similar(point, 100);
     same(&found, &unnamed(&[5, 70, 100], &by_sum));
-    let sigmoid = |x: f32| (x / (1.0 + x.abs()) + 1.0) / 2.0;
+    let sigmoid = |x: f32| f32::midpoint(x / (1.0 + x.abs()), 1.0);
     let found = ask(recommend(Strategy::Best));
     let by_best = |point: &Point| {
         let (near, far) = (similar(point, 5).max(similar(point, 70)), similar(point, 100));
@@ -272,7 +272,7 @@ fn examples_pairs_and_points_by_name() {
 }
 
 #[test]
-fn fusion_formula_order_and_chance() {
+fn fusion_and_formulas() {
     let (_database, c, model) = filled();
     let query = Random::new(2).normals(DIM);
     let first = |using: &str, limit| Search {
@@ -332,7 +332,11 @@ fn fusion_formula_order_and_chance() {
         Some(near.get(&number(point))? + 0.5 * decay as f32 + rome)
     };
     same(&found, &best(&model, made));
+}
 
+#[test]
+fn order_by_value_by_chance_and_by_name() {
+    let (_database, c, model) = filled();
     let by = |key: &str, direction| {
         let by = OrderBy { path: key.parse().unwrap(), direction, start: None };
         Search { query: Some(Query::OrderBy(by)), limit: 300, ..Search::default() }

@@ -3,6 +3,7 @@
 pub(crate) mod ground;
 pub(crate) mod rows;
 mod stage;
+mod vector;
 
 use std::sync::Arc;
 

@@ -308,9 +308,7 @@ impl Stored {
     /// [`StoredError`], naming the first block that is damaged.
     pub fn verify_everything(&self) -> Result<(), StoredError> {
         LARGE.into_iter().try_for_each(|name| self.verify(name))?;
-        if self.frame.has(TUNING) {
-            self.frame.section(TUNING)?;
-        }
+        self.frame.has(TUNING).then(|| self.frame.section(TUNING)).transpose()?;
         Ok(())
     }
 

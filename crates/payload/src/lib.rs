@@ -4,7 +4,8 @@
 //! A payload is a JSON object. [`Path`] says where in it values lie, [`Filter`] which points are
 //! meant (compiled once, asked of many), [`Edit`] how a payload changes, [`FieldSchema`] what kind
 //! of values a field has; all four are read and written in the protocol's JSON. [`Datetime`] and
-//! [`GeoPoint`] are what texts and objects of a payload may stand for. [`field`] indexes one field over the rows of a segment, [`text`] cuts texts into words.
+//! [`GeoPoint`] are what texts and objects of a payload may stand for. [`field`] indexes one field
+//! over the rows of a segment, [`text`] cuts texts into words.
 //!
 //! **Invariant:** knows no vector and opens no file; what a filter lets through depends on the
 //! point alone, never on the time or on an index.

@@ -20,7 +20,12 @@ fn config() -> Config {
 fn point(id: u64, vectors: &[(&str, Vector)]) -> Point {
     let vectors = vectors.iter().map(|(name, vector)| ((*name).to_owned(), vector.clone()));
     let payload = json!({ "n": id, "t": "ä" }).as_object().unwrap().clone();
-    Point { id: id.into(), vectors: vectors.collect(), payload, ttl: (id % 2 == 0).then_some(id) }
+    Point {
+        id: id.into(),
+        vectors: vectors.collect(),
+        payload,
+        ttl: id.is_multiple_of(2).then_some(id),
+    }
 }
 
 fn some() -> Vec<Change> {

@@ -199,9 +199,10 @@ pub(crate) fn read(
         return corrupt(end, "a record is damaged and later ones follow it");
     }
     let pinned = frames.iter().filter(|frame| frame.end as u64 <= pin.end).count();
-    let (confirmed, confirmed_end) = match confirmed >= pinned {
-        true => (confirmed, confirmed_end.max(pin.end)),
-        false => (pinned, pin.end),
+    let (confirmed, confirmed_end) = if confirmed >= pinned {
+        (confirmed, confirmed_end.max(pin.end))
+    } else {
+        (pinned, pin.end)
     };
     let frames = frames.into_iter().map(|range| bytes.slice(range)).collect();
     Ok(Replay { frames, confirmed, confirmed_end })

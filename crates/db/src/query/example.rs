@@ -171,7 +171,12 @@ impl State {
                 let said = feedback.iter().map(|(input, score)| Ok((one(input)?, *score)));
                 feedback_of(target, said.collect::<Result<_, SearchError>>()?, *weights)
             }
-            _ => return Err(none()),
+            Query::Nearest { .. }
+            | Query::OrderBy(_)
+            | Query::Rrf { .. }
+            | Query::Dbsf
+            | Query::Formula { .. }
+            | Query::Sample { .. } => return Err(none()),
         })
     }
 

@@ -37,7 +37,7 @@ impl Collection {
         let candidates = state.candidates(facet.filter.as_ref())?;
         let mut counts: HashMap<Value, usize> = HashMap::new();
         for (part, rows) in candidates.parts.iter().enumerate() {
-            for row in rows.iter().flat_map(|rows| rows.iter()) {
+            for row in rows.iter().flat_map(kvant_index::Bitmap::iter) {
                 let payload = state.parts[part].store.payload(row)?;
                 let values: HashSet<&Value> = facet
                     .path

@@ -97,7 +97,7 @@ impl State {
         };
         let mut keyed = Vec::new();
         for (part, rows) in candidates.parts.iter().enumerate() {
-            for row in rows.iter().flat_map(|rows| rows.iter()) {
+            for row in rows.iter().flat_map(kvant_index::Bitmap::iter) {
                 let payload = self.parts[part].store.payload(row)?;
                 for value in by.path.values(&payload).flat_map(kvant_payload::elements) {
                     let Some(key) = Key::of(value) else { continue };
@@ -146,7 +146,7 @@ impl State {
     ) -> Result<Vec<Placed>, DamageError> {
         let mut drawn = Vec::new();
         for (part, rows) in candidates.parts.iter().enumerate() {
-            for row in rows.iter().flat_map(|rows| rows.iter()) {
+            for row in rows.iter().flat_map(kvant_index::Bitmap::iter) {
                 let id = self.parts[part].store.id(row)?;
                 drawn.push((crate::segment::table::hash(&id) ^ mixed(seed), part, row));
             }

@@ -77,12 +77,11 @@ impl Collection {
     /// [`SearchError::Damage`].
     pub fn count(&self, filter: Option<&Filter>) -> Result<usize, SearchError> {
         let state = self.state();
-        match filter {
-            None => Ok(state.len()),
-            Some(_) => {
-                let candidates = state.candidates(filter)?;
-                Ok(candidates.parts.iter().flatten().map(Bitmap::count).sum())
-            }
+        if filter.is_none() {
+            Ok(state.len())
+        } else {
+            let candidates = state.candidates(filter)?;
+            Ok(candidates.parts.iter().flatten().map(Bitmap::count).sum())
         }
     }
 }
@@ -237,19 +236,16 @@ impl State {
         };
         let unknown =
             |using: &str| SearchError::Unknown { id: id.clone(), using: using.to_owned() };
-        match &search.from {
-            Some(Lookup { collection, using }) => {
-                let using = using.as_ref().unwrap_or(&search.using);
-                let state = collection.state();
-                let (part, row) = state.find(&id)?.ok_or_else(|| unknown(using))?;
-                state.parts[part].vector(using, row)?.ok_or_else(|| unknown(using))
-            }
-            None => {
-                let (part, row) = self.find(&id)?.ok_or_else(|| unknown(&search.using))?;
-                candidates.remove((part, row));
-                let vector = self.parts[part].vector(&search.using, row)?;
-                vector.ok_or_else(|| unknown(&search.using))
-            }
+        if let Some(Lookup { collection, using }) = &search.from {
+            let using = using.as_ref().unwrap_or(&search.using);
+            let state = collection.state();
+            let (part, row) = state.find(&id)?.ok_or_else(|| unknown(using))?;
+            state.parts[part].vector(using, row)?.ok_or_else(|| unknown(using))
+        } else {
+            let (part, row) = self.find(&id)?.ok_or_else(|| unknown(&search.using))?;
+            candidates.remove((part, row));
+            let vector = self.parts[part].vector(&search.using, row)?;
+            vector.ok_or_else(|| unknown(&search.using))
         }
     }
 
@@ -267,7 +263,7 @@ impl State {
         self.config.fits(&search.using, &vector)?;
         match vector {
             Vector::Sparse(sparse) => self.weighed(search, sparse).map(Vector::Sparse),
-            vector => Ok(vector),
+            vector @ (Vector::Dense(_) | Vector::Multi(_)) => Ok(vector),
         }
     }
 
@@ -300,12 +296,12 @@ impl State {
         }
         self.sort(&mut hits, k)?;
         if let Some(Diversity { weight, .. }) = diversity {
-            hits = self.diverse(search, hits, (weight, wanted))?;
+            hits = self.diverse(search, &hits, (weight, wanted))?;
         }
         let placed = |(part, row, distance)| Placed {
             part,
             row,
-            score: self.score(metric, &vector, distance),
+            score: Self::score(metric, &vector, distance),
             order: None,
         };
         Ok(hits.into_iter().map(placed).collect())
@@ -315,12 +311,12 @@ impl State {
     fn diverse(
         &self,
         search: &Search,
-        hits: Vec<(usize, Row, f32)>,
+        hits: &[(usize, Row, f32)],
         (weight, limit): (f32, usize),
     ) -> Result<Vec<(usize, Row, f32)>, SearchError> {
         let metric = self.metric(&search.using);
         let mut vectors = Vec::with_capacity(hits.len());
-        for (part, row, _) in &hits {
+        for (part, row, _) in hits {
             vectors.push(self.parts[*part].vector(&search.using, *row)?);
         }
         let relevance: Vec<f32> = hits.iter().map(|hit| metric.similarity(hit.2)).collect();
@@ -367,7 +363,7 @@ impl State {
     }
 
     /// What people read for a distance.
-    fn score(&self, metric: Metric, query: &Vector, distance: f32) -> f32 {
+    fn score(metric: Metric, query: &Vector, distance: f32) -> f32 {
         match query {
             // A sum over the query's vectors.
             Vector::Multi(multi) => metric.similarity(0.0) * multi.rows().len() as f32 - distance,

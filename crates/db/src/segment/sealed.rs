@@ -93,7 +93,9 @@ impl Sealed {
         let mut fields = Vec::new();
         for (path, schema) in schemas {
             let mut builder = FieldBuilder::new(schema);
-            entries.iter().for_each(|entry| builder.push(path.values(&entry.payload)));
+            for entry in entries {
+                builder.push(path.values(&entry.payload));
+            }
             fields.push((path.clone(), write_field(site, path, builder)?));
         }
         Ok(Files { rows: entries.len(), table, vectors, fields })

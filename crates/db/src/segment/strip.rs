@@ -47,7 +47,8 @@ impl FileRef {
     /// Makes the file durable. One that is there under the name is this one.
     pub(crate) fn publish(dir: &dyn Dir, folder: &str, bytes: &[u8]) -> Result<Self, OpenError> {
         let digest = Sha256::digest(bytes);
-        let name: String = digest[..16].iter().map(|byte| format!("{byte:02x}")).collect();
+        let name = digest[..16].iter().fold(0, |sum, byte| sum << 8 | u128::from(*byte));
+        let name = format!("{name:032x}");
         let identity = identity(bytes).unwrap_or_default();
         let file = Self { name, size: bytes.len() as u64, identity };
         match dir.create_new(&file.place(folder)?, bytes) {

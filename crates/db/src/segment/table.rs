@@ -5,7 +5,7 @@
 //! | `meta` | JSON: the collection, rows, the earliest time at which one is to be deleted |
 //! | `versions` | a u64 a row |
 //! | `expires` | a u64 a row; empty where no row is ever to be deleted |
-//! | `lookup` | for each row, in order of the hash of its name: the hash u64; behind all, rows u32 |
+//! | `lookup` | for each row, in order of the name's hash: the hash u64; behind all, rows u32 |
 //! | `order` | rows u32 in order of their names |
 //! | `ids` | rows + 1 offsets u64, then names end to end |
 //! | `payloads` | the same of JSON |
@@ -64,7 +64,9 @@ impl Table {
             entries.iter().zip(0..).map(|(entry, row)| (hash(&entry.id), row)).collect();
         hashed.sort_unstable();
         let mut lookup = numbers(&mut hashed.iter().map(|(hash, _)| *hash));
-        hashed.iter().for_each(|(_, row)| lookup.extend_from_slice(&row.to_le_bytes()));
+        for (_, row) in &hashed {
+            lookup.extend_from_slice(&row.to_le_bytes());
+        }
         let mut rows: Vec<u32> = (0..entries.len() as u32).collect();
         rows.sort_unstable_by(|a, b| entries[*a as usize].id.cmp(&entries[*b as usize].id));
         let order = rows.iter().flat_map(|row| row.to_le_bytes()).collect();
