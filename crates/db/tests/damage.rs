@@ -306,8 +306,8 @@ fn files_of_others_are_left_alone() {
     assert!(unused.iter().all(|name| dir.read(name).is_err()));
 }
 
-/// What is written after a log lost its end to damage once had numbers that the manifest covered, and
-/// was passed over when it was opened again.
+/// What is written after a log lost its end to damage once had numbers that the manifest covered,
+/// and was passed over when it was opened again.
 #[test]
 fn what_is_written_after_the_log_was_cut_is_there() {
     let dir = build(8, &mut Vec::new());

@@ -20,9 +20,9 @@ pub(crate) struct Stored {
 
 /// Put texts or vectors into a collection
 ///
-/// The first import makes data directory and collection. A record without an identifier gets its row number,
-/// and a record that is there already is passed over, so a killed import is resumed by repeating
-/// it. Later flags must agree with those of the first import.
+/// The first import makes data directory and collection. A record without an identifier gets its
+/// row number, and a record that is there already is passed over, so a killed import is resumed by
+/// repeating it. Later flags must agree with those of the first import.
 #[derive(Args, Debug)]
 pub(crate) struct Import {
     #[command(flatten)]
