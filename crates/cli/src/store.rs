@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
-use kvant_db::{Collection, ConditionError, Config, Database, Dense, Filter};
+use kvant_db::{Collection, Condition, Config, Database, Dense, Filter};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -112,8 +112,8 @@ pub(crate) fn vector(config: &Config) -> anyhow::Result<(&str, &Dense)> {
 /// # Errors
 /// For a text that is no condition.
 pub(crate) fn filter(texts: &[String]) -> Result<Filter, String> {
-    let must = texts.iter().map(|text| text.parse()).collect::<Result<Vec<_>, ConditionError>>();
-    Ok(Filter { must: must.map_err(|error| error.to_string())?, ..Filter::default() })
+    let one = |text: &String| text.parse::<Condition>().map_err(|error| error.to_string());
+    Ok(Filter { must: texts.iter().map(one).collect::<Result<_, _>>()?, ..Filter::default() })
 }
 
 #[cfg(test)]

@@ -39,7 +39,7 @@ pub(super) fn config(args: &Import, model: Option<&String>, dim: usize) -> anyho
     let index = args.index.map(|index| index.to_string());
     let dense = Dense { index, ..Dense::new(dim, args.metric.unwrap_or(METRIC)) };
     let config = Config { notes: notes.to_map()?, ..Config::single(dense) };
-    config.check()?;
+    config.check_indexes()?;
     Ok(config)
 }
 
