@@ -38,7 +38,7 @@ fn main() -> anyhow::Result<()> {
     for one in colours.search(&near, &With { payload: Payloads::All, ..With::default() })? {
         println!("{}  {:.3}  {}", one.found.id, one.score, json!(*one.found.payload));
     }
-    let cold = Near { filter: Some(Filter::of("kind=cold".parse()?)), ..near };
+    let cold = Search { filter: Some(Filter::of("kind=cold".parse()?)), ..near };
     let cold = colours.search(&cold, &With { payload: Payloads::All, ..With::default() })?;
     anyhow::ensure!(cold.len() == 1 && cold[0].found.payload["name"] == "blue", "the filter holds");
     println!("cold: {}", cold[0].found.id);

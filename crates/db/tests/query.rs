@@ -69,11 +69,13 @@ fn filled() -> (Database, Arc<Collection>, BTreeMap<u64, Point>) {
         }
     }
     let gone: Vec<PointId> = (0..200).step_by(9).map(PointId::Number).collect();
-    gone.iter().for_each(|id| drop(model.remove(id)));
+    for id in &gone {
+        model.remove(id);
+    }
     collection.write(Change::delete(gone)).unwrap();
     let number = |id: PointId| match id {
         PointId::Number(number) => number,
-        _ => unreachable!("numbers"),
+        PointId::Uuid(_) | PointId::Text(_) => unreachable!("numbers"),
     };
     (database, collection, model.into_iter().map(|(id, point)| (number(id), point)).collect())
 }
@@ -81,7 +83,7 @@ fn filled() -> (Database, Arc<Collection>, BTreeMap<u64, Point>) {
 fn ids(found: &[Scored]) -> Vec<u64> {
     let number = |scored: &Scored| match scored.found.id {
         PointId::Number(number) => number,
-        _ => unreachable!("numbers"),
+        PointId::Uuid(_) | PointId::Text(_) => unreachable!("numbers"),
     };
     found.iter().map(number).collect()
 }
@@ -106,7 +108,7 @@ fn dot(a: &[f32], b: &[f32]) -> f32 {
 fn dense<'p>(point: &'p Point, name: &str) -> &'p [f32] {
     match &point.vectors[name] {
         Vector::Dense(values) => values,
-        _ => unreachable!("dense"),
+        Vector::Sparse(_) | Vector::Multi(_) => unreachable!("dense"),
     }
 }
 
@@ -290,7 +292,7 @@ fn fusion_and_formulas() {
     let fused = ask(&c, &both(Query::Rrf { k: 60.0, weights: None }));
     let number = |point: &Point| match point.id {
         PointId::Number(id) => id,
-        _ => unreachable!("numbers"),
+        PointId::Uuid(_) | PointId::Text(_) => unreachable!("numbers"),
     };
     let ranked = |point: &Point| Some(rank(number(point))).filter(|rank| *rank > 0.0);
     same(&fused, &best(&model, ranked));

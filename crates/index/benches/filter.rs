@@ -123,7 +123,9 @@ fn cells(
     for query in group.chunks_exact(dim) {
         mean.iter_mut().zip(query).for_each(|(sum, x)| *sum += x);
     }
-    mean.iter_mut().for_each(|sum| *sum /= (group.len() / dim) as f32);
+    for sum in &mut mean {
+        *sum /= (group.len() / dim) as f32;
+    }
     let near = order(base, &mean)?;
     let far: Vec<Row> = near.iter().rev().copied().collect();
     let mut drawn: Vec<Row> = (0..n as u32).map(Row).collect();

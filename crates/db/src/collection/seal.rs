@@ -326,8 +326,10 @@ impl Collection {
         let used = |name: &str| {
             segments.iter().any(|listed| listed.files.all().any(|file| file.name == name))
         };
+        // Files of ours are called by digits of a hash; others are none of our business.
+        let ours = |name: &str| name.bytes().all(|byte| byte.is_ascii_hexdigit());
         for name in self.dir.list(&segment_folder(self.id))? {
-            if !used(name.leaf()) {
+            if ours(name.leaf()) && !used(name.leaf()) {
                 let _ = self.dir.remove(&name);
             }
         }
