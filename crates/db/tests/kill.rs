@@ -80,11 +80,14 @@ fn write_batches(path: &Path, scale: &Scale) {
     let dir = Arc::new(FsDir::open(path).unwrap());
     let tuning = Tuning { threads: 1, seal_points: scale.seal_points, ..Tuning::default() };
     let database = Database::open_in(dir, tuning).unwrap();
+    // However fast the machine is, one process does not do it all.
+    let most = (scale.batches * 2).div_ceil(scale.kills);
     std::thread::scope(|scope| {
         for writer in 0..WRITERS {
             let c = database.collection(name(writer)).unwrap();
             scope.spawn(move || {
-                for at in present(&c, writer)..scale.batches {
+                let begin = present(&c, writer);
+                for at in begin..scale.batches.min(begin + most) {
                     c.write(Change::upsert(batch(writer, at, scale))).unwrap();
                     // One call, so that lines stay whole.
                     let line = format!("\nacked {writer} {at}\n");
